@@ -1,0 +1,316 @@
+"""Keyed, resumable, memory-mapped arrays: what every cache of the workbook is made of.
+
+A store is a folder named by a key that hashes everything that shaped its content::
+
+    <cache>/<kind>/<key>/
+        data.bin      rows back to back, one dtype, C order, allocated before the first write
+        ids.json      the row identifiers, in order
+        done.txt      one line per finished row block, appended after the block is on disk
+        meta.json     settings, dtype, row shape, row lengths; written last: its presence
+                      means that the store is complete
+
+A build that is killed is taken up again at the first block that ``done.txt`` does not list.
+Nothing is pickled, so that reading a store never runs code from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from filelock import FileLock
+
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+
+def content_key(settings: Mapping[str, Any]) -> str:
+    """Hash a JSON-serialisable mapping to 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    settings : mapping
+        Everything that shapes the content to be keyed; nested lists, numbers and strings.
+
+    Returns
+    -------
+    str
+        First 16 digits of the SHA-256 of the canonical JSON text.
+
+    Examples
+    --------
+    >>> content_key({"n_fft": 1024, "hop": 512}) == content_key({"hop": 512, "n_fft": 1024})
+    True
+    """
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ArrayStore:
+    """Rows of one dtype in one memory-mapped file, addressed by identifier or position.
+
+    Attributes
+    ----------
+    directory : Path
+        The store's folder.
+    ids : pandas.Index
+        Unique row identifiers, in row order.
+    offsets : ndarray of int64, shape (n_rows + 1,)
+        Start of every row along the first axis of ``flat``.
+    flat : ndarray, shape (offsets[-1], *row_shape)
+        The read-only mapping itself.
+    """
+
+    directory: Path
+    ids: pd.Index
+    offsets: npt.NDArray[np.int64]
+    flat: npt.NDArray[Any]
+    _mapping: mmap.mmap
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def positions(self, ids: Sequence[str] | pd.Series) -> npt.NDArray[np.int64]:
+        """Row numbers of the given identifiers.
+
+        Raises
+        ------
+        InputError
+            When an identifier is not in the store.
+        """
+        found = self.ids.get_indexer(pd.Index(ids))
+        if (found < 0).any():
+            missing = pd.Index(ids)[found < 0]
+            raise InputError(
+                f"{self.directory}: holds no row for {len(missing)} clips, the first is "
+                f"{missing[0]}. Build the store from the same clip table."
+            )
+        return found.astype(np.int64)
+
+    def row(self, position: int) -> npt.NDArray[Any]:
+        """View of one row, shape (length, *row_shape)."""
+        return self.flat[self.offsets[position] : self.offsets[position + 1]]
+
+    def fixed(self) -> npt.NDArray[Any]:
+        """View of all rows as one array (n_rows, length, *row_shape), for rows of one length.
+
+        Raises
+        ------
+        InputError
+            When the rows have different lengths.
+        """
+        lengths = np.unique(np.diff(self.offsets))
+        if len(lengths) != 1:
+            raise InputError(f"{self.directory}: rows have {len(lengths)} lengths, expected one.")
+        return self.flat.reshape(len(self), int(lengths[0]), *self.flat.shape[1:])
+
+    def release(self) -> None:
+        """Drop the mapped pages from resident memory; the next access reads them again.
+
+        Streaming over a store larger than memory calls this after every block.
+        """
+        if hasattr(self._mapping, "madvise"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+    def blocks(self, positions: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield ``positions`` in runs of at most ``size``, releasing memory after each."""
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]
+            self.release()
+
+
+def open_or_build(
+    root: Path,
+    *,
+    settings: Mapping[str, Any],
+    ids: Sequence[str],
+    lengths: npt.NDArray[np.int64],
+    row_shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    fill: Callable[[int, int, npt.NDArray[Any]], None],
+    block_rows: int,
+    workers: int,
+    on_progress: Callable[[int], object] = lambda rows: None,
+) -> ArrayStore:
+    """Open the store that these settings describe; build what of it is missing.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the stores of one kind, ``<cache>/<kind>``.
+    settings : mapping
+        JSON-serialisable; everything that shapes the rows, the code version included.
+    ids : sequence of str
+        Unique row identifiers.
+    lengths : ndarray of int64, shape (n_rows,)
+        Length of every row along its first axis.
+    row_shape : tuple of int
+        Shape of the remaining axes; ``()`` for waveforms.
+    dtype : dtype
+        Element type on disk.
+    fill : callable
+        ``fill(first, last, out)`` writes rows ``first`` to ``last - 1`` into ``out``, the
+        slice of the flat array that they occupy. Called from ``workers`` threads.
+    block_rows : int
+        Rows per call of ``fill``.
+    workers : int
+        Threads.
+    on_progress : callable
+        Called with the number of rows just finished (rows found finished come first).
+
+    Returns
+    -------
+    ArrayStore
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written, the disk cannot hold the rows, or ``fill`` raises
+        it. Finished blocks stay and the next call goes on from them.
+    """
+    shape = {
+        "ids": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+        "lengths": hashlib.sha256(np.asarray(lengths, "<i8").tobytes()).hexdigest(),
+        "row_shape": list(row_shape),
+        "dtype": np.dtype(dtype).str,
+    }
+    description = {"settings": dict(settings), "shape": shape}
+    directory = root / content_key(description)
+    if not (directory / "meta.json").exists():
+        _make_folder(directory)
+        with FileLock(directory / "lock"):
+            if not (directory / "meta.json").exists():
+                _build(directory, ids, lengths, row_shape, np.dtype(dtype), fill, block_rows,
+                       workers, on_progress)
+                write_atomically(directory / "ids.json", json.dumps(list(ids)))
+                write_atomically(
+                    directory / "meta.json",
+                    json.dumps({**description, "lengths": np.asarray(lengths).tolist()}, indent=1),
+                )
+    else:
+        on_progress(len(ids))
+    return _open(directory, description)
+
+
+def open_existing(directory: Path) -> ArrayStore:
+    """Open a complete store by its folder.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no complete store.
+    """
+    if not (directory / "meta.json").exists():
+        raise InputError(
+            f"{directory}: holds no complete store. Run the notebook that makes it again."
+        )
+    meta = json.loads((directory / "meta.json").read_text())
+    return _open(directory, {"settings": meta["settings"], "shape": meta["shape"]})
+
+
+def _make_folder(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "lock").touch()
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be written ({error.strerror}). "
+            "Choose a writable folder (--out)."
+        ) from error
+
+
+def _open(directory: Path, description: Mapping[str, Any]) -> ArrayStore:
+    meta = json.loads((directory / "meta.json").read_text())
+    if {"settings": meta["settings"], "shape": meta["shape"]} != json.loads(json.dumps(description)):
+        raise InputError(
+            f"{directory}: was written with other settings than its name says. Delete this folder."
+        )
+    ids = json.loads((directory / "ids.json").read_text())
+    offsets = np.concatenate([[0], np.cumsum(meta["lengths"])]).astype(np.int64)
+    dtype = np.dtype(meta["shape"]["dtype"])
+    row_shape = tuple(meta["shape"]["row_shape"])
+    expected = int(offsets[-1]) * int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
+    path = directory / "data.bin"
+    if not path.exists() or path.stat().st_size != max(expected, 1):
+        raise InputError(f"{path}: expected {expected} bytes. Delete the folder {directory}.")
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    count = expected // dtype.itemsize
+    flat = np.frombuffer(mapping, dtype=dtype, count=count).reshape(int(offsets[-1]), *row_shape)
+    return ArrayStore(directory, pd.Index(ids), offsets, flat, mapping)
+
+
+def _build(
+    directory: Path,
+    ids: Sequence[str],
+    lengths: npt.NDArray[np.int64],
+    row_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fill: Callable[[int, int, npt.NDArray[Any]], None],
+    block_rows: int,
+    workers: int,
+    on_progress: Callable[[int], object],
+) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    row_bytes = int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
+    path, journal = directory / "data.bin", directory / "done.txt"
+    _allocate(path, max(int(offsets[-1]) * row_bytes, 1))
+    blocks = [(a, min(a + block_rows, len(ids))) for a in range(0, len(ids), block_rows)]
+    done = set(journal.read_text().split("\n")[:-1]) if journal.exists() else set()
+    todo = [block for block in blocks if f"{block[0]}-{block[1]}" not in done]
+    on_progress(len(ids) - sum(last - first for first, last in todo))
+
+    def work(block: tuple[int, int]) -> tuple[int, int]:
+        first, last = block
+        length = int(offsets[last] - offsets[first])
+        out = np.zeros((length, *row_shape), dtype)
+        fill(first, last, out)
+        with path.open("r+b") as file:
+            file.seek(int(offsets[first]) * row_bytes)
+            file.write(out.data)
+            file.flush()
+            os.fdatasync(file.fileno())
+        return block
+
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        futures = [pool.submit(work, block) for block in todo]
+        with journal.open("a") as file:
+            for future in as_completed(futures):
+                first, last = future.result()
+                file.write(f"{first}-{last}\n")
+                file.flush()
+                on_progress(last - first)
+    finally:
+        # An error or Ctrl-C must not wait for the blocks that nobody will use.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Reserve the whole file, so that a full disk is met here and not in the middle."""
+    if path.exists() and path.stat().st_size == size:
+        return
+    path.with_name("done.txt").unlink(missing_ok=True)
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: needs {size / 2**30:.2f} GiB ({error.strerror}). "
+            "Free space or choose another folder (--out)."
+        ) from error

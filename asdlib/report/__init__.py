@@ -1,0 +1,1 @@
+"""Figures, tables and what they say about their origin. Draws what it is handed."""

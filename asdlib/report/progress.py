@@ -1,0 +1,56 @@
+"""Progress bars that can be read in a terminal, in a notebook and in a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+#: Set to "log" by whoever redirects the output to a file: one line every now and then
+#: instead of a line that is overwritten.
+PROGRESS_VARIABLE = "ASDLIB_PROGRESS"
+_LOG_INTERVAL_S = 10.0
+
+
+class _LogBar(tqdm):  # type: ignore[misc]
+    """A bar that writes whole lines, for output that cannot be overwritten."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
+        """Write the bar as a line of its own."""
+        self.fp.write((msg if msg is not None else str(self)) + "\n")
+        self.fp.flush()
+        return True
+
+
+def progress_bar(total: int, description: str, *, unit: str = "clip") -> Any:
+    """Open a progress bar on standard error.
+
+    Parameters
+    ----------
+    total : int
+        Number of units of work.
+    description : str
+        What is being done.
+    unit : str
+        Name of one unit, in the singular.
+
+    Returns
+    -------
+    tqdm.tqdm
+        ``update(n)`` counts, ``close()`` ends; usable in a ``with`` statement. Its ``update``
+        is what the ``on_progress`` arguments of asdlib take.
+    """
+    options: dict[str, Any] = {
+        "total": total,
+        "desc": description,
+        "unit": f" {unit}",
+        "file": sys.stderr,
+        "dynamic_ncols": False,
+        "ncols": 100,
+        "delay": 1.0,  # what is over in a second needs no bar
+    }
+    if os.environ.get(PROGRESS_VARIABLE) == "log":
+        return _LogBar(**options, mininterval=_LOG_INTERVAL_S, maxinterval=_LOG_INTERVAL_S)
+    return tqdm(**options, mininterval=0.5)

@@ -1,0 +1,347 @@
+"""Squared envelope spectra, spectral kurtosis and the kurtogram.
+
+Everything works on the discrete Fourier transform of the whole signal: a band is a run of
+its bins, moved to zero frequency and transformed back at a reduced rate. That is an ideal
+band-pass, Hilbert transform and decimation in one step, exact and without filter transients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, signal
+
+from asdlib.errors import InputError
+
+Array = npt.NDArray[np.float64]
+Band = tuple[float, float]
+
+#: Shortest signal that has an envelope spectrum worth the name [samples].
+MIN_SAMPLES = 64
+
+
+def checked_signal(y: npt.ArrayLike, *, sr: float, name: str = "y") -> Array:
+    """Return ``y`` as float64 after checking what every function here needs.
+
+    Raises
+    ------
+    InputError
+        When the sampling rate is not positive, or the signal is too short or not finite.
+    """
+    samples = np.asarray(y, dtype=np.float64)
+    if not (np.isfinite(sr) and sr > 0):
+        raise InputError(f"sr = {sr}: the sampling rate must be a positive number of Hz.")
+    if samples.ndim == 0 or samples.shape[-1] < MIN_SAMPLES:
+        length = samples.shape[-1] if samples.ndim else 0
+        raise InputError(
+            f"{name} has {length} samples along its last axis, expected {MIN_SAMPLES} or more."
+        )
+    if not np.isfinite(samples).all():
+        raise InputError(f"{name} holds NaN or infinite samples. Repair or drop the clip.")
+    return samples
+
+
+def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:
+    """First and one-past-last bin of a band, 1 to ``n_samples // 2``.
+
+    Raises
+    ------
+    InputError
+        When the edges are not ``0 <= low < high <= sr / 2`` or hold fewer than 8 bins.
+    """
+    low, high = (0.0, sr / 2) if band_hz is None else (float(band_hz[0]), float(band_hz[1]))
+    if not 0 <= low < high <= sr / 2:
+        raise InputError(
+            f"band_hz = ({low:g}, {high:g}): expected 0 <= low < high <= {sr / 2:g} Hz, the "
+            f"Nyquist frequency at sr = {sr:g} Hz."
+        )
+    spacing_hz = sr / n_samples
+    first = max(1, int(np.ceil(low / spacing_hz)))
+    last = min(n_samples // 2, int(np.floor(high / spacing_hz)) + 1)
+    if last - first < 8:
+        raise InputError(
+            f"band_hz = ({low:g}, {high:g}): holds {max(last - first, 0)} spectral lines of "
+            f"{spacing_hz:g} Hz, expected 8 or more. Widen the band or take a longer signal."
+        )
+    return first, last
+
+
+def complex_envelope(
+    spectrum: npt.NDArray[np.complex128], first: int, last: int, *, n_samples: int
+) -> npt.NDArray[np.complex128]:
+    r"""Complex envelope of the band of bins ``first`` to ``last - 1``, decimated.
+
+    .. math:: c(t) = \frac{2}{N} \sum_{k=\text{first}}^{\text{last}-1} X_k
+              e^{2\pi i (k-\text{first}) t / T}
+
+    Parameters
+    ----------
+    spectrum : ndarray of complex128, shape (..., n_samples // 2 + 1)
+        ``rfft`` of the signal.
+    first, last : int
+        Run of bins.
+    n_samples : int
+        Length of the signal that was transformed.
+
+    Returns
+    -------
+    ndarray of complex128, shape (..., n_reduced)
+        Samples evenly spread over the duration; ``n_reduced >= 2 (last - first)``, so that
+        the squared magnitude is not aliased. ``abs(c)`` is the Hilbert envelope.
+    """
+    n_reduced = fft.next_fast_len(2 * (last - first))
+    band = spectrum[..., first:last]
+    scale = 2.0 * n_reduced / n_samples
+    return np.asarray(fft.ifft(band, n=n_reduced, axis=-1) * scale, dtype=np.complex128)
+
+
+def envelope_spectrum(
+    y: npt.ArrayLike,
+    *,
+    sr: float,
+    band_hz: Band | None = None,
+    squared: bool = True,
+    max_hz: float | None = None,
+) -> tuple[Array, Array]:
+    r"""One-sided amplitude spectrum of the (squared) Hilbert envelope in a band.
+
+    .. math:: S(f_k) = \frac{2}{L} \left| \sum_{t} |c(t)|^2 e^{-2\pi i k t / L} \right|
+
+    with the complex envelope c of the band. The mean is removed first, so S(0) = 0.
+    A tone ``A (1 + m cos 2 pi f t) cos(...)`` has its line at f with height ``2 m A**2``
+    (``m A`` for ``squared=False``): 2 for a fully modulated tone of amplitude 1. The squared
+    envelope has a second line at 2 f of height ``m**2 A**2 / 2``.
+
+    Parameters
+    ----------
+    y : array_like, shape (..., n_samples)
+        Signal, any unit u.
+    sr : float
+        Sampling rate [Hz].
+    band_hz : (float, float), optional
+        Band edges [Hz] within 0 and ``sr / 2``; the whole spectrum by default.
+    squared : bool
+        Square the envelope (no distortion lines, exact) or not.
+    max_hz : float, optional
+        Drop lines above this frequency.
+
+    Returns
+    -------
+    frequencies_hz : ndarray of float64, shape (n_lines,)
+        0, 1/T, 2/T, ... up to the width of the band [Hz], T = n_samples / sr.
+    spectrum : ndarray of float64, shape (..., n_lines)
+        Line heights, zero or more [u**2, or u for ``squared=False``].
+
+    Raises
+    ------
+    InputError
+        For band edges outside 0 to ``sr / 2``, a signal under 64 samples, or NaN.
+
+    References
+    ----------
+    J. Antoni, "Cyclic spectral analysis in practice", MSSP 21 (2007), eq. 37.
+
+    Examples
+    --------
+    >>> t = np.arange(16000) / 16000
+    >>> y = (1 + np.cos(2 * np.pi * 107 * t)) * np.cos(2 * np.pi * 3000 * t)
+    >>> frequencies_hz, spectrum = envelope_spectrum(y, sr=16000, band_hz=(2000, 4000))
+    >>> float(frequencies_hz[spectrum.argmax()]), round(float(spectrum.max()), 6)
+    (107.0, 2.0)
+    """
+    samples = checked_signal(y, sr=sr)
+    n_samples = samples.shape[-1]
+    first, last = checked_band(band_hz, sr=sr, n_samples=n_samples)
+    spectrum = fft.rfft(samples, axis=-1)
+    return band_envelope_spectrum(
+        spectrum, first, last, n_samples=n_samples, sr=sr, squared=squared, max_hz=max_hz
+    )
+
+
+def band_envelope_spectrum(
+    spectrum: npt.NDArray[np.complex128],
+    first: int,
+    last: int,
+    *,
+    n_samples: int,
+    sr: float,
+    squared: bool = True,
+    max_hz: float | None = None,
+) -> tuple[Array, Array]:
+    """`envelope_spectrum` of a run of bins of an ``rfft`` that is already there."""
+    envelope = np.abs(complex_envelope(spectrum, first, last, n_samples=n_samples))
+    if squared:
+        envelope *= envelope
+    envelope -= envelope.mean(axis=-1, keepdims=True)
+    n_lines = last - first
+    if max_hz is not None:
+        n_lines = min(n_lines, int(np.floor(max_hz * n_samples / sr)) + 1)
+    lines = np.abs(fft.rfft(envelope, axis=-1)[..., :n_lines]) * (2.0 / envelope.shape[-1])
+    lines[..., 0] = 0.0
+    frequencies_hz = np.arange(n_lines, dtype=np.float64) * (sr / n_samples)
+    return frequencies_hz, np.asarray(lines, dtype=np.float64)
+
+
+def spectral_kurtosis(
+    y: npt.ArrayLike, *, sr: float, n_fft: int = 512, hop_length: int | None = None
+) -> tuple[Array, Array]:
+    r"""Spectral kurtosis over time frames: 0 for stationary noise, -1 for a steady tone.
+
+    .. math:: K(f) = \frac{\langle |X(t, f)|^4 \rangle_t}
+              {\langle |X(t, f)|^2 \rangle_t^2} - 2
+
+    Parameters
+    ----------
+    y : array_like, shape (..., n_samples)
+    sr : float
+        Sampling rate [Hz].
+    n_fft : int
+        Length of the Hann-windowed frames [samples].
+    hop_length : int, optional
+        Step between frames [samples]; ``n_fft // 2`` by default.
+
+    Returns
+    -------
+    frequencies_hz : ndarray of float64, shape (n_fft // 2 - 1,)
+        Without 0 and the Nyquist frequency, where the definition differs.
+    kurtosis : ndarray of float64, shape (..., n_fft // 2 - 1)
+        -1 or more; 0 where a frequency is silent.
+
+    Raises
+    ------
+    InputError
+        When the signal holds fewer than 8 frames, or NaN.
+
+    References
+    ----------
+    J. Antoni, "The spectral kurtosis", MSSP 20 (2006), eq. 23.
+    """
+    samples = checked_signal(y, sr=sr)
+    hop = n_fft // 2 if hop_length is None else hop_length
+    if samples.shape[-1] < n_fft + 7 * hop:
+        raise InputError(
+            f"y has {samples.shape[-1]} samples, expected {n_fft + 7 * hop} or more for "
+            f"n_fft = {n_fft}. Choose a shorter n_fft."
+        )
+    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft, axis=-1)[..., ::hop, :]
+    power = np.abs(fft.rfft(frames * signal.get_window("hann", n_fft), axis=-1)) ** 2
+    power = power[..., 1 : n_fft // 2]
+    kurtosis = _kurtosis(np.moveaxis(power, -2, -1))
+    return np.arange(1, n_fft // 2, dtype=np.float64) * (sr / n_fft), kurtosis
+
+
+def _kurtosis(power: Array) -> Array:
+    """``<p**2> / <p>**2 - 2`` along the last axis; 0 for silence."""
+    mean = power.mean(axis=-1)
+    mean_square = (power**2).mean(axis=-1)
+    ratio = np.divide(mean_square, mean**2, out=np.full_like(mean, 2.0), where=mean > 0)
+    return np.asarray(ratio - 2.0)
+
+
+@dataclass(frozen=True)
+class BandLevel:
+    """One row of the kurtogram: the Nyquist range cut into equal bands.
+
+    Attributes
+    ----------
+    level : float
+        0, 1, 1.585 (three bands), 2, 2.585 (six bands), ...: log2 of the number of bands.
+    width_hz : float
+        Width of each band [Hz].
+    centres_hz : ndarray of float64, shape (n_bands,)
+    kurtosis : ndarray of float64, shape (n_bands,)
+        Kurtosis of the complex envelope, 0 for stationary Gaussian noise.
+    """
+
+    level: float
+    width_hz: float
+    centres_hz: Array
+    kurtosis: Array
+
+
+def band_tree(*, sr: float, min_width_hz: float, max_bands: int = 96) -> list[list[Band]]:
+    """1/3-binary bands: the Nyquist range cut into 1, 2, 3, 4, 6, 8, 12, ... equal bands.
+
+    Parameters
+    ----------
+    sr : float
+        Sampling rate [Hz].
+    min_width_hz : float
+        No band is narrower [Hz].
+    max_bands : int
+        Nor does a level hold more bands.
+
+    Returns
+    -------
+    list of list of (float, float)
+        One list of band edges [Hz] for every level, widest first.
+    """
+    counts = sorted({*(2**i for i in range(12)), *(3 * 2**i for i in range(11))})
+    levels = []
+    for count in counts:
+        width = sr / 2 / count
+        if count > 1 and (width < min_width_hz or count > max_bands):
+            break
+        levels.append([(i * width, (i + 1) * width) for i in range(count)])
+    return levels
+
+
+def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> list[BandLevel]:
+    """Kurtosis of the complex envelope in every band of the 1/3-binary tree.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+    sr : float
+        Sampling rate [Hz].
+    min_width_hz : float
+        Narrowest band [Hz].
+
+    Returns
+    -------
+    list of BandLevel
+        Widest bands first.
+
+    References
+    ----------
+    J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007).
+    """
+    samples = checked_signal(y, sr=sr)
+    n_samples = samples.shape[-1]
+    spectrum = fft.rfft(samples)
+    rows = []
+    for bands in band_tree(sr=sr, min_width_hz=min_width_hz):
+        kurtosis = [
+            float(_kurtosis(np.abs(envelope) ** 2))
+            for envelope in _envelopes(spectrum, bands, sr=sr, n_samples=n_samples)
+        ]
+        rows.append(
+            BandLevel(
+                level=float(np.log2(len(bands))),
+                width_hz=sr / 2 / len(bands),
+                centres_hz=np.array([(low + high) / 2 for low, high in bands]),
+                kurtosis=np.array(kurtosis),
+            )
+        )
+    return rows
+
+
+def _envelopes(
+    spectrum: npt.NDArray[np.complex128], bands: list[Band], *, sr: float, n_samples: int
+) -> Iterator[npt.NDArray[np.complex128]]:
+    for band in bands:
+        first, last = checked_band(band, sr=sr, n_samples=n_samples)
+        yield complex_envelope(spectrum, first, last, n_samples=n_samples)
+
+
+def choose_band(levels: list[BandLevel]) -> Band:
+    """Edges [Hz] of the band with the highest kurtosis in a kurtogram."""
+    best = max(levels, key=lambda level: float(level.kurtosis.max()))
+    centre = float(best.centres_hz[best.kurtosis.argmax()])
+    return (
+        max(0.0, centre - best.width_hz / 2),
+        centre + best.width_hz / 2,
+    )

@@ -1,0 +1,213 @@
+"""SE-ResNet18 on log-mel spectrograms: one clip in, one embedding out.
+
+The residual network is the 18-layer one of He et al. [1]_, table 1, with a
+squeeze-and-excitation block of Hu et al. [2]_ on every residual branch. It is fully
+convolutional up to its global average, so that clips of any length can be embedded.
+
+References
+----------
+.. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
+       CVPR 2016.
+.. [2] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from asdlib.errors import InputError
+
+InputNorm = Literal["corpus", "clip"]
+
+SE_REDUCTION = 16
+_MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
+
+
+class InputStandardisation(nn.Module):
+    """Level of a log-mel spectrogram in dB → values of about zero mean and unit variance.
+
+    ``(x - level - mean) / std`` with one mean per mel band and one standard deviation for
+    all bands: the average spectrum of the corpus is removed, while a band that hardly
+    varies is not blown up to the size of one that does.
+
+    Parameters
+    ----------
+    n_mels : int
+        Mel bands.
+    input_norm : {"corpus", "clip"}
+        ``"corpus"``: ``level`` is 0, so that loudness tells machines apart.
+        ``"clip"``: ``level`` is the clip's own mean over bands and frames [dB], so that the
+        gain of the recording chain and the distance to the microphone drop out exactly.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (n_mels, 1)
+        Mean of the training features per band, after ``level`` is removed [dB].
+    std : Tensor, shape ()
+        Standard deviation of the training features around ``mean`` [dB].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_mels: int, input_norm: InputNorm) -> None:
+        super().__init__()
+        self.input_norm = input_norm
+        self.register_buffer("mean", torch.zeros(n_mels, 1))
+        self.register_buffer("std", torch.ones(()))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Standardise ``log_mel`` [dB], shape (batch, 1, n_mels, n_frames)."""
+        if self.input_norm == "clip":
+            log_mel = log_mel - log_mel.mean(dim=(2, 3), keepdim=True)
+        return (log_mel - self.mean) / self.std
+
+
+class SqueezeExcitation(nn.Module):
+    """Weigh channels by what the whole map shows of them ([2]_, equations 2 to 4).
+
+    ``x * sigmoid(W2 relu(W1 mean(x)))``, the mean taken over both axes of the map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(channels // SE_REDUCTION, _MIN_SQUEEZED)
+        self.squeeze = nn.Linear(channels, squeezed)
+        self.excite = nn.Linear(squeezed, channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Weigh ``maps``, shape (batch, channels, height, width)."""
+        weight = torch.relu(self.squeeze(maps.mean(dim=(2, 3))))
+        weight = torch.sigmoid(self.excite(weight))
+        return maps * weight[:, :, None, None]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with squeeze-and-excitation, added to a shortcut.
+
+    ``relu(shortcut(x) + se(bn(conv(relu(bn(conv(x)))))))``; the shortcut is the identity,
+    or a strided 1×1 convolution where the block changes the shape.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.squeeze_excitation = SqueezeExcitation(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != channels:
+            self.shortcut.append(nn.Conv2d(in_channels, channels, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Transform ``maps``, shape (batch, in_channels, height, width)."""
+        residual = torch.relu_(self.norm1(self.conv1(maps)))
+        residual = self.squeeze_excitation(self.norm2(self.conv2(residual)))
+        return torch.relu_(residual + self.shortcut(maps))
+
+
+class SEResNet18(nn.Module):
+    """The residual network itself: standardised spectrogram in, embedding out.
+
+    A 7×7 convolution with stride 2 and a 3×3 maximum with stride 2, then four stages of two
+    residual blocks with 1, 2, 4 and 8 times ``stem_channels``, the mean over both axes, and
+    one linear layer to the embedding.
+    """
+
+    def __init__(self, stem_channels: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem_channels, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(stem_channels),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = nn.Sequential()
+        in_channels = stem_channels
+        for stage in range(4):
+            channels = stem_channels * 2**stage
+            self.stages.append(ResidualBlock(in_channels, channels, stride=1 if stage == 0 else 2))
+            self.stages.append(ResidualBlock(channels, channels, stride=1))
+            in_channels = channels
+        self.project = nn.Linear(in_channels, embedding_dim)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Embed ``spectrogram``, shape (batch, 1, n_mels, n_frames)."""
+        maps = self.stages(self.stem(spectrogram))
+        embedding: Tensor = self.project(maps.mean(dim=(2, 3)))
+        return embedding
+
+
+class EmbeddingNetwork(nn.Module):
+    """Input standardisation and SE-ResNet18.
+
+    Parameters
+    ----------
+    n_mels : int
+        Mel bands of the features.
+    stem_channels : int
+        Channels after the stem: 64 is the full width, fewer make a narrower network.
+    embedding_dim : int
+        Length of an embedding.
+    input_norm : {"corpus", "clip"}
+        See `InputStandardisation`.
+
+    Raises
+    ------
+    InputError
+        When a size is not positive or ``input_norm`` is unknown.
+
+    Examples
+    --------
+    >>> network = EmbeddingNetwork(n_mels=128, stem_channels=8)
+    >>> network(torch.zeros(2, 1, 128, 313)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(
+        self,
+        *,
+        n_mels: int,
+        stem_channels: int = 64,
+        embedding_dim: int = 128,
+        input_norm: InputNorm = "corpus",
+    ) -> None:
+        super().__init__()
+        if min(n_mels, stem_channels, embedding_dim) < 1:
+            raise InputError(
+                f"n_mels={n_mels}, stem_channels={stem_channels}, embedding_dim={embedding_dim}: "
+                "each must be at least 1."
+            )
+        if input_norm not in ("corpus", "clip"):
+            raise InputError(f"input_norm={input_norm!r}: expected 'corpus' or 'clip'.")
+        self.standardise = InputStandardisation(n_mels, input_norm)
+        self.spectrogram_branch = SEResNet18(stem_channels, embedding_dim)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Embed log-mel features.
+
+        Parameters
+        ----------
+        log_mel : Tensor of float, shape (batch, 1, n_mels, n_frames)
+            Level per band and frame [dB].
+
+        Returns
+        -------
+        Tensor, shape (batch, embedding_dim)
+            Not normalised: only the direction is trained.
+        """
+        embedding: Tensor = self.spectrogram_branch(self.standardise(log_mel))
+        return embedding
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trainable parameters of a network."""
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)

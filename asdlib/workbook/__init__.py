@@ -1,0 +1,1 @@
+"""What holds the notebooks together: their settings, their files, and the command line."""

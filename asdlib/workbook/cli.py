@@ -1,0 +1,212 @@
+"""The command line behind ``run_all.sh``; ``help.txt`` beside this file is its manual."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asdlib.data import list_machines
+from asdlib.data.simulate import write_corpus
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
+from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.workbook.notebooks import (
+    NOTEBOOK_FOLDER,
+    PROFILES,
+    Notebook,
+    NotebookFailed,
+    execute,
+    list_notebooks,
+    parse_assignments,
+)
+
+_HELP = Path(__file__).with_name("help.txt")
+COMMANDS = ("run", "lab", "test")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        options = ", ".join(sorted(self._option_string_actions))
+        raise InputError(f"{message}. There are: {options}. ./run_all.sh --help explains them.")
+
+
+def _run_parser() -> _Parser:
+    parser = _Parser(prog="run_all.sh", add_help=False, allow_abbrev=False)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--machines", type=_words)
+    parser.add_argument("--seeds", type=_words)
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--only")
+    part.add_argument("--from", dest="first")
+    parser.add_argument("--set", dest="assignments", action="append", default=[])
+    return parser
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> list[Notebook]:
+    """Reduce the notebooks to those that the call asks for."""
+    wanted = only or first
+    numbers = [notebook.number for notebook in notebooks]
+    if wanted is None:
+        return notebooks
+    if wanted not in numbers:
+        raise InputError(f"notebook {wanted}: there are {', '.join(numbers)}.")
+    place = numbers.index(wanted)
+    return notebooks[place : place + 1] if only else notebooks[place:]
+
+
+def _ensure_corpus(size: str) -> Path:
+    """Return the simulated corpus of a size, generating what is missing of it."""
+    folder = PROJECT_ROOT / "data" / f"simulated_{size}"
+    if not (folder / "simulated.json").exists():
+        bar: Any = None
+
+        def count(done: int, total: int) -> None:
+            nonlocal bar
+            bar = bar or progress_bar(total, "simulated corpus")
+            bar.update(done)
+
+        try:
+            write_corpus(folder, size=size, on_progress=count)
+        finally:
+            if bar is not None:
+                bar.close()
+    return folder
+
+
+def _seeds(words: list[str]) -> list[int]:
+    try:
+        return [int(word) for word in words]
+    except ValueError as error:
+        raise InputError(f"--seeds {','.join(words)}: expected whole numbers.") from error
+
+
+def _parameters(
+    options: argparse.Namespace, notebooks: list[Notebook], data: Path, name: str
+) -> dict[str, Any]:
+    """Join profile, options and assignments; a later one wins."""
+    parameters = dict(PROFILES[options.profile])
+    if options.seeds:
+        parameters["seeds"] = _seeds(options.seeds)
+    parameters.update(parse_assignments(options.assignments, notebooks))
+    parameters.update(
+        data_dir=str(data.resolve()),
+        out_dir=str(options.out.resolve()),
+        run_name=name,
+        machines=options.machines or [],
+    )
+    return parameters
+
+
+def _check_machines(data: Path, machines: list[str] | None) -> None:
+    there = list_machines(data)
+    unknown = sorted(set(machines or []) - set(there))
+    if unknown:
+        raise InputError(
+            f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
+        )
+
+
+def run(arguments: list[str]) -> int:
+    """Execute the notebooks; see ``help.txt``."""
+    options = _run_parser().parse_args(arguments)
+    if options.profile not in PROFILES:
+        raise InputError(f"--profile {options.profile}: there are {', '.join(PROFILES)}.")
+    notebooks = list_notebooks()
+    chosen = _choose(notebooks, options.only, options.first)
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(f"--data {options.data}: expected an existing folder of recordings.")
+    name = options.name or (
+        f"simulated_{options.profile}" if options.data is None else options.data.resolve().name
+    )
+    write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
+    data = options.data
+    parameters = _parameters(options, notebooks, Path(), name)
+    if data is None:
+        data = _ensure_corpus(options.profile)
+    _check_machines(data, options.machines)
+    parameters["data_dir"] = str(data.resolve())
+    return _execute(chosen, parameters, options.out.resolve(), name)
+
+
+def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name: str) -> int:
+    folder = out / "build" / name / "notebooks"
+    if not sys.stderr.isatty():
+        os.environ[PROGRESS_VARIABLE] = "log"
+    for notebook in chosen:
+        _say(f"{notebook.path.stem:<28} started")
+        try:
+            elapsed = execute(notebook, parameters, folder)
+        except NotebookFailed as failure:
+            _say(str(failure))
+            if failure.interrupted:
+                _say("What was computed stays; the same command goes on from there.")
+                return 130
+            return 1
+        _say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
+    _print_results(out, name)
+    return 0
+
+
+def _print_results(out: Path, name: str) -> None:
+    table = out / "results" / name / "table.md"
+    if table.exists():
+        sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
+    places = {
+        "tables": out / "results" / name,
+        "figures": out / "figures" / name,
+        "notebooks": out / "build" / name / "notebooks",
+    }
+    for what, place in places.items():
+        sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
+
+
+def lab(arguments: list[str]) -> int:
+    """Open JupyterLab on the notebooks; the simulated corpus is made first if missing."""
+    _ensure_corpus("demo")
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={PROJECT_ROOT}"]
+    first = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))[0].relative_to(PROJECT_ROOT)
+    return subprocess.run([*command, *arguments, str(first)], check=False).returncode
+
+
+def test(arguments: list[str]) -> int:
+    """Run the test suite."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Dispatch a command; bad input ends with one message and exit status 2."""
+    command = "run"
+    if arguments and not arguments[0].startswith("-"):
+        command, arguments = arguments[0], arguments[1:]
+    try:
+        if command not in COMMANDS:
+            raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
+        return {"run": run, "lab": lab, "test": test}[command](arguments)
+    except InputError as error:
+        _say(f"run_all.sh: {error}")
+        return 2
+    except KeyboardInterrupt:
+        _say("run_all.sh: interrupted. What was computed stays; the same command goes on from there.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""The notebooks as programs: their parameters, their execution, their HTML."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.report.provenance import PROJECT_ROOT
+
+NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
+
+#: What a profile changes against the defaults in the notebooks (the demo profile).
+PROFILES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "stem_channels": 4,
+        "epochs": 2,
+        "batch_size": 16,
+        "duration_s": 2.0,
+        "n_bootstrap": 100,
+    },
+    "demo": {},
+    "full": {"stem_channels": 64, "epochs": 30, "batch_size": 64},
+}
+
+
+class NotebookFailed(Exception):  # noqa: N818 - it reads as what happened
+    """A cell of a notebook raised; the message is what the user sees.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether the user stopped it.
+    """
+
+    def __init__(self, message: str, *, interrupted: bool) -> None:
+        super().__init__(message)
+        self.interrupted = interrupted
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of the workbook.
+
+    Attributes
+    ----------
+    path : Path
+        The stripped notebook in the project.
+    parameters : dict
+        Defaults by name, as its ``parameters`` cell states them.
+    """
+
+    path: Path
+    parameters: dict[str, Any]
+
+    @property
+    def number(self) -> str:
+        """Its two digits."""
+        return self.path.stem[:2]
+
+
+def list_notebooks(folder: Path = NOTEBOOK_FOLDER) -> list[Notebook]:
+    """Find the ordered notebooks and read their parameters."""
+    notebooks = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        with warnings.catch_warnings():
+            # papermill warns of type hints that it does not know; the values are what counts.
+            warnings.simplefilter("ignore")
+            inspected = papermill.inspect_notebook(str(path))
+        defaults = {
+            name: yaml.safe_load(_literal(entry["default"])) for name, entry in inspected.items()
+        }
+        notebooks.append(Notebook(path, defaults))
+    return notebooks
+
+
+def _literal(text: str) -> str:
+    """Turn a Python literal into YAML's spelling of it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(text, text)
+
+
+def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict[str, Any]:
+    """Read ``name=value`` words against the parameters that the notebooks have.
+
+    Raises
+    ------
+    InputError
+        For a word without ``=``, a name that no notebook has (all names are listed), or a
+        value of another type than the default's.
+    """
+    known = {
+        name: (default, notebook.number)
+        for notebook in reversed(notebooks)
+        for name, default in notebook.parameters.items()
+    }
+    values = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator:
+            raise InputError(f"--set {assignment}: expected NAME=VALUE.")
+        if name not in known:
+            listing = "\n".join(
+                f"  {notebook.number}  {key} = {default!r}"
+                for notebook in notebooks
+                for key, default in notebook.parameters.items()
+            )
+            raise InputError(f"--set {name}: no notebook has this parameter. There are:\n{listing}")
+        values[name] = _typed(name, yaml.safe_load(_literal(text)), known[name][0])
+    return values
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, list) and isinstance(value, str | int | float):
+        return [value]
+    if default is not None and value is not None and type(value) is not type(default):
+        raise InputError(
+            f"--set {name}={value!r}: expected a {type(default).__name__} such as {default!r}."
+        )
+    return value
+
+
+def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> float:
+    """Execute one notebook with papermill and write it and its HTML to ``folder``.
+
+    Parameters
+    ----------
+    notebook : Notebook
+    parameters : mapping
+        Values by name; those that the notebook does not have are left out.
+    folder : Path
+        Receives the executed notebook and its HTML.
+
+    Returns
+    -------
+    float
+        Elapsed time [s].
+
+    Raises
+    ------
+    NotebookFailed
+        When a cell raised or the user interrupted; notebook and HTML show how far it came.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / notebook.path.name
+    chosen = {name: value for name, value in parameters.items() if name in notebook.parameters}
+    started = time.monotonic()
+    try:
+        papermill.execute_notebook(
+            str(notebook.path),
+            str(output),
+            parameters=chosen,
+            kernel_name="python3",
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            cwd=str(notebook.path.parent),
+        )
+    except PapermillExecutionError as error:
+        _write_html(output)
+        interrupted = error.ename == "KeyboardInterrupt"
+        raise NotebookFailed(
+            _failure_lines(output, error), interrupted=interrupted
+        ) from error
+    except KeyboardInterrupt as error:
+        raise NotebookFailed(
+            f"notebook   {output}\ncell       (between cells)\nerror      interrupted",
+            interrupted=True,
+        ) from error
+    _write_html(output)
+    return time.monotonic() - started
+
+
+def _failure_lines(output: Path, error: PapermillExecutionError) -> str:
+    """Name notebook, heading and error in three lines."""
+    cells = nbformat.read(output, as_version=4).cells
+    heading = "(before the first heading)"
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            titles = [line for line in cell.source.splitlines() if line.startswith("#")]
+            heading = titles[-1].lstrip("# ") if titles else heading
+        if any(entry.output_type == "error" for entry in cell.get("outputs", [])):
+            break
+    what = "interrupted" if error.ename == "KeyboardInterrupt" else f"{error.ename}: {error.evalue}"
+    first_line = what.strip().splitlines()[0]
+    return f"notebook   {output}\ncell       {heading}\nerror      {first_line}"
+
+
+def _write_html(path: Path) -> None:
+    if not path.exists():
+        return
+    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True)
+    exporter.exclude_output_prompt = True
+    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    write_atomically(path.with_suffix(".html"), body)

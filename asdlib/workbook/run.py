@@ -1,0 +1,225 @@
+"""One notebook's view of a run: where it reads, where it writes, what it says of its origin."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from asdlib.data import ArrayStore, open_waveforms, read_clips
+from asdlib.data.store import open_existing
+from asdlib.errors import InputError
+from asdlib.files import file_hash, write_atomically
+from asdlib.report.progress import progress_bar
+from asdlib.report.provenance import collect_provenance, shown_path, sidecar_text
+from asdlib.report.save import save_figure, save_table, save_text
+from asdlib.workbook.settings import NotebookSettings
+
+_STAGE_NOTEBOOKS = {
+    "clips.csv": "01_spectrum_exploration",
+    "features.json": "01_spectrum_exploration",
+    "highpass.csv": "01_spectrum_exploration",
+    "attributes.csv": "02_attribute_annotation",
+    "checkpoint.pt": "03_training",
+    "embeddings.npz": "03_training",
+}
+_STRINGS = ("clip_id", "machine_type", "section", "domain", "split", "attribute", "path")
+
+
+@dataclass
+class Run:
+    """Paths, stage files, provenance and saving for one notebook of one run.
+
+    Attributes
+    ----------
+    notebook : str
+        Stem of the notebook's file name.
+    settings : NotebookSettings
+        The notebook's settings.
+    facts : dict
+        What the sidecars say beside the settings: device, seeds, data manifest hash...
+    """
+
+    notebook: str
+    settings: NotebookSettings
+    facts: dict[str, Any] = field(default_factory=dict)
+    _written: list[Path] = field(default_factory=list)
+
+    @property
+    def _out(self) -> Path:
+        return Path(self.settings.out_dir).resolve()
+
+    @property
+    def results(self) -> Path:
+        """Folder of the run's tables."""
+        return self._out / "results" / self.settings.run_name
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the run's figures."""
+        return self._out / "figures" / self.settings.run_name
+
+    @property
+    def build(self) -> Path:
+        """Folder of the run's intermediate files."""
+        return self._out / "build" / self.settings.run_name
+
+    @property
+    def cache(self) -> Path:
+        """Folder of the keyed stores, shared by all runs."""
+        return self._out / "build" / "cache"
+
+    @property
+    def workers(self) -> int:
+        """Threads to use."""
+        return self.settings.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the recordings come from the workbook's own generator."""
+        folder = Path(self.settings.data_dir).resolve()
+        return any((place / "simulated.json").exists() for place in (folder, *folder.parents[:2]))
+
+    @property
+    def corpus(self) -> str:
+        """Word for titles: ``simulated`` or ``recorded``."""
+        return "simulated" if self.is_simulated else "recorded"
+
+    def seed_folder(self, seed: int) -> Path:
+        """Folder of what was trained with one seed."""
+        return self.build / f"seed_{seed}"
+
+    # -- stage files -----------------------------------------------------------------------
+
+    def stage_file(self, path: Path) -> Path:
+        """Return a file of an earlier stage.
+
+        Raises
+        ------
+        InputError
+            When it is missing; the message names the notebook that writes it.
+        """
+        if not path.exists():
+            raise InputError(
+                f"{path}: is missing. Run notebook {_STAGE_NOTEBOOKS[path.name]} of the run "
+                f"{self.settings.run_name!r} first (./run_all.sh --from "
+                f"{_STAGE_NOTEBOOKS[path.name][:2]})."
+            )
+        return path
+
+    def scan_clips(self) -> pd.DataFrame:
+        """Read the clip table from the recordings and keep it as the run's stage file."""
+        clips = read_clips(self.settings.data_dir, machines=list(self.settings.machines) or None)
+        write_atomically(self.build / "clips.csv", clips.to_csv(index=False))
+        return clips
+
+    def clips(self) -> pd.DataFrame:
+        """Clip table of the run as notebook 01 left it, reduced to the chosen machines.
+
+        Raises
+        ------
+        InputError
+            When notebook 01 has not run or did not see a chosen machine.
+        """
+        path = self.stage_file(self.build / "clips.csv")
+        clips = pd.read_csv(path, dtype={"section": str}, keep_default_na=False, na_values=[""])
+        texts = [name for name in clips if name in _STRINGS or str(name).startswith("attribute_")]
+        clips[texts] = clips[texts].astype("string")
+        clips["is_anomaly"] = clips["is_anomaly"].astype("boolean")
+        wanted = list(self.settings.machines)
+        unknown = sorted(set(wanted) - set(clips["machine_type"]))
+        if unknown:
+            raise InputError(
+                f"{path}: has no machine {', '.join(unknown)}; it has "
+                f"{', '.join(sorted(set(clips['machine_type'])))}. Run notebook 01 with it."
+            )
+        if wanted:
+            clips = clips[clips["machine_type"].isin(wanted)].reset_index(drop=True)
+        return clips
+
+    def waveforms(self, clips: pd.DataFrame, **options: Any) -> ArrayStore:
+        """Open the waveform store of a clip table, decoding what is not decoded yet."""
+        with self.progress(len(clips), "decoding") as count:
+            store = open_waveforms(
+                clips, cache_dir=self.cache, workers=self.workers, on_progress=count, **options
+            )
+        self.facts["data_manifest"] = store.directory.name
+        return store
+
+    def write_store_link(self, name: str, store: ArrayStore, **facts: Any) -> None:
+        """Leave a stage file that says which store the run uses."""
+        link = {"store": os.path.relpath(store.directory, self.build), **facts}
+        write_atomically(self.build / name, json.dumps(link, indent=1) + "\n")
+
+    def open_store_link(self, name: str) -> ArrayStore:
+        """Open the store that a stage file names."""
+        link = json.loads(self.stage_file(self.build / name).read_text())
+        store = open_existing((self.build / link["store"]).resolve())
+        if "data_manifest" in link:
+            self.facts["data_manifest"] = link["data_manifest"]
+        return store
+
+    # -- saving ----------------------------------------------------------------------------
+
+    def provenance(self, **facts: Any) -> dict[str, Any]:
+        """Say where a result of this notebook comes from."""
+        settings = asdict(self.settings)
+        settings["data_dir"] = shown_path(Path(self.settings.data_dir))
+        settings["out_dir"] = shown_path(self._out)
+        return collect_provenance(
+            notebook=self.notebook,
+            run=self.settings.run_name,
+            corpus=self.corpus,
+            settings=settings,
+            **{**self.facts, **facts},
+        )
+
+    def save_figure(self, figure: Figure, name: str) -> None:
+        """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``."""
+        prefix = "simulated_" if self.is_simulated else ""
+        stem = self.figures / f"{prefix}{self.notebook[:2]}_{name}"
+        self._written += save_figure(figure, stem, provenance=self.provenance())
+
+    def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
+        """Save a table as ``<results>/<name>.csv`` with its sidecar."""
+        path = self.results / f"{name}.csv"
+        self._written += save_table(table, path, provenance=self.provenance(**facts))
+
+    def save_text(self, text: str, file_name: str) -> None:
+        """Save a text file under the run's results with its sidecar."""
+        self._written += save_text(text, self.results / file_name, provenance=self.provenance())
+
+    def note_written(self, *paths: Path) -> None:
+        """List files that were written by other means; each gets a sidecar."""
+        for path in paths:
+            sidecar = path.with_name(path.name + ".json")
+            write_atomically(sidecar, sidecar_text(self.provenance()))
+            self._written += [path, sidecar]
+
+    def written(self) -> pd.DataFrame:
+        """List what this notebook wrote: path, size in bytes, first digits of the SHA-256."""
+        paths = list(dict.fromkeys(self._written))
+        return pd.DataFrame(
+            {
+                "path": [os.path.relpath(path, self._out) for path in paths],
+                "bytes": [path.stat().st_size for path in paths],
+                "sha256": [file_hash(path) for path in paths],
+            }
+        )
+
+    # -- progress --------------------------------------------------------------------------
+
+    @contextmanager
+    def progress(
+        self, total: int, description: str, *, unit: str = "clip"
+    ) -> Iterator[Callable[[int], object]]:
+        """Show a progress bar while the block runs; yields what counts it forward."""
+        with progress_bar(total, description, unit=unit) as bar:
+            yield bar.update

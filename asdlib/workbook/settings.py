@@ -1,0 +1,145 @@
+"""What each notebook's parameters mean, and the refusal of those that make no sense.
+
+A notebook's ``parameters`` cell holds flat literals; it builds one of these dataclasses from
+them. The defaults stand in the notebooks alone, so that there is one set of defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asdlib.errors import InputError
+
+
+def _expect(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise InputError(f"parameter {name} = {value!r}: expected {expected}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookSettings:
+    """Parameters that all notebooks share.
+
+    Attributes
+    ----------
+    data_dir : str
+        Folder with ``<machine>/train/...``, or a root above ``dev_data/raw``.
+    out_dir : str
+        Folder that receives ``build/``, ``figures/`` and ``results/``.
+    run_name : str
+        Name of the run's folders; letters, digits, ``.``, ``_`` and ``-``.
+    machines : sequence of str
+        Machine types to use; empty for all.
+    workers : int
+        Threads; 0 for one per core.
+    """
+
+    data_dir: str
+    out_dir: str
+    run_name: str
+    machines: Sequence[str]
+    workers: int
+
+    def __post_init__(self) -> None:
+        letters = self.run_name.replace(".", "").replace("_", "").replace("-", "")
+        _expect(
+            letters.isalnum(), "run_name", self.run_name, "letters, digits, '.', '_' and '-' alone"
+        )
+        _expect(self.workers >= 0, "workers", self.workers, "a number of threads, or 0 for all")
+        _expect(
+            Path(self.data_dir).is_dir(),
+            "data_dir",
+            self.data_dir,
+            "an existing folder of recordings",
+        )
+        self.check()
+
+    def check(self) -> None:
+        """Refuse values that make no sense; each notebook's settings extend it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationSettings(NotebookSettings):
+    """Parameters of notebook 01."""
+
+    resample: bool
+    channel: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    fmin_hz: float
+    fmax_hz: float
+    duration_s: float
+    long_clips: str
+    highpass_hz: Mapping[str, float | None]
+
+    def check(self) -> None:
+        """Refuse cut-offs outside the analysed band and a channel below -1."""
+        _expect(self.channel >= -1, "channel", self.channel, "-1 (mono only), 0, 1, ...")
+        _expect(self.duration_s > 0, "duration_s", self.duration_s, "a positive duration")
+        for machine, cut in self.highpass_hz.items():
+            _expect(
+                cut is None or 0 <= cut < self.fmax_hz,
+                f"highpass_hz[{machine}]",
+                cut,
+                f"0 or None (no high-pass) or a cut-off below fmax_hz = {self.fmax_hz}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationSettings(NotebookSettings):
+    """Parameters of notebook 02."""
+
+    method: str
+    method_by_machine: Mapping[str, str]
+    max_clusters: int
+    seed: int
+
+    def check(self) -> None:
+        """Refuse unknown methods and fewer than two clusters at most."""
+        methods = ("auto", "none", "clusters", "frequencies", "both")
+        for name, value in {"method": self.method, **dict(self.method_by_machine)}.items():
+            _expect(value in methods, name, value, " or ".join(methods))
+        _expect(self.max_clusters >= 2, "max_clusters", self.max_clusters, "2 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingNotebookSettings(NotebookSettings):
+    """Parameters of notebook 03."""
+
+    seeds: Sequence[int]
+    device: str
+    embedding_batch: int
+
+    def check(self) -> None:
+        """Refuse an empty or repeated list of seeds."""
+        _expect(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
+        _expect(
+            len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "different seeds"
+        )
+        _expect(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(NotebookSettings):
+    """Parameters of notebook 04."""
+
+    seeds: Sequence[int]
+    neighbours: int
+    decision_percentile: float
+    confidence: float
+    n_bootstrap: int
+
+    def check(self) -> None:
+        """Refuse percentages outside their range."""
+        _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
+        _expect(
+            0 < self.decision_percentile < 100,
+            "decision_percentile",
+            self.decision_percentile,
+            "a percentage between 0 and 100",
+        )
+        _expect(0 < self.confidence < 1, "confidence", self.confidence, "a share between 0 and 1")
+        _expect(self.n_bootstrap >= 100, "n_bootstrap", self.n_bootstrap, "100 or more")

@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20250701)
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    if not REALDATA.is_dir():
+        pytest.skip(f"no real recordings at {REALDATA}")
+    return REALDATA
+
+
+@pytest.fixture(scope="session")
+def simulated_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated corpus of the smallest size, made once for the whole test run."""
+    from asdlib.data.simulate import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "simulated_smoke", size="smoke")
