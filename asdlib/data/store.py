@@ -5,22 +5,28 @@ A store is a folder named by a key that hashes everything that shaped its conten
     <cache>/<kind>/<key>/
         data.bin      rows back to back, one dtype, C order, allocated before the first write
         ids.json      the row identifiers, in order
-        done.txt      one line per finished row block, appended after the block is on disk
+        done.txt      one line per finished row block with its checksum, appended when written
         meta.json     settings, dtype, row shape, row lengths; written last: its presence
                       means that the store is complete
 
-A build that is killed is taken up again at the first block that ``done.txt`` does not list.
+A build that is killed is taken up again: blocks that ``done.txt`` lists and whose checksum still
+holds (a power cut may lose what was written last) are kept, the others are computed.
 Nothing is pickled, so that reading a store never runs code from it.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import mmap
 import os
+import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +129,9 @@ class ArrayStore:
         if hasattr(self._mapping, "madvise"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
-    def blocks(self, positions: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
+    def blocks(
+        self, positions: npt.NDArray[np.int64], size: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
         """Yield ``positions`` in runs of at most ``size``, releasing memory after each."""
         for start in range(0, len(positions), size):
             yield positions[start : start + size]
@@ -160,8 +168,9 @@ def open_or_build(
     dtype : dtype
         Element type on disk.
     fill : callable
-        ``fill(first, last, out)`` writes rows ``first`` to ``last - 1`` into ``out``, the
-        slice of the flat array that they occupy. Called from ``workers`` threads.
+        ``fill(first, last, out)`` writes rows ``first`` to ``last - 1`` into ``out``, zeros of
+        the shape that they occupy in the flat array. Called from ``workers`` threads; ``out``
+        must not be kept.
     block_rows : int
         Rows per call of ``fill``.
     workers : int
@@ -187,19 +196,21 @@ def open_or_build(
     }
     description = {"settings": dict(settings), "shape": shape}
     directory = root / content_key(description)
-    if not (directory / "meta.json").exists():
-        _make_folder(directory)
-        with FileLock(directory / "lock"):
-            if not (directory / "meta.json").exists():
-                _build(directory, ids, lengths, row_shape, np.dtype(dtype), fill, block_rows,
-                       workers, on_progress)
-                write_atomically(directory / "ids.json", json.dumps(list(ids)))
-                write_atomically(
-                    directory / "meta.json",
-                    json.dumps({**description, "lengths": np.asarray(lengths).tolist()}, indent=1),
-                )
-    else:
+    if (directory / "meta.json").exists():
         on_progress(len(ids))
+        return _open(directory, description)
+    _make_folder(directory)
+    with FileLock(directory / "lock"):
+        if (directory / "meta.json").exists():  # another process was faster
+            on_progress(len(ids))
+        else:
+            _build(directory, ids, lengths, row_shape, np.dtype(dtype), fill, block_rows,
+                   workers, on_progress)
+            write_atomically(directory / "ids.json", json.dumps(list(ids)))
+            write_atomically(
+                directory / "meta.json",
+                json.dumps({**description, "lengths": np.asarray(lengths).tolist()}, indent=1),
+            )
     return _open(directory, description)
 
 
@@ -215,35 +226,44 @@ def open_existing(directory: Path) -> ArrayStore:
         raise InputError(
             f"{directory}: holds no complete store. Run the notebook that makes it again."
         )
-    meta = json.loads((directory / "meta.json").read_text())
-    return _open(directory, {"settings": meta["settings"], "shape": meta["shape"]})
+    return _open(directory, None)
 
 
 def _make_folder(directory: Path) -> None:
-    try:
+    with _writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "lock").touch()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one clear error."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"{directory}: cannot be written ({error.strerror}). "
-            "Choose a writable folder (--out)."
+            f"{path}: cannot be written ({error.strerror}). "
+            "Free space or choose a writable folder (--out)."
         ) from error
 
 
-def _open(directory: Path, description: Mapping[str, Any]) -> ArrayStore:
-    meta = json.loads((directory / "meta.json").read_text())
-    if {"settings": meta["settings"], "shape": meta["shape"]} != json.loads(json.dumps(description)):
-        raise InputError(
-            f"{directory}: was written with other settings than its name says. Delete this folder."
-        )
-    ids = json.loads((directory / "ids.json").read_text())
+def _open(directory: Path, description: Mapping[str, Any] | None) -> ArrayStore:
+    remedy = f"Delete the folder {directory}."
+    try:
+        meta = json.loads((directory / "meta.json").read_text())
+        ids = json.loads((directory / "ids.json").read_text())
+        written = {"settings": meta["settings"], "shape": meta["shape"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{directory}: is damaged ({error!r}). {remedy}") from error
+    if description is not None and written != json.loads(json.dumps(description)):
+        raise InputError(f"{directory}: has other settings than its name says. {remedy}")
     offsets = np.concatenate([[0], np.cumsum(meta["lengths"])]).astype(np.int64)
     dtype = np.dtype(meta["shape"]["dtype"])
     row_shape = tuple(meta["shape"]["row_shape"])
     expected = int(offsets[-1]) * int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
     path = directory / "data.bin"
     if not path.exists() or path.stat().st_size != max(expected, 1):
-        raise InputError(f"{path}: expected {expected} bytes. Delete the folder {directory}.")
+        raise InputError(f"{path}: is damaged, expected {expected} bytes. {remedy}")
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     count = expected // dtype.itemsize
@@ -267,34 +287,62 @@ def _build(
     path, journal = directory / "data.bin", directory / "done.txt"
     _allocate(path, max(int(offsets[-1]) * row_bytes, 1))
     blocks = [(a, min(a + block_rows, len(ids))) for a in range(0, len(ids), block_rows)]
-    done = set(journal.read_text().split("\n")[:-1]) if journal.exists() else set()
-    todo = [block for block in blocks if f"{block[0]}-{block[1]}" not in done]
-    on_progress(len(ids) - sum(last - first for first, last in todo))
+    done = _finished_blocks(directory, blocks, offsets * row_bytes)
+    todo = [block for block in blocks if block not in done]
+    on_progress(sum(last - first for first, last in done))
+    longest = max((int(offsets[last] - offsets[first]) for first, last in todo), default=0)
+    buffers = threading.local()  # fresh memory for every block would cost its page faults again
 
-    def work(block: tuple[int, int]) -> tuple[int, int]:
+    def work(block: tuple[int, int]) -> tuple[tuple[int, int], int]:
         first, last = block
-        length = int(offsets[last] - offsets[first])
-        out = np.zeros((length, *row_shape), dtype)
+        if not hasattr(buffers, "rows"):
+            buffers.rows = np.empty((longest, *row_shape), dtype)
+        out = buffers.rows[: offsets[last] - offsets[first]]
+        out.fill(0)
         fill(first, last, out)
-        with path.open("r+b") as file:
+        with _writing(path), path.open("r+b", buffering=0) as file:
             file.seek(int(offsets[first]) * row_bytes)
-            file.write(out.data)
-            file.flush()
-            os.fdatasync(file.fileno())
-        return block
+            _write_all(file, out)
+        return block, zlib.crc32(out)
 
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
         futures = [pool.submit(work, block) for block in todo]
-        with journal.open("a") as file:
-            for future in as_completed(futures):
-                first, last = future.result()
-                file.write(f"{first}-{last}\n")
-                file.flush()
-                on_progress(last - first)
+        for future in as_completed(futures):
+            (first, last), checksum = future.result()
+            with _writing(journal), journal.open("a") as file:
+                file.write(f"{first}-{last} {checksum:08x}\n")
+            on_progress(last - first)
+        with _writing(path), path.open("r+b") as data:
+            os.fsync(data.fileno())
     finally:
         # An error or Ctrl-C must not wait for the blocks that nobody will use.
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _write_all(file: io.FileIO, rows: npt.NDArray[Any]) -> None:
+    """Write an array; one call of an unbuffered file may write less than it was given."""
+    data = rows.data.cast("B") if rows.size else memoryview(b"")
+    while data:
+        data = data[file.write(data) :]
+
+
+def _finished_blocks(
+    directory: Path, blocks: Sequence[tuple[int, int]], starts: npt.NDArray[np.int64]
+) -> set[tuple[int, int]]:
+    """Blocks that an earlier build has finished and that are still as it left them."""
+    journal = directory / "done.txt"
+    lines = set(journal.read_text().split("\n")) if journal.exists() else set()
+    listed = {line.partition(" ")[0] for line in lines}
+    finished = set()
+    with (directory / "data.bin").open("rb") as file:
+        for first, last in blocks:
+            if f"{first}-{last}" in listed:
+                file.seek(int(starts[first]))
+                checksum = zlib.crc32(file.read(int(starts[last] - starts[first])))
+                if f"{first}-{last} {checksum:08x}" in lines:
+                    finished.add((first, last))
+    return finished
 
 
 def _allocate(path: Path, size: int) -> None:
@@ -304,13 +352,21 @@ def _allocate(path: Path, size: int) -> None:
     path.with_name("done.txt").unlink(missing_ok=True)
     try:
         with path.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
+            _reserve(file, size)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise InputError(
             f"{path}: needs {size / 2**30:.2f} GiB ({error.strerror}). "
             "Free space or choose another folder (--out)."
         ) from error
+
+
+def _reserve(file: io.BufferedWriter, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    file.truncate(size)  # a file system that cannot reserve

@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asdlib.files import write_atomically
+from asdlib.files import file_hash, write_atomically
 from asdlib.report.provenance import sidecar_text
 
 
+def sidecar_path(path: Path) -> Path:
+    """Give the path of a result's sidecar: the file name with ``.json`` behind it."""
+    return path.with_name(path.name + ".json")
+
+
+def write_sidecar(path: Path, *files: Path, provenance: dict[str, Any]) -> Path:
+    """Write a sidecar that names its files with the first digits of their SHA-256."""
+    hashes = {file.name: file_hash(file) for file in files}
+    write_atomically(path, sidecar_text({**provenance, "sha256": hashes}))
+    return path
+
+
+def was_edited(path: Path) -> bool:
+    """Whether a result exists and differs from what its sidecar says was written."""
+    sidecar = sidecar_path(path)
+    if not path.exists() or not sidecar.exists():
+        return path.exists()
+    return bool(json.loads(sidecar.read_text())["sha256"].get(path.name) != file_hash(path))
+
+
 def save_text(text: str, path: Path, *, provenance: dict[str, Any]) -> list[Path]:
-    """Write a text file and its sidecar ``<stem>.json``; returns both paths."""
-    sidecar = path.with_suffix(".json")
+    """Write a text file and its sidecar; returns both paths.
+
+    A file that somebody changed by hand since it was written is not lost: it is kept beside
+    the new one with ``_edited`` behind its stem, and its path is the third that is returned.
+    """
+    kept = []
+    if was_edited(path) and path.read_text(encoding="utf-8") != text:
+        kept = [path.replace(path.with_name(f"{path.stem}_edited{path.suffix}"))]
     write_atomically(path, text)
-    write_atomically(sidecar, sidecar_text(provenance))
-    return [path, sidecar]
+    return [path, write_sidecar(sidecar_path(path), path, provenance=provenance), *kept]
 
 
 def save_table(table: pd.DataFrame, path: Path, *, provenance: dict[str, Any]) -> list[Path]:
-    """Write a table as CSV (empty where unknown) and its sidecar; returns both paths."""
-    return save_text(table.to_csv(index=False, float_format="%.6g"), path, provenance=provenance)
+    """Write a table as CSV (empty where unknown) as `save_text` does."""
+    return save_text(table.to_csv(index=False), path, provenance=provenance)
 
 
 def save_figure(figure: Figure, stem: Path, *, provenance: dict[str, Any]) -> list[Path]:
@@ -49,7 +75,5 @@ def save_figure(figure: Figure, stem: Path, *, provenance: dict[str, Any]) -> li
         path = stem.with_name(stem.name + suffix)
         write_atomically(path, buffer.getvalue())
         paths.append(path)
-    sidecar = stem.with_name(stem.name + ".json")
-    write_atomically(sidecar, sidecar_text(provenance))
-    return [*paths, sidecar]
-
+    sidecar = stem.with_name(f"{stem.name}.json")
+    return [*paths, write_sidecar(sidecar, *paths, provenance=provenance)]

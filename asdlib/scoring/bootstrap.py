@@ -1,8 +1,9 @@
-"""Resamples of a clip set: how often each clip is drawn, stratum by stratum."""
+"""Bootstrap over clips: stratified resamples, and intervals from what they give."""
 
 from __future__ import annotations
 
 import zlib
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -47,21 +48,43 @@ def resample_weights(
     return weights
 
 
-def percentile_interval(
-    replicates: FloatArray, *, confidence: float
+def bias_corrected_interval(
+    value: FloatArray, replicates: FloatArray, *, confidence: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Central interval of bootstrap replicates.
+    r"""Bias-corrected percentile interval of bootstrap replicates.
+
+    The percentiles :math:`\Phi(2 z_0 \pm z_{\alpha/2})` of the replicates, where
+    :math:`\Phi(z_0)` is the share of replicates below the value (ties count half). The partial
+    AUC of a resample of few clips lies too high on average; plain percentiles inherit that.
 
     Parameters
     ----------
-    replicates : ndarray of float64, shape (n_resamples, ...)
+    value : ndarray of float64, shape (n_values,)
+        What was measured on all clips.
+    replicates : ndarray of float64, shape (n_resamples, n_values)
+        The same on every resample.
     confidence : float
-        Share of the replicates inside, over 0 and under 1.
+        Over 0 and under 1.
 
     Returns
     -------
-    low, high : ndarray of float64, shape (...)
+    low, high : ndarray of float64, shape (n_values,)
+        NaN where the value is NaN or there are no replicates.
+
+    References
+    ----------
+    B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", SIAM 1982, chapter 10.
     """
-    tail = 50.0 * (1.0 - confidence)
-    low, high = np.percentile(replicates, [tail, 100.0 - tail], axis=0)
-    return np.asarray(low), np.asarray(high)
+    normal = NormalDist()
+    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    n_resamples = len(replicates)
+    for column in np.flatnonzero(~np.isnan(value)) if n_resamples else ():
+        drawn = replicates[:, column]
+        # Sums of rounded numbers: what differs by a rounding error is a tie.
+        tie = np.isclose(drawn, value[column], rtol=0, atol=1e-12)
+        below = (np.sum((drawn < value[column]) & ~tie) + 0.5 * tie.sum()) / n_resamples
+        shift = 2.0 * normal.inv_cdf(np.clip(below, 0.5 / n_resamples, 1 - 0.5 / n_resamples))
+        reach = normal.inv_cdf(0.5 + 0.5 * confidence)
+        shares = [normal.cdf(shift - reach), normal.cdf(shift + reach)]
+        low[column], high[column] = np.quantile(drawn, shares)
+    return low, high

@@ -123,7 +123,7 @@ def roc_points(
     order = np.argsort(-anomaly_score, kind="stable")
     descending = anomaly_score[order]
     if len(descending) == 0:
-        nothing = np.full((len(normal_weight), 1), np.nan)
+        nothing = np.full((len(normal_weight), 2), np.nan)
         return nothing, nothing
     # Clips of one score enter the curve together: a tie is one slanted segment.
     last_of_tie = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)

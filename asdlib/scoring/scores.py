@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from asdlib.data.store import write_text_atomically
 from asdlib.errors import InputError
-from asdlib.scoring.knn import Backend, KNNBackend
 
 SCORE_COLUMNS = [
     "clip_id",
@@ -30,88 +26,6 @@ SCORE_COLUMNS = [
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _DOMAINS = {"source", "target"}
 _SPLITS = {"train", "test", "supplemental"}
-
-
-def score_machines(
-    embeddings: npt.NDArray[np.floating],
-    clip_ids: Sequence[str],
-    clips: pd.DataFrame,
-    *,
-    system: str,
-    seed: int | None,
-    make_backend: Callable[[], Backend] = KNNBackend,
-    on_progress: Callable[[int], object] = lambda machines: None,
-) -> pd.DataFrame:
-    """Score all training and test clips, machine by machine.
-
-    A backend is fitted on the machine's training clips. Its test clips are scored against all
-    of them; each training clip against the others only, because it would find itself.
-
-    Parameters
-    ----------
-    embeddings : ndarray of float, shape (n_clips, n_dimensions)
-    clip_ids : sequence of str
-        The clip of each embedding; joined to ``clips`` by name, never by position.
-    clips : DataFrame
-        Clip table. Supplemental clips are not scored.
-    system : str
-        Name of the system, for the table.
-    seed : int or None
-        Seed of the run; None where nothing is random.
-    make_backend : callable
-        Gives a fresh backend for every machine; by default cosine 1-NN.
-    on_progress : callable
-        Called with 1 after every machine.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``SCORE_COLUMNS``, in the order of ``clips``, ``is_decided_anomalous`` still
-        empty. The training clip of a one-clip machine has no score (NaN): there is no other
-        clip to compare it with.
-
-    Raises
-    ------
-    InputError
-        When a clip has no embedding, a machine has no training clip, or an embedding is zero
-        or not finite; the clip or machine is named.
-    """
-    position_of = pd.Index(clip_ids)
-    if len(position_of) != len(embeddings) or not position_of.is_unique:
-        raise InputError(
-            f"{len(embeddings)} embeddings for {len(position_of)} clip names, of which "
-            f"{position_of.nunique()} differ: expected one of each per clip."
-        )
-    scored = clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
-    positions = position_of.get_indexer(pd.Index(scored["clip_id"]))
-    if (positions < 0).any():
-        missing = scored["clip_id"][positions < 0]
-        raise InputError(
-            f"{missing.iloc[0]}: has no embedding ({len(missing)} clips have none). "
-            "Compute the embeddings from the same clip table."
-        )
-    _check_embeddings(embeddings, positions, scored["clip_id"])
-    anomaly_score = np.full(len(scored), np.nan)
-    is_train = scored["split"].eq("train").to_numpy()
-    for machine_type, index in scored.groupby("machine_type", sort=True).indices.items():
-        train, test = index[is_train[index]], index[~is_train[index]]
-        if len(train) == 0:
-            raise InputError(
-                f"{machine_type}: has {len(test)} test clips and no training clip to compare "
-                "them with. Add normal clips under its folder 'train' or leave the machine out."
-            )
-        backend = make_backend()
-        backend.fit(embeddings[positions[train]], domains=scored["domain"].to_numpy()[train])
-        anomaly_score[train] = backend.leave_one_out()
-        if len(test):
-            anomaly_score[test] = backend.anomaly_score(embeddings[positions[test]])
-        on_progress(1)
-    table = scored[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
-    table["anomaly_score"] = anomaly_score
-    table["is_decided_anomalous"] = pd.array([pd.NA] * len(table), dtype="boolean")
-    table["system"] = system
-    table["seed"] = pd.array([seed] * len(table), dtype="Int64")
-    return table
 
 
 def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -191,27 +105,19 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: {error}") from error
 
 
-def write_scores(scores: pd.DataFrame, path: Path) -> None:
-    """Check a scores table and write it as CSV, empty where unknown, all digits kept.
+def parse_numbers(text: pd.Series) -> pd.Series:
+    """Numbers of a text column to the last digit, NaN where a text is none or empty.
 
-    Raises
-    ------
-    InputError
-        When the table does not pass :func:`validate_scores` or cannot be written.
+    pandas' own parsers may miss the last binary digit, which would break or make ties.
     """
-    write_text_atomically(path, validate_scores(scores).to_csv(index=False, lineterminator="\n"))
 
+    def parse(entry: object) -> float:
+        try:
+            return float(str(entry))
+        except ValueError:
+            return float("nan")
 
-def _check_embeddings(
-    embeddings: npt.NDArray[np.floating], positions: npt.NDArray[np.intp], clip_id: pd.Series
-) -> None:
-    length = np.linalg.norm(np.asarray(embeddings, dtype=np.float64)[positions], axis=1)
-    bad = ~np.isfinite(length) | (length == 0)
-    if bad.any():
-        raise InputError(
-            f"{clip_id[bad].iloc[0]}: its embedding is zero or not finite ({bad.sum()} clips). "
-            "Listen to the clip: it may be silent or damaged. Leave it out or retrain."
-        )
+    return text.map(parse, na_action="ignore").astype("Float64").astype("float64")
 
 
 def _text(column: pd.Series) -> pd.Series:
@@ -254,7 +160,7 @@ def _scores(table: pd.DataFrame) -> pd.Series:
     given: Any = table["anomaly_score"]
     if not pd.api.types.is_numeric_dtype(given):
         text = _text(given)
-        given = pd.to_numeric(text, errors="coerce")
+        given = parse_numbers(text)
         unreadable = text.notna() & given.isna() & ~text.str.lower().isin(["nan"])
         if unreadable.any():
             first = table.loc[unreadable].iloc[0]
@@ -262,12 +168,12 @@ def _scores(table: pd.DataFrame) -> pd.Series:
                 f"{first['clip_id']}: anomaly_score is {first['anomaly_score']!r}; "
                 "expected a number."
             )
-    number = given.astype("Float64").astype("float64")
-    bad = table["split"].eq("test") & ~np.isfinite(number)
+    number: pd.Series = given.astype("Float64").astype("float64")
+    bad = np.isinf(number) | (table["split"].eq("test") & number.isna())
     if bad.any():
         first = table.loc[bad].iloc[0]
         raise InputError(
-            f"{first['clip_id']}: anomaly_score is {first['anomaly_score']}; every test clip "
+            f"{first['clip_id']}: anomaly_score is {number[bad].iloc[0]}; every test clip "
             "needs a finite score."
         )
     return number

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asdlib.data import list_machines
-from asdlib.data.simulate import write_corpus
+from asdlib.data.layout import find_machines
+from asdlib.data.simulate import MACHINES, SIZES, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
@@ -27,6 +27,7 @@ from asdlib.workbook.notebooks import (
 
 _HELP = Path(__file__).with_name("help.txt")
 COMMANDS = ("run", "lab", "test")
+_GOES_ON = "What was computed stays; the same command goes on from there."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,18 +76,11 @@ def _ensure_corpus(size: str) -> Path:
     """Return the simulated corpus of a size, generating what is missing of it."""
     folder = PROJECT_ROOT / "data" / f"simulated_{size}"
     if not (folder / "simulated.json").exists():
-        bar: Any = None
-
-        def count(done: int, total: int) -> None:
-            nonlocal bar
-            bar = bar or progress_bar(total, "simulated corpus")
-            bar.update(done)
-
-        try:
-            write_corpus(folder, size=size, on_progress=count)
-        finally:
-            if bar is not None:
-                bar.close()
+        plan = SIZES[size]
+        per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
+        total = len(MACHINES) * per_machine
+        with progress_bar(total, "simulated corpus") as bar:
+            write_corpus(folder, size=size, on_progress=bar.update)
     return folder
 
 
@@ -115,7 +109,7 @@ def _parameters(
 
 
 def _check_machines(data: Path, machines: list[str] | None) -> None:
-    there = list_machines(data)
+    there = sorted(find_machines(data))
     unknown = sorted(set(machines or []) - set(there))
     if unknown:
         raise InputError(
@@ -156,7 +150,7 @@ def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name
         except NotebookFailed as failure:
             _say(str(failure))
             if failure.interrupted:
-                _say("What was computed stays; the same command goes on from there.")
+                _say(_GOES_ON)
                 return 130
             return 1
         _say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
@@ -204,7 +198,7 @@ def main(arguments: list[str]) -> int:
         _say(f"run_all.sh: {error}")
         return 2
     except KeyboardInterrupt:
-        _say("run_all.sh: interrupted. What was computed stays; the same command goes on from there.")
+        _say(f"run_all.sh: interrupted. {_GOES_ON}")
         return 130
 
 

@@ -183,9 +183,13 @@ def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> 
     return time.monotonic() - started
 
 
+def _read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
 def _failure_lines(output: Path, error: PapermillExecutionError) -> str:
     """Name notebook, heading and error in three lines."""
-    cells = nbformat.read(output, as_version=4).cells
+    cells = _read(output).cells
     heading = "(before the first heading)"
     for cell in cells:
         if cell.cell_type == "markdown":
@@ -201,7 +205,7 @@ def _failure_lines(output: Path, error: PapermillExecutionError) -> str:
 def _write_html(path: Path) -> None:
     if not path.exists():
         return
-    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True)
-    exporter.exclude_output_prompt = True
-    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    options = {"template_name": "lab", "exclude_input_prompt": True, "exclude_output_prompt": True}
+    exporter = HTMLExporter(**options)  # type: ignore[no-untyped-call]
+    body, _ = exporter.from_notebook_node(_read(path))
     write_atomically(path.with_suffix(".html"), body)

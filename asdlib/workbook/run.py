@@ -18,8 +18,15 @@ from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
 from asdlib.report.progress import progress_bar
-from asdlib.report.provenance import collect_provenance, shown_path, sidecar_text
-from asdlib.report.save import save_figure, save_table, save_text
+from asdlib.report.provenance import collect_provenance, shown_path
+from asdlib.report.save import (
+    save_figure,
+    save_table,
+    save_text,
+    sidecar_path,
+    was_edited,
+    write_sidecar,
+)
 from asdlib.workbook.settings import NotebookSettings
 
 _STAGE_NOTEBOOKS = {
@@ -30,7 +37,8 @@ _STAGE_NOTEBOOKS = {
     "checkpoint.pt": "03_training",
     "embeddings.npz": "03_training",
 }
-_STRINGS = ("clip_id", "machine_type", "section", "domain", "split", "attribute", "path")
+_STRINGS = ("clip_id", "machine_type", "section", "domain", "split", "attribute", "path",
+            "supplemental_kind")
 
 
 @dataclass
@@ -131,7 +139,7 @@ class Run:
         path = self.stage_file(self.build / "clips.csv")
         clips = pd.read_csv(path, dtype={"section": str}, keep_default_na=False, na_values=[""])
         texts = [name for name in clips if name in _STRINGS or str(name).startswith("attribute_")]
-        clips[texts] = clips[texts].astype("string")
+        clips = clips.astype({name: "string" for name in texts})
         clips["is_anomaly"] = clips["is_anomaly"].astype("boolean")
         wanted = list(self.settings.machines)
         unknown = sorted(set(wanted) - set(clips["machine_type"]))
@@ -143,6 +151,28 @@ class Run:
         if wanted:
             clips = clips[clips["machine_type"].isin(wanted)].reset_index(drop=True)
         return clips
+
+    def attributes(self) -> tuple[pd.DataFrame, str]:
+        """Read the run's ``attributes.csv`` and say where it comes from.
+
+        Returns
+        -------
+        table : DataFrame
+            ``clip_id, attribute, method, confidence`` as text; ``attribute`` NA where none.
+        origin : str
+            Whether notebook 02 wrote it so, or somebody changed it by hand.
+        """
+        path = self.stage_file(self.results / "attributes.csv")
+        table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+        missing = {"clip_id", "attribute"} - set(table)
+        if missing:
+            raise InputError(
+                f"{path}: lacks the column {', '.join(sorted(missing))}. Expected "
+                "clip_id, attribute, method, confidence."
+            )
+        edited = was_edited(path)
+        self.facts["attributes_edited_by_hand"] = edited
+        return table, "edited by hand" if edited else "as notebook 02 wrote them"
 
     def waveforms(self, clips: pd.DataFrame, **options: Any) -> ArrayStore:
         """Open the waveform store of a clip table, decoding what is not decoded yet."""
@@ -199,8 +229,7 @@ class Run:
     def note_written(self, *paths: Path) -> None:
         """List files that were written by other means; each gets a sidecar."""
         for path in paths:
-            sidecar = path.with_name(path.name + ".json")
-            write_atomically(sidecar, sidecar_text(self.provenance()))
+            sidecar = write_sidecar(sidecar_path(path), path, provenance=self.provenance())
             self._written += [path, sidecar]
 
     def written(self) -> pd.DataFrame:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asdlib.errors import InputError
+from asdlib.spectra import LogMelSettings
+from asdlib.training.settings import TrainSettings, choose_device
 
 
 def _expect(condition: bool, name: str, value: object, expected: str) -> None:
@@ -73,12 +76,20 @@ class ExplorationSettings(NotebookSettings):
     fmax_hz: float
     duration_s: float
     long_clips: str
+    highpass: bool
     highpass_hz: Mapping[str, float | None]
 
     def check(self) -> None:
         """Refuse cut-offs outside the analysed band and a channel below -1."""
         _expect(self.channel >= -1, "channel", self.channel, "-1 (mono only), 0, 1, ...")
         _expect(self.duration_s > 0, "duration_s", self.duration_s, "a positive duration")
+        _expect(
+            self.long_clips in ("start", "centre", "end"),
+            "long_clips",
+            self.long_clips,
+            "start, centre or end",
+        )
+        _ = self.log_mel  # refuses what makes no sense
         for machine, cut in self.highpass_hz.items():
             _expect(
                 cut is None or 0 <= cut < self.fmax_hz,
@@ -86,6 +97,17 @@ class ExplorationSettings(NotebookSettings):
                 cut,
                 f"0 or None (no high-pass) or a cut-off below fmax_hz = {self.fmax_hz}",
             )
+
+    @property
+    def log_mel(self) -> LogMelSettings:
+        """Settings of the log-mel spectrogram."""
+        return LogMelSettings(
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+            fmin=self.fmin_hz,
+            fmax=self.fmax_hz,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +133,22 @@ class TrainingNotebookSettings(NotebookSettings):
 
     seeds: Sequence[int]
     device: str
-    embedding_batch: int
+    use_supplemental: bool
+    network: Mapping[str, Any]
 
     def check(self) -> None:
-        """Refuse an empty or repeated list of seeds."""
+        """Refuse an empty or repeated list of seeds, and what no network can be trained with."""
         _expect(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
         _expect(
             len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "different seeds"
         )
-        _expect(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda")
+        choose_device(self.device)
+        for seed in self.seeds:
+            self.train_settings(seed)
+
+    def train_settings(self, seed: int) -> TrainSettings:
+        """Give the network's settings for one seed."""
+        return TrainSettings(seed=seed, **self.network)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ from asdlib.data.simulate.sources import (
     frequency_grid,
     from_db,
     harmonic_series,
-    impacts,
     octave_grid,
     ring_down,
     rotation,
@@ -30,6 +29,8 @@ from asdlib.data.simulate.sources import (
 # Knots of smooth level curves [Hz], two an octave.
 CURVE_KNOTS_HZ = 62.5 * 2.0 ** (np.arange(15) / 2.0)
 SNR_BAND_FROM_HZ = 100.0
+# Scatter of background colour and transfer path from clip to clip, per knot [dB].
+CLIP_SCATTER_DB = 1.5
 SPEED_OF_SOUND_M_S = 343.0
 
 
@@ -73,9 +74,13 @@ class Hall:
     distance_m: float
 
 
-def draw_hall(
-    rng: np.random.Generator, *, origin: Hall | None = None, shift: float = 1.0
-) -> Hall:
+def draw_curve(rng: np.random.Generator, *, spread_db: float) -> FloatArray:
+    """Draw a smooth level curve [dB] at ``CURVE_KNOTS_HZ``, of about that standard deviation."""
+    knots = rng.standard_normal(len(CURVE_KNOTS_HZ) + 2)
+    return spread_db * (0.5 * knots[:-2] + 0.7 * knots[1:-1] + 0.5 * knots[2:])
+
+
+def draw_hall(rng: np.random.Generator, *, origin: Hall | None = None, shift: float = 1.0) -> Hall:
     """Draw a hall; with an ``origin``, one that differs from it by ``shift``.
 
     Parameters
@@ -87,8 +92,8 @@ def draw_hall(
     shift : float
         Scale of the differences to it in colour and microphone.
     """
-    colour = np.convolve(rng.standard_normal(17), [0.5, 0.7, 0.5], "valid") * 3.0
-    microphone = np.convolve(rng.standard_normal(17), [0.5, 0.7, 0.5], "valid") * 2.0
+    colour = draw_curve(rng, spread_db=3.0)
+    microphone = draw_curve(rng, spread_db=2.0)
     neighbours = tuple(
         (float(rng.uniform(11, 49)), float(rng.integers(5, 14)), float(rng.uniform(-14, -7)))
         for _ in range(2)
@@ -97,6 +102,7 @@ def draw_hall(
     if origin is not None:
         colour = origin.curve_db + shift * colour
         microphone = origin.microphone_db + shift * microphone
+        neighbours = (origin.neighbours[0], neighbours[1])
         tilt_db = origin.tilt_db + 0.5 * shift * float(rng.standard_normal())
     return Hall(
         tilt_db=tilt_db,
@@ -108,11 +114,6 @@ def draw_hall(
         microphone_db=microphone,
         distance_m=float(rng.uniform(0.4, 1.0)),
     )
-
-
-def structure_path(rng: np.random.Generator, *, spread_db: float = 3.0) -> FloatArray:
-    """Level curve [dB] at ``CURVE_KNOTS_HZ`` of one machine's housing, drawn with the plant."""
-    return np.convolve(rng.standard_normal(17), [0.5, 0.7, 0.5], "valid") * spread_db
 
 
 def curve_gain(n_samples: int, sample_rate: int, curve_db: FloatArray) -> FloatArray:
@@ -133,7 +134,7 @@ def background(
     -------
     ndarray of float64, shape (n_samples,)
     """
-    curve = hall.curve_db + 0.7 * rng.standard_normal(len(hall.curve_db))
+    curve = hall.curve_db + CLIP_SCATTER_DB * rng.standard_normal(len(hall.curve_db))
     gain = curve_gain(n_samples, sample_rate, curve)
     gain *= np.exp2(
         (hall.tilt_db + 0.15 * rng.standard_normal())
@@ -163,13 +164,16 @@ def background(
 def _foreign_impacts(
     hall: Hall, n_samples: int, sample_rate: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Dropped tools and doors: a few ringing impacts at random times."""
+    """Add up dropped tools and doors: a few ringing impacts at random times."""
     duration_s = n_samples / sample_rate
     count = rng.poisson(hall.impact_rate_hz * duration_s)
     sound = np.zeros(n_samples)
     for _ in range(count):
         response = ring_down(
-            sample_rate, rng.uniform(300, 4000, 3), rng, decay_s=float(rng.uniform(0.01, 0.05))
+            sample_rate,
+            list(rng.uniform(300, 4000, 3)),
+            rng,
+            decay_s=float(rng.uniform(0.01, 0.05)),
         )
         start = int(rng.uniform(0, n_samples - len(response)))
         sound[start : start + len(response)] += rng.lognormal(2.2, 0.5) * response
@@ -189,14 +193,15 @@ def path_gain(
     whose path differences follow from a distance and a placement that scatter.
     """
     grid = frequency_grid(n_samples, sample_rate)
-    curve = path_db + 0.7 * rng.standard_normal(len(path_db))
+    curve = path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
     response = curve_gain(n_samples, sample_rate, curve).astype(complex)
     reflections: Sequence[tuple[float, float]] = [(1.1, 0.25), (1.9, 0.15)]
     total = np.ones_like(response)
     for detour, strength in reflections:
         extra_m = detour * hall.distance_m * (1.0 + 0.05 * rng.standard_normal())
         total += strength * np.exp(-2j * np.pi * grid * extra_m / SPEED_OF_SOUND_M_S)
-    return response * total
+    total *= response
+    return total
 
 
 def record(

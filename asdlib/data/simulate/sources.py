@@ -28,7 +28,7 @@ def frequency_grid(n_samples: int, sample_rate: int) -> FloatArray:
 
     So that logarithms and ratios exist everywhere; nothing audible lies there.
     """
-    grid = np.fft.rfftfreq(n_samples, 1.0 / sample_rate)
+    grid = np.arange(n_samples // 2 + 1, dtype=np.float64) * (sample_rate / n_samples)
     grid[0] = grid[1]
     grid.flags.writeable = False
     return grid
@@ -37,7 +37,7 @@ def frequency_grid(n_samples: int, sample_rate: int) -> FloatArray:
 @lru_cache(maxsize=16)
 def octave_grid(n_samples: int, sample_rate: int) -> FloatArray:
     """Octaves above 1 Hz, ``log2(frequency)``, of the real FFT bins of ``n_samples``."""
-    grid = np.log2(frequency_grid(n_samples, sample_rate))
+    grid: FloatArray = np.log2(frequency_grid(n_samples, sample_rate))
     grid.flags.writeable = False
     return grid
 
@@ -46,7 +46,8 @@ def slow_scatter(n_samples: int, sample_rate: int, rng: np.random.Generator) -> 
     """Slow random course of a quantity: unit variance at knots 0.3 s apart, linear between."""
     knots = max(4, int(n_samples / sample_rate / 0.3))
     positions = np.linspace(0, n_samples, knots)
-    return np.interp(np.arange(n_samples), positions, rng.standard_normal(knots))
+    course: FloatArray = np.interp(np.arange(n_samples), positions, rng.standard_normal(knots))
+    return course
 
 
 def rotation(
@@ -84,7 +85,7 @@ def rotation(
 
 def harmonic_series(
     angle: FloatArray,
-    amplitudes: Sequence[float] | FloatArray,
+    amplitudes: npt.ArrayLike,
     rng: np.random.Generator,
     *,
     sample_rate: int,
@@ -99,7 +100,7 @@ def harmonic_series(
     ----------
     angle : ndarray, shape (n_samples,)
         Revolutions of the shaft.
-    amplitudes : sequence of float
+    amplitudes : array_like, shape (n_harmonics,)
         Amplitudes of the harmonics from the first on; only their ratios matter.
     rng : numpy.random.Generator
         Phases.
@@ -113,18 +114,20 @@ def harmonic_series(
     ndarray of float64, shape (n_samples,)
     """
     highest_hz = float(np.max(np.diff(angle[::16]))) / 16 * sample_rate * order
-    count = min(len(amplitudes), int(0.45 * sample_rate / max(highest_hz, 1e-9)))
-    phases = np.exp(2j * np.pi * rng.uniform(size=len(amplitudes)))
+    series = np.asarray(amplitudes, float)
+    count = min(len(series), int(0.45 * sample_rate / max(highest_hz, 1e-9)))
+    phases = np.exp(2j * np.pi * rng.uniform(size=len(series)))
     if count == 0:
         return np.zeros_like(angle)
-    weights = np.asarray(amplitudes, float)[:count] * phases[:count]
+    weights = series[:count] * phases[:count]
     unit = np.exp(2j * np.pi * ((order * angle) % 1.0)).astype(np.complex64)
     total = np.zeros_like(unit)
     for weight in weights[::-1].astype(np.complex64):  # Horner's rule in exp(2 pi i angle)
         total += weight
         total *= unit
     scale = np.sqrt(np.sum(np.abs(weights) ** 2) / 2.0)
-    return total.real.astype(float) / float(scale)
+    tones: FloatArray = total.real.astype(float) / float(scale)
+    return tones
 
 
 def resonance_gain(
@@ -163,9 +166,7 @@ def resonance_gain(
         power += 1.0 / (1.0 + (quality * (grid / centre - centre / grid)) ** 2)
     gain = np.sqrt(power)
     if tilt_db:
-        gain *= np.exp2(
-            tilt_db / 6.0206 * (octave_grid(n_samples, sample_rate) - np.log2(1000.0))
-        )
+        gain *= np.exp2(tilt_db / 6.0206 * (octave_grid(n_samples, sample_rate) - np.log2(1000.0)))
     return gain
 
 
@@ -186,7 +187,7 @@ def shaped_noise(n_samples: int, gain: FloatArray, rng: np.random.Generator) -> 
     ndarray of float64, shape (n_samples,)
     """
     white = rng.standard_normal((len(gain), 2), dtype=np.float32).view(np.complex64)[:, 0]
-    noise = scipy.fft.irfft(white * gain.astype(np.float32), n_samples)
+    noise: npt.NDArray[np.float32] = scipy.fft.irfft(white * gain.astype(np.float32), n_samples)
     scale = n_samples / (2.0 * np.sqrt(np.sum(gain**2)))
     return noise.astype(float) * float(scale)
 
@@ -239,7 +240,7 @@ def event_times(
     sample_rate: int,
     slip: float = 0.0,
 ) -> FloatArray:
-    """Times [s] of events that come ``order`` times per revolution, with random slip.
+    """Draw the times [s] of events that come ``order`` times per revolution, with random slip.
 
     The angle between two events is ``(1 + slip * normal) / order`` revolutions, so that
     deviations add up as those of a rolling element do [1]_.
@@ -253,7 +254,8 @@ def event_times(
     steps = (1.0 + slip * rng.standard_normal(count)) / order
     angles = angle[0] + (rng.uniform() - 1.0) / order + np.cumsum(steps)
     angles = angles[(angles > angle[0]) & (angles < angle[-1])]
-    return np.interp(angles, angle, np.arange(len(angle)) / sample_rate)
+    times: FloatArray = np.interp(angles, angle, np.arange(len(angle)) / sample_rate)
+    return times
 
 
 def impacts(

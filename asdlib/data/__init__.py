@@ -1,0 +1,24 @@
+"""Clip names and layout, clip table, waveform store, released truth, simulated corpus."""
+
+from asdlib.data.clips import count_clips, read_clips
+from asdlib.data.names import ClipName, attribute_pairs, format, parse
+from asdlib.data.store import ArrayStore, content_key, open_existing, open_or_build
+from asdlib.data.truth import read_eval_truth, read_true_attributes
+from asdlib.data.waveforms import defects, open_waveforms
+
+__all__ = [
+    "ArrayStore",
+    "ClipName",
+    "attribute_pairs",
+    "content_key",
+    "count_clips",
+    "defects",
+    "format",
+    "open_existing",
+    "open_or_build",
+    "open_waveforms",
+    "parse",
+    "read_clips",
+    "read_eval_truth",
+    "read_true_attributes",
+]

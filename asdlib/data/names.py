@@ -1,0 +1,199 @@
+"""File names of the challenge: ``parse`` reads one, ``format`` writes it back.
+
+Four forms occur (``SS`` section, ``NNNN`` running number)::
+
+    section_SS_{source|target}_{train|test}_{normal|anomaly}_NNNN[_ATTRIBUTE].wav
+    section_SS_{source|target}_{normal|anomaly}_NNNN[_ATTRIBUTE].wav      released eval truth
+    section_SS_NNNN.wav                                                  published eval clip
+    section_SS_{machine|clean|noise}[_{source|target}]_NNNN[_ATTRIBUTE].wav    supplemental
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from asdlib.errors import InputError
+
+EXPECTED_FORMS = (
+    "section_00_source_train_normal_0000_<attribute>.wav, section_00_0000.wav (evaluation) or "
+    "section_00_<machine|clean|noise>_source_0000_<attribute>.wav (supplemental)"
+)
+
+_DOMAINS = ("source", "target")
+_CONDITIONS = ("normal", "anomaly")
+_KINDS = {"machine": "clean", "clean": "clean", "noise": "noise"}
+_MEASURED = {
+    *((domain, condition) for domain in _DOMAINS for condition in _CONDITIONS),
+    *((domain, "test", condition) for domain in _DOMAINS for condition in _CONDITIONS),
+    *((domain, "train", "normal") for domain in _DOMAINS),
+}
+_SUPPLEMENTAL = {*_DOMAINS, *_KINDS, "supplemental", "train", "normal"}
+_WORD = "source|target|train|test|supplemental|normal|anomaly|machine|clean|noise"
+# A dot only between digits ("0.03"), so that "a.wav.wav" is no name.
+_SUFFIX = r"(?:[A-Za-z0-9_+-]|(?<=[0-9])\.(?=[0-9]))*"
+_NAME = re.compile(
+    rf"section_(?P<section>[0-9]{{2}})(?P<words>(?:_(?:{_WORD}))*)"
+    rf"_(?P<index>[0-9]{{4}}|[1-9][0-9]{{4,}})(?:_(?P<suffix>{_SUFFIX}))?"
+    r"(?P<extension>\.[wW][aA][vV])"
+)
+# A parameter's name begins and ends with a letter ("v1pat"); "spd1000" is a value.
+_PARAMETER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])?")
+
+
+@dataclass(frozen=True)
+class ClipName:
+    """What the file name of a clip says.
+
+    Attributes
+    ----------
+    section : str
+        Two digits.
+    words : tuple of str
+        The words between section and number, for example ``("source", "train", "normal")``;
+        empty for a published evaluation clip.
+    index : int
+        Running number.
+    suffix : str or None
+        Text after the number as it stands there, ``""`` behind a bare trailing underscore;
+        None without one.
+    extension : str
+        ``.wav``, in the case found.
+
+    Raises
+    ------
+    InputError
+        When the parts make no name of the challenge.
+    """
+
+    section: str
+    words: tuple[str, ...]
+    index: int
+    suffix: str | None = None
+    extension: str = ".wav"
+
+    def __post_init__(self) -> None:
+        kinds = [word for word in self.words if word in _KINDS]
+        is_supplemental = (
+            len(kinds) == 1
+            and set(self.words) <= _SUPPLEMENTAL
+            and len(set(self.words)) == len(self.words)
+            and not set(_DOMAINS) <= set(self.words)
+        )
+        is_published = not self.words and self.suffix is None
+        if not (is_supplemental or is_published or self.words in _MEASURED) or not _NAME.fullmatch(
+            format(self)
+        ):
+            raise InputError(f"{format(self)}: is no clip name. Expected {EXPECTED_FORMS}.")
+
+    @property
+    def domain(self) -> str | None:
+        """``source`` or ``target``; None where the name hides it."""
+        return next((word for word in self.words if word in _DOMAINS), None)
+
+    @property
+    def split(self) -> str:
+        """``train``, ``test`` or ``supplemental``; names without a split are test clips."""
+        if self.supplemental_kind is not None:
+            return "supplemental"
+        return "train" if "train" in self.words else "test"
+
+    @property
+    def condition(self) -> str | None:
+        """``normal`` or ``anomaly``; None where the name hides it, and for supplemental clips."""
+        if self.supplemental_kind is not None:
+            return None
+        return next((word for word in self.words if word in _CONDITIONS), None)
+
+    @property
+    def supplemental_kind(self) -> str | None:
+        """``clean`` (the machine alone) or ``noise`` (the factory alone); None for other clips."""
+        return next((_KINDS[word] for word in self.words if word in _KINDS), None)
+
+    @property
+    def attribute(self) -> str | None:
+        """Attribute text without stray underscores; None for ``noAttribute`` or none at all."""
+        text = (self.suffix or "").strip("_")
+        return None if text.lower() in ("", "noattribute") else text
+
+
+def parse(file_name: str, *, split: str | None = None) -> ClipName:
+    """Read a clip's file name.
+
+    Parameters
+    ----------
+    file_name : str
+        Name without folders.
+    split : {"train", "test", "supplemental"}, optional
+        The folder the file lies in; the name must agree with it.
+
+    Returns
+    -------
+    ClipName
+
+    Raises
+    ------
+    InputError
+        When the name has none of the challenge's forms or contradicts the folder.
+
+    Examples
+    --------
+    >>> clip_name = parse("section_00_source_test_anomaly_0012_pro_A_vel_1100.wav")
+    >>> clip_name.domain, clip_name.condition, clip_name.index, clip_name.attribute
+    ('source', 'anomaly', 12, 'pro_A_vel_1100')
+    """
+    match = _NAME.fullmatch(file_name)
+    if match is None:
+        raise InputError(f"{file_name}: is no clip name. Expected {EXPECTED_FORMS}.")
+    clip_name = ClipName(
+        section=match["section"],
+        words=tuple(match["words"].split("_")[1:]),
+        index=int(match["index"]),
+        suffix=match["suffix"],
+        extension=match["extension"],
+    )
+    if split is not None and clip_name.split != split:
+        raise InputError(
+            f"{file_name}: lies in the folder {split} but is named like a {clip_name.split} clip. "
+            "Move or rename it."
+        )
+    return clip_name
+
+
+def format(clip_name: ClipName) -> str:
+    """Write a clip's file name; the exact inverse of `parse`.
+
+    Examples
+    --------
+    >>> format(ClipName("00", ("target", "train", "normal"), 3, "noAttribute"))
+    'section_00_target_train_normal_0003_noAttribute.wav'
+    """
+    parts = ["section", clip_name.section, *clip_name.words, f"{clip_name.index:04d}"]
+    if clip_name.suffix is not None:
+        parts.append(clip_name.suffix)
+    return "_".join(parts) + clip_name.extension
+
+
+def attribute_pairs(text: str) -> dict[str, str]:
+    """Split an attribute text into parameters and values where they alternate.
+
+    Returns
+    -------
+    dict
+        ``{parameter: value}``, or ``{"attribute": text}`` where the text has no such structure.
+
+    Examples
+    --------
+    >>> attribute_pairs("car_B2_spd_7_mic_1")
+    {'car': 'B2', 'spd': '7', 'mic': '1'}
+    >>> attribute_pairs("spd1000_BckgA")
+    {'attribute': 'spd1000_BckgA'}
+    """
+    tokens = text.split("_")
+    names, values = tokens[0::2], tokens[1::2]
+    alternate = (
+        len(names) == len(values) == len(set(names))
+        and all(_PARAMETER.fullmatch(name) for name in names)
+        and all(values)
+    )
+    return dict(zip(names, values, strict=True)) if alternate else {"attribute": text}

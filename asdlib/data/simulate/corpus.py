@@ -1,0 +1,288 @@
+"""Writing a corpus: files, resumption, worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import wave
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asdlib.data.simulate.machines import (
+    MACHINES,
+    SAMPLE_RATE_HZ,
+    VERSION,
+    find_model,
+    synthesise_clip,
+)
+from asdlib.data.simulate.plan import SIZES, ClipPlan, plan_machine
+from asdlib.data.simulate.scene import seeded
+from asdlib.data.simulate.sources import FloatArray
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+MANIFEST = "simulated.json"
+_UNFINISHED = ".simulated.unfinished.json"
+_CLIPS_PER_TASK = 6
+
+Job = tuple[Path, ClipPlan, int]
+
+
+def write_corpus(
+    root: str | Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    machines: Sequence[str] | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Path:
+    """Write the simulated corpus in the challenge's layout, or finish one that is unfinished.
+
+    Files: ``dev_data/raw/<machine>/{train,test,supplemental}/*.wav`` and
+    ``attributes_00.csv``; ``ground_truth_attributes/simulated/dev_data/<machine>/`` with the
+    true attributes of machines that hide them and the fault of every test clip; last of all
+    ``simulated.json``, whose presence means that everything else is there.
+
+    Parameters
+    ----------
+    root : path
+        Folder of the corpus, made if missing.
+    size : {"smoke", "demo", "full"}
+        Key of ``SIZES``.
+    seed : int
+        Seed of the corpus. A clip depends on ``VERSION``, ``seed``, its machine type, its name
+        and length, not on other machines, on counts, or on the number of workers.
+    machines : sequence of str, optional
+        Machine types; all seven by default. Machines already there are kept.
+    workers : int, optional
+        Processes; by default one per processor that this process may use.
+    on_progress : callable
+        Called with the number of clips just finished (those found finished come first).
+
+    Returns
+    -------
+    Path
+        ``root``.
+
+    Raises
+    ------
+    InputError
+        For an unknown size or machine, a folder that holds another corpus or other data, or
+        one that cannot be written. Finished clips stay and the next call goes on from them.
+    """
+    root = Path(root)
+    if size not in SIZES:
+        raise InputError(f"size {size!r}: expected one of {', '.join(SIZES)}.")
+    wanted = list(MACHINES if machines is None else machines)
+    for machine_type in wanted:
+        find_model(machine_type)
+    wanted = sorted({*wanted, *_machines_there(root, size, seed)})
+    plans = {machine: plan_machine(machine, SIZES[size], seed) for machine in wanted}
+    manifest = _manifest(size, seed, plans)
+    raw = root / "dev_data" / "raw"
+    jobs: list[Job] = [
+        (raw / machine / plan.split / plan.file_name, plan, seed)
+        for machine, clips in plans.items()
+        for plan in clips
+    ]
+    there = {path for machine in wanted for path in (raw / machine).glob("*/*.wav")}
+    todo = [job for job in jobs if job[0] not in there]
+    on_progress(len(jobs) - len(todo))
+    if not todo and _read_json(root / MANIFEST) == manifest:
+        return root
+    write_atomically(root / _UNFINISHED, _to_json(manifest))
+    (root / MANIFEST).unlink(missing_ok=True)
+    _write_clips(todo, workers, on_progress)
+    for machine, clips in plans.items():
+        _write_tables(root, machine, clips)
+    write_atomically(root / MANIFEST, _to_json(manifest))
+    (root / _UNFINISHED).unlink(missing_ok=True)
+    return root
+
+
+def _machines_there(root: Path, size: str, seed: int) -> list[str]:
+    """Machines of the corpus at ``root``, finished or not; refuse anything else there."""
+    found = _read_json(root / MANIFEST) or _read_json(root / _UNFINISHED)
+    if found is None:
+        if (root / "dev_data").exists():
+            raise InputError(
+                f"{root}: holds data but no {MANIFEST}, so it is not a simulated corpus. "
+                "Choose an empty folder."
+            )
+        return []
+    wanted = {"version": VERSION, "size": size, "seed": seed}
+    there = {key: found.get(key) for key in wanted}
+    if there != wanted:
+        raise InputError(
+            f"{root}: holds a simulated corpus of {_words(there)}, expected {_words(wanted)}. "
+            "Choose another folder or delete this one."
+        )
+    return [machine for machine in found["machines"] if machine in MACHINES]
+
+
+def _words(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _manifest(size: str, seed: int, plans: dict[str, list[ClipPlan]]) -> dict[str, Any]:
+    return {
+        "description": "simulated machine sounds, no recordings",
+        "generator": "asdlib.data.simulate",
+        "version": VERSION,
+        "size": size,
+        "seed": seed,
+        "sample_rate": SAMPLE_RATE_HZ,
+        "counts_per_machine": asdict(SIZES[size]),
+        "machines": {
+            machine: {
+                "clips": len(clips),
+                "has_attributes": find_model(machine).has_attributes,
+                "supplemental": find_model(machine).supplemental,
+            }
+            for machine, clips in plans.items()
+        },
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not readable as JSON. Delete this corpus.") from error
+    return content
+
+
+def _to_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _write_clips(
+    jobs: list[Job], workers: int | None, on_progress: Callable[[int], object]
+) -> None:
+    for folder in {path.parent for path, _, _ in jobs}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made ({error.strerror}).") from error
+    tasks = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
+    workers = min(workers or available_processors(), len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            on_progress(_work(task))
+        return
+    # Spawned, not forked: the calling process may hold threads (torch, Jupyter), and a fork
+    # of those can deadlock.
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+    )
+    try:
+        futures = [pool.submit(_work, task) for task in tasks]
+        for future in as_completed(futures):
+            on_progress(future.result())
+    finally:
+        # After an error or Ctrl-C only the clips in work are finished.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C to the parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(task: list[Job]) -> int:
+    for path, plan, seed in task:
+        write_wav(path, render(plan, seed))
+    return len(task)
+
+
+def render(plan: ClipPlan, seed: int) -> FloatArray:
+    """Sound of a planned clip, in units of full scale, shape (n_samples,)."""
+    return synthesise_clip(
+        plan.machine_type,
+        plan.state,
+        fault=plan.fault,
+        duration_s=plan.duration_s,
+        seed=seed,
+        rng=seeded(VERSION, seed, plan.machine_type, plan.true_name, "clip"),
+        with_machine=plan.kind != "noise",
+        with_background=plan.kind != "clean",
+    )
+
+
+def write_wav(path: Path, sound: FloatArray) -> None:
+    """Write 16 kHz mono PCM16 so that the file is there whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder that exists.
+    sound : ndarray, shape (n_samples,)
+        In units of full scale; clipped beyond.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    pcm = np.clip(np.round(sound * 32768.0), -32768, 32767).astype("<i2")
+    buffer = io.BytesIO()
+    with contextlib.closing(wave.open(buffer, "wb")) as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(pcm.tobytes())
+    write_atomically(path, buffer.getvalue())
+
+
+def _write_tables(root: Path, machine_type: str, clips: list[ClipPlan]) -> None:
+    """Write ``attributes_00.csv``, the hidden attributes and the faults of a machine type."""
+    model = find_model(machine_type)
+    listed = [clip for clip in clips if clip.split != "supplemental"]
+    rows = []
+    for clip in listed:
+        words = clip.state.attribute.split("_") if model.has_attributes else []
+        rows.append([f"{machine_type}/{clip.split}/{clip.file_name}", *words])
+    width = max(len(row) - 1 for row in rows) // 2
+    header = ["file_name", *(f"d{i}{c}" for i in range(1, width + 1) for c in "pv")]
+    _write_csv(root / "dev_data" / "raw" / machine_type / "attributes_00.csv", [header, *rows])
+    truth = root / "ground_truth_attributes" / "simulated" / "dev_data" / machine_type
+    faults = [
+        [clip.file_name, clip.fault.name, f"{clip.fault.severity:.4f}"]
+        for clip in listed
+        if clip.fault.name
+    ]
+    _write_csv(truth / "faults_00_test.csv", [["file_name", "fault", "severity"], *faults])
+    if model.has_attributes:
+        return
+    for split in ("train", "test"):
+        pairs = [[clip.true_name, clip.file_name] for clip in listed if clip.split == split]
+        _write_csv(
+            truth / f"attributes_00_{split}_correspondence.csv",
+            [["source_file_name", "target_file_name"], *pairs],
+        )
+
+
+def _write_csv(path: Path, rows: list[list[str]]) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    write_atomically(path, buffer.getvalue())

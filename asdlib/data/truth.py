@@ -1,0 +1,185 @@
+"""What the organisers released afterwards: hidden attributes and names of evaluation clips.
+
+Only scoring and the agreement of an annotation may read these; training never does.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from asdlib.data import names
+from asdlib.data.layout import read_table
+from asdlib.data.problems import raise_problems
+from asdlib.errors import InputError
+
+_CORRESPONDENCE = re.compile(r"attributes_[0-9]{2}_(train|test)_correspondence\.csv")
+
+
+def read_true_attributes(
+    root: str | Path, clips: pd.DataFrame, *, eval_truth: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Find the true attributes of clips that were published as ``noAttribute``.
+
+    They stand in ``<machine>/attributes_XX_{train,test}_correspondence.csv`` with the columns
+    ``source_file_name`` (the name that carries the attributes) and ``target_file_name`` (the
+    published one).
+
+    Parameters
+    ----------
+    root : path
+        Folder with these files somewhere below it, of one year only where years share a machine.
+    clips : DataFrame
+        Clip table, or a part of it.
+    eval_truth : DataFrame, optional
+        Table of `read_eval_truth`. The lists of 2024 name evaluation clips as that table does
+        (``true_name``), those of 2025 as they were published; both are found with it.
+
+    Returns
+    -------
+    DataFrame
+        ``clip_id, attribute``, one row per clip of the table that a file covers, in the order of
+        the table.
+
+    Raises
+    ------
+    InputError
+        When a file is no such table, pairs names that contradict each other, lists a published
+        name twice, covers a machine's split but not all of its clips, or is not the only one of
+        its machine and split.
+    """
+    found = _find_correspondences(Path(root))
+    keys = list(zip(clips["machine_type"], clips["split"], strict=True))
+    listed = {key: _read_correspondence(found[key]) for key in sorted(set(keys) & set(found))}
+    true_names = _true_names(eval_truth)
+    rows, problems = [], []
+    for key, clip_id in zip(keys, clips["clip_id"], strict=True):
+        if key not in listed:
+            continue
+        file_name = Path(clip_id).name
+        attribute = listed[key].get(file_name)
+        if attribute is None and key[1] == "test":
+            attribute = listed[key].get(true_names.get((key[0], file_name), ""))
+        if attribute is None:
+            problems.append(
+                f"{found[key]}: does not list {file_name}. Is it the list of another year, or "
+                "are the true names of the evaluation clips missing (eval_truth)?"
+            )
+        rows.append((clip_id, attribute))
+    raise_problems(problems)
+    table = pd.DataFrame(rows, columns=["clip_id", "attribute"])
+    return table.astype({"clip_id": "object", "attribute": "string"})
+
+
+def read_eval_truth(path: str | Path) -> pd.DataFrame:
+    """Read the released list of the evaluation clips' true names, ``eval_data_list_20XX.csv``.
+
+    A line with one field starts a machine; every other line is ``published name,true name``.
+
+    Returns
+    -------
+    DataFrame
+        ``machine_type, file_name, true_name, domain, is_anomaly, attribute``, in the order of
+        the list; the attribute is NA where the true name carries none.
+
+    Raises
+    ------
+    InputError
+        When a line has another form, a name does not parse, or a clip is listed twice.
+    """
+    path = Path(path)
+    rows = []
+    machine_type = None
+    for number, fields in enumerate(_read_lines(path), start=1):
+        if len(fields) == 1:
+            machine_type = fields[0]
+            continue
+        if len(fields) != 2 or machine_type is None:
+            raise InputError(
+                f"{path}, line {number}: expected a machine type or, below one, "
+                f"'published name,true name', found {','.join(fields)!r}."
+            )
+        file_name, true_name = fields
+        try:
+            published = names.parse(file_name, split="test")
+            true = names.parse(true_name, split="test")
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        if published.domain is not None or true.domain is None:
+            raise InputError(
+                f"{path}, line {number}: expected a published name such as section_00_0000.wav "
+                f"and a true name with domain and condition, found {file_name} and {true_name}."
+            )
+        is_anomaly = true.condition == "anomaly"
+        rows.append((machine_type, file_name, true_name, true.domain, is_anomaly, true.attribute))
+    columns = ["machine_type", "file_name", "true_name", "domain", "is_anomaly", "attribute"]
+    table = pd.DataFrame(rows, columns=columns)
+    if table.empty:
+        raise InputError(f"{path}: lists no clip. Expected an eval_data_list_20XX.csv.")
+    twice = table[table.duplicated(["machine_type", "file_name"])]
+    if not twice.empty:
+        raise InputError(
+            f"{path}: lists {twice['file_name'].iloc[0]} of {twice['machine_type'].iloc[0]} twice."
+        )
+    return table.astype({"domain": "string", "is_anomaly": "boolean", "attribute": "string"})
+
+
+def _true_names(eval_truth: pd.DataFrame | None) -> dict[tuple[str, str], str]:
+    if eval_truth is None:
+        return {}
+    keys = zip(eval_truth["machine_type"], eval_truth["file_name"], strict=True)
+    return dict(zip(keys, eval_truth["true_name"], strict=True))
+
+
+def _find_correspondences(root: Path) -> dict[tuple[str, str], Path]:
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(root.rglob("attributes_*_correspondence.csv")):
+        match = _CORRESPONDENCE.fullmatch(path.name)
+        if match is None:
+            continue
+        key = (path.parent.name, match[1])
+        if key in found:
+            raise InputError(
+                f"{root}: holds two lists of true attributes for {key[0]} ({key[1]}), "
+                f"{found[key]} and {path}. Name the folder of one year."
+            )
+        found[key] = path
+    if not found:
+        raise InputError(
+            f"{root}: holds no list of true attributes. Expected "
+            "<machine>/attributes_00_train_correspondence.csv below it."
+        )
+    return found
+
+
+def _read_correspondence(path: Path) -> dict[str, str]:
+    """Map published file names to true attributes."""
+    table = read_table(path, ["source_file_name", "target_file_name"])
+    attributes: dict[str, str] = {}
+    columns = table[["source_file_name", "target_file_name"]]
+    for true_name, file_name in columns.itertuples(index=False):
+        true, published = names.parse(true_name), names.parse(file_name)
+        known = [
+            (getattr(true, part), getattr(published, part))
+            for part in ("section", "domain", "split", "condition")
+        ]
+        if true.attribute is None or any(b is not None and a != b for a, b in known):
+            raise InputError(
+                f"{path}: pairs {true_name} with {file_name}. Expected one clip, first under its "
+                "name with attributes."
+            )
+        if file_name in attributes:
+            raise InputError(f"{path}: lists {file_name} twice. Keep one line.")
+        attributes[file_name] = true.attribute
+    return attributes
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [fields for fields in csv.reader(file) if fields]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from error

@@ -1,0 +1,204 @@
+"""The waveform store: every clip decoded once, 16-bit mono of one rate, memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib.data.audio import FULL_SCALE, check_format, read_mono, resampled_length
+from asdlib.data.problems import raise_problems
+from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.errors import InputError
+
+VERSION = 1  # of the decoding; counted up whenever the same file would give other samples
+_BLOCK_BYTES = 8 << 20
+_SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds no sound
+
+
+def open_waveforms(
+    clips: pd.DataFrame,
+    *,
+    cache_dir: Path,
+    sample_rate: int = 16000,
+    resample: bool = False,
+    channel: int | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the samples of all clips, decoding those that were not decoded before.
+
+    The store is keyed by every file's size and time of change, so that an edited file is
+    decoded again. 16-bit PCM is kept bit for bit; silent and clipped clips are kept, see
+    `defects`.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table of `asdlib.data.read_clips`.
+    cache_dir : Path
+        Folder of all caches; the store lies below ``waveforms``.
+    sample_rate : int
+        Rate of the store [Hz].
+    resample : bool
+        Whether files of another rate are resampled; otherwise they are an error.
+    channel : int, optional
+        Channel to take of every file, from 0; needed where files have several.
+    workers : int, optional
+        Threads, default the number of usable cores.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    ArrayStore
+        Rows of int16, shape (n_samples,), each of its clip's own length; full scale 32768;
+        identified by ``clip_id``.
+
+    Raises
+    ------
+    InputError
+        When a clip is missing, stereo, empty, of another rate, holds NaN, or the cache cannot
+        be written.
+    """
+    _check(clips, sample_rate=sample_rate, resample=resample, channel=channel)
+    ids = clips["clip_id"].astype(str).tolist()
+    paths = clips["path"].astype(str).tolist()
+    lengths = np.array(
+        [
+            resampled_length(n_samples, rate, sample_rate)
+            for n_samples, rate in zip(clips["n_samples"], clips["sample_rate"], strict=True)
+        ],
+        dtype=np.int64,
+    )
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+
+    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
+        for row in range(first, last):
+            samples = read_mono(
+                paths[row], sample_rate=sample_rate, resample=resample, channel=channel
+            )
+            if len(samples) != lengths[row]:
+                raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
+            start = offsets[row] - offsets[first]
+            out[start : start + lengths[row]] = samples
+
+    settings = {
+        "kind": "waveforms",
+        "version": VERSION,
+        "sample_rate": sample_rate,
+        "resample": resample,
+        "channel": channel,
+        "manifest": _manifest_hash(clips),
+    }
+    return open_or_build(
+        Path(cache_dir) / "waveforms",
+        settings=settings,
+        ids=ids,
+        lengths=lengths,
+        row_shape=(),
+        dtype="<i2",
+        fill=fill,
+        block_rows=max(1, _BLOCK_BYTES // int(2 * lengths.max())),
+        workers=workers or _usable_cores(),
+        on_progress=on_progress,
+    )
+
+
+def defects(waveforms: ArrayStore) -> pd.DataFrame:
+    """Measure what may be wrong with every clip; read in a stream, one clip at a time.
+
+    Parameters
+    ----------
+    waveforms : ArrayStore
+        Store of `open_waveforms`.
+
+    Returns
+    -------
+    DataFrame
+        One row per clip: ``clip_id``; ``is_silent`` (the samples span at most 2 quantisation
+        steps); ``clipped_fraction`` of samples at either end of the 16-bit range, 0 to 1;
+        ``dc_offset``, the mean relative to full scale, -1 to 1; ``peak_db`` and ``rms_db``
+        relative to full scale [dB], ``-inf`` where all samples are 0.
+    """
+    rows = []
+    for block in waveforms.blocks(np.arange(len(waveforms)), 64):
+        rows += [_measure(waveforms.row(int(position))) for position in block]
+    columns = ["is_silent", "clipped_fraction", "dc_offset", "peak", "rms"]
+    table = pd.DataFrame(rows, columns=columns)
+    with np.errstate(divide="ignore"):
+        levels_db = 20 * np.log10(table[["peak", "rms"]].to_numpy(dtype=np.float64))
+    return pd.DataFrame(
+        {
+            "clip_id": waveforms.ids.to_numpy(),
+            "is_silent": table["is_silent"].astype(bool),
+            "clipped_fraction": table["clipped_fraction"],
+            "dc_offset": table["dc_offset"],
+            "peak_db": levels_db[:, 0],
+            "rms_db": levels_db[:, 1],
+        }
+    )
+
+
+def _measure(samples: npt.NDArray[np.int16]) -> tuple[bool, float, float, float, float]:
+    lowest, highest = int(samples.min()), int(samples.max())
+    clipped = 0
+    if lowest == -FULL_SCALE or highest == FULL_SCALE - 1:
+        clipped = np.count_nonzero((samples == -FULL_SCALE) | (samples == FULL_SCALE - 1))
+    floats = samples.astype(np.float32) / FULL_SCALE
+    return (
+        highest - lowest <= _SILENT_SPAN,
+        clipped / len(samples),
+        float(floats.mean(dtype=np.float64)),
+        max(-lowest, highest) / FULL_SCALE,
+        float(np.sqrt(np.mean(floats * floats, dtype=np.float64))),
+    )
+
+
+def _check(clips: pd.DataFrame, *, sample_rate: int, resample: bool, channel: int | None) -> None:
+    if clips.empty:
+        raise InputError("The clip table is empty. Choose machines that have clips.")
+    if clips["clip_id"].duplicated().any():
+        twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
+        raise InputError(f"{twice}: stands twice in the clip table.")
+    problems = []
+    columns = clips[["path", "channels", "sample_rate", "n_samples"]]
+    for path, channels, rate, n_samples in columns.itertuples(index=False):
+        try:
+            check_format(
+                path,
+                channels=channels,
+                rate=rate,
+                n_samples=n_samples,
+                sample_rate=sample_rate,
+                resample=resample,
+                channel=channel,
+            )
+        except InputError as error:
+            problems.append(str(error))
+    raise_problems(problems)
+
+
+def _manifest_hash(clips: pd.DataFrame) -> str:
+    digest = hashlib.sha256()
+    columns = clips[["clip_id", "path", "n_samples"]]
+    for clip_id, path, n_samples in columns.itertuples(index=False):
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        line = f"{clip_id}\t{status.st_size}\t{status.st_mtime_ns}\t{n_samples}\n"
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

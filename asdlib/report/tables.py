@@ -1,0 +1,184 @@
+"""The report's Table 2 for a run: numbers for programs, Markdown for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from asdlib.errors import InputError
+from asdlib.scoring import CELL_METRICS, mean_over_seeds
+
+TABLE_COLUMNS = [
+    "machine_type",
+    "metric",
+    "system",
+    "value",
+    "spread",
+    "n_seeds",
+    "ci_low",
+    "ci_high",
+    "n_normal",
+    "n_anomaly",
+    "reason",
+    "source",
+]
+METRIC_LABELS = {
+    "auc_source": "AUC (source)",
+    "auc_target": "AUC (target)",
+    "pauc": "pAUC",
+    "hmean": "harmonic mean",
+    "official_score": "official score",
+}
+_EMPTY = "—"
+
+
+def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Arrange the metrics of a run, averaged over its seeds, as the report's Table 2.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As from :func:`asdlib.scoring.evaluate`.
+    published : DataFrame, optional
+        ``system, machine_type, metric, value, source``: figures to stand beside the run, only
+        where they were measured on the same clips. Those of machines that the run has not are
+        left out, and so are their means unless the run has all their machines.
+
+    Returns
+    -------
+    DataFrame
+        ``TABLE_COLUMNS``, values 0 to 1, one row per machine, metric (AUC source, AUC target,
+        pAUC) and system, then the means over all machines and the official score. Seeds are
+        averaged as in :func:`asdlib.scoring.mean_over_seeds`. ``source`` is empty for this run.
+
+    Raises
+    ------
+    InputError
+        When a published system has the name of one of the run's systems.
+    """
+    run = mean_over_seeds(metrics).assign(source="")
+    machines = [name for name in dict.fromkeys(run["machine_type"]) if name != "all"]
+    parts = [run]
+    if published is not None:
+        doubled = set(published["system"]) & set(run["system"])
+        if doubled:
+            raise InputError(
+                f"{sorted(doubled)[0]}: is the name of a system of this run and of a published "
+                "one. Rename the run's."
+            )
+        parts.append(_comparable(published, machines))
+    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    wanted = [(name, metric) for name in machines for metric in CELL_METRICS]
+    wanted += [("all", metric) for metric in (*CELL_METRICS, "official_score")]
+    order = {key: position for position, key in enumerate(wanted)}
+    systems = {name: position for position, name in enumerate(dict.fromkeys(table["system"]))}
+    place = [
+        order.get(key, -1) for key in zip(table["machine_type"], table["metric"], strict=True)
+    ]
+    table = table.assign(_place=place, _system=table["system"].map(systems))
+    table = table[table["_place"] >= 0].sort_values(["_place", "_system"], kind="stable")
+    table = table.reindex(columns=TABLE_COLUMNS).reset_index(drop=True)
+    counts = ["n_seeds", "n_normal", "n_anomaly"]
+    return table.astype(dict.fromkeys(counts, "Int64")).fillna({"reason": ""})
+
+
+def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] = ()) -> str:
+    """Write a result table as Markdown, one column per system.
+
+    A value reads "0.703 [0.620, 0.780]": interval over clips; with several seeds
+    "0.703 ± 0.012 [0.620, 0.780]": mean and standard deviation over seeds. What cannot be
+    computed is a dash with a footnote.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`result_table`.
+    title : str
+        Heading; says what the data are (for example "simulated").
+    notes : tuple of str
+        Lines below the table.
+
+    Returns
+    -------
+    str
+        Markdown, ending with a line feed.
+    """
+    footnotes: dict[str, int] = {}
+    systems = list(dict.fromkeys(table["system"]))
+    header = ["machine", "metric", "normal / anomalous", *systems]
+    lines = [f"# {title}", "", _row(header), _row(["---", "---", "---:"] + ["---:"] * len(systems))]
+    previous = ""
+    for (machine_type, metric), rows in table.groupby(["machine_type", "metric"], sort=False):
+        label = "**all (harmonic mean)**" if machine_type == "all" else str(machine_type)
+        cells = {
+            row["system"]: _value_text(row, footnotes) for row in rows.to_dict(orient="records")
+        }
+        lines.append(
+            _row(
+                [
+                    label if machine_type != previous else "",
+                    METRIC_LABELS[str(metric)],
+                    _count_text(rows),
+                    *(cells.get(system, "") for system in systems),
+                ]
+            )
+        )
+        previous = str(machine_type)
+    lines += ["", *(f"[{number}] {reason}  " for reason, number in footnotes.items())]
+    lines += _legend(table)
+    lines += [f"{note}  " for note in notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _comparable(published: pd.DataFrame, machines: list[str]) -> pd.DataFrame:
+    parts = []
+    for _, rows in published.groupby("system", sort=False):
+        theirs = set(rows["machine_type"]) - {"all"}
+        kept = set(machines) & theirs
+        if theirs <= set(machines):
+            kept.add("all")
+        parts.append(rows[rows["machine_type"].isin(kept)])
+    return pd.concat(parts, ignore_index=True) if parts else published
+
+
+def _value_text(row: dict[Hashable, Any], footnotes: dict[str, int]) -> str:
+    reason = str(row["reason"])
+    mark = f" [{footnotes.setdefault(reason, len(footnotes) + 1)}]" if reason else ""
+    if pd.isna(row["value"]):
+        return _EMPTY + mark
+    text = f"{row['value']:.3f}"
+    if pd.notna(row["spread"]):
+        text += f" ± {row['spread']:.3f}"
+    if pd.notna(row["ci_low"]):
+        text += f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    return text + mark
+
+
+def _count_text(rows: pd.DataFrame) -> str:
+    counts = rows.dropna(subset=["n_normal"])[["n_normal", "n_anomaly"]].drop_duplicates()
+    return "; ".join(
+        f"{normal} / {anomalous}"
+        for normal, anomalous in zip(counts["n_normal"], counts["n_anomaly"], strict=True)
+    )
+
+
+def _legend(table: pd.DataFrame) -> list[str]:
+    lines = []
+    if table["ci_low"].notna().any():
+        lines.append("In brackets: bootstrap interval over test clips.  ")
+    seeds = table["n_seeds"].max()
+    if pd.notna(seeds) and seeds > 1:
+        lines.append(f"±: standard deviation over {seeds} seeds, of which the mean is shown.  ")
+    cited = table[["system", "source"]].drop_duplicates()
+    lines += [
+        f"{system}: {source}.  "
+        for system, source in zip(cited["system"], cited["source"], strict=True)
+        if source
+    ]
+    return lines
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

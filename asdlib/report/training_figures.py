@@ -1,0 +1,83 @@
+"""Figures of the training: learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from asdlib.errors import InputError
+from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN
+
+_PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
+
+
+def draw_training_curves(
+    histories: Mapping[Any, pd.DataFrame],
+    *,
+    epochs: int | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw loss, accuracy and scale over the epochs, one line per seed.
+
+    Parameters
+    ----------
+    histories : mapping of seed to DataFrame
+        Learning curves, with columns ``epoch, loss, accuracy, scale``; any of them may still
+        be growing.
+    epochs : int, optional
+        Epochs planned: fixes the horizontal axis, so that a live figure does not jump.
+    figure : Figure, optional
+        A figure to draw anew in, for live updating; by default a new one.
+
+    Returns
+    -------
+    Figure
+        7 in wide.
+
+    Raises
+    ------
+    InputError
+        When there is no learning curve.
+    """
+    if not histories:
+        raise InputError("There is no learning curve to draw: expected one per seed.")
+    if figure is None:
+        figure = plt.figure(figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
+    figure.clear()
+    axes = figure.subplots(1, len(_PANELS))
+    for axis, (column, label) in zip(axes, _PANELS.items(), strict=True):
+        for number, (seed, history) in enumerate(histories.items()):
+            axis.plot(
+                history["epoch"],
+                history[column],
+                color=GROUP_COLOURS[number % len(GROUP_COLOURS)],
+                marker="." if len(history) < 3 else None,
+                label=f"seed {seed}",
+            )
+        axis.set_xlabel("Epoch")
+        axis.set_ylabel(label)
+        last = epochs or max((len(history) for history in histories.values()), default=1)
+        axis.set_xlim(1, max(last, 2))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 1.02)
+    if len(histories) > 1:
+        axes[2].legend(ncols=2 if len(histories) > 5 else 1)
+    figure.suptitle(_finding(histories, epochs))
+    return figure
+
+
+def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
+    last = [history.iloc[-1] for history in histories.values() if len(history)]
+    if not last:
+        return "Training has not finished its first epoch"
+    done = int(min(row["epoch"] for row in last))
+    accuracy = [100 * row["accuracy"] for row in last]
+    low, high = f"{min(accuracy):.0f}", f"{max(accuracy):.0f}"
+    reached = f"{low} %" if low == high else f"{low} to {high} %"
+    after = f"{done} of {epochs} epochs" if epochs and done < epochs else f"{done} epochs"
+    return f"After {after}, {reached} of the augmented training clips get their class"

@@ -1,0 +1,269 @@
+"""The official metrics of DCASE Task 2 with intervals: scores table in, metrics table out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib.errors import InputError
+from asdlib.scoring.bootstrap import bias_corrected_interval, resample_weights
+from asdlib.scoring.metrics import MAX_FPR, area_below, harmonic_mean, roc_points
+from asdlib.scoring.scores import validate_scores
+
+FloatArray = npt.NDArray[np.float64]
+
+METRIC_COLUMNS = [
+    "system",
+    "seed",
+    "machine_type",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n_normal",
+    "n_anomaly",
+    "reason",
+]
+#: The three cells of a machine (and section) that the official score averages.
+CELL_METRICS = ("auc_source", "auc_target", "pauc")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One number: its value first, then its resamples, shape (1 + n_bootstrap,); its clips."""
+
+    name: str
+    draws: FloatArray
+    n_normal: int
+    n_anomaly: int
+    reason: str
+
+    @property
+    def is_computed(self) -> bool:
+        return not np.isnan(self.draws[0])
+
+
+def evaluate(
+    scores: pd.DataFrame,
+    *,
+    max_fpr: float = MAX_FPR,
+    n_bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Official metrics per machine and in all, for every system and seed of a scores table.
+
+    - ``auc_source``, ``auc_target``: the normal clips of that domain against the anomalous
+      clips of **both** domains.
+    - ``pauc``: all clips, up to ``max_fpr``, standardised after McClish (chance 0.5).
+    - ``hmean`` of a machine: harmonic mean of its three.
+    - ``machine_type = all``: harmonic means over the machines, and ``official_score``, the
+      harmonic mean of all machine x {source AUC, target AUC, pAUC} cells.
+
+    The challenge has one section per machine. Where there are several, every machine and
+    section has its own three cells, and each mean runs over all cells concerned.
+
+    A cell that cannot be computed is NaN and says why in ``reason``. A mean runs over the cells
+    that exist and says there which ones it lacks. A zero makes a harmonic mean zero.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See :func:`asdlib.scoring.validate_scores`. Rows of ``split == "test"`` are used. Clips
+        of unknown condition are left out (stated in ``reason``), clips of unknown domain count
+        in the pAUC and as anomalies.
+    max_fpr : float
+        Largest false-positive rate of the partial AUC.
+    n_bootstrap : int
+        Resamples of the clips, stratified by machine, section, domain and condition; 0 gives
+        no intervals. Means are computed on joint resamples of all machines.
+    confidence : float
+        Of the intervals (bias-corrected percentiles), over 0 and under 1.
+    seed : int
+        Seed of the resamples; the same for all systems, so that differences are paired.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``METRIC_COLUMNS``; values and intervals 0 to 1, clip counts of what a value
+        was computed from, ``reason`` empty where there is nothing to say.
+
+    Raises
+    ------
+    InputError
+        When the table is not a scores table or a parameter is out of range.
+
+    References
+    ----------
+    T. Nishida et al., "Description and discussion on DCASE 2025 challenge task 2", 2025,
+    arXiv:2506.10097, section on evaluation metrics.
+    """
+    if n_bootstrap < 0:
+        raise InputError(f"n_bootstrap = {n_bootstrap}: expected 0 or more resamples.")
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence = {confidence}: expected a share between 0 and 1.")
+    table = validate_scores(scores)
+    parts = []
+    for _, run in table.groupby(["system", "seed"], dropna=False, sort=False):
+        part = _evaluate_run(run, max_fpr, n_bootstrap, confidence, seed)
+        part["system"] = run["system"].iloc[0]
+        part["seed"] = pd.array([run["seed"].iloc[0]] * len(part), dtype="Int64")
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)[METRIC_COLUMNS]
+
+
+def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Average the metrics of each system over its seeds.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As from :func:`evaluate`.
+
+    Returns
+    -------
+    DataFrame
+        One row per system, machine and metric, in order of appearance: ``value`` is the mean
+        over the seeds; ``spread`` their standard deviation (n - 1; NaN for one seed);
+        ``n_seeds``; ``ci_low`` and ``ci_high`` the means of the seeds' interval ends, which
+        is the uncertainty from the clips for a typical seed, seeds not included; clip counts
+        and ``reason`` of the first seed.
+    """
+    keys = ["system", "machine_type", "metric"]
+    grouped = metrics.groupby(keys, sort=False)
+    return grouped.agg(
+        value=("value", "mean"),
+        spread=("value", "std"),
+        n_seeds=("value", "size"),
+        ci_low=("ci_low", "mean"),
+        ci_high=("ci_high", "mean"),
+        n_normal=("n_normal", "first"),
+        n_anomaly=("n_anomaly", "first"),
+        reason=("reason", "first"),
+    ).reset_index()
+
+
+def _evaluate_run(
+    run: pd.DataFrame, max_fpr: float, n_bootstrap: int, confidence: float, seed: int
+) -> pd.DataFrame:
+    rows: list[tuple[str, str, _Cell]] = []
+    all_cells: list[_Cell] = []
+    for machine_type, machine in run.groupby("machine_type", sort=True):
+        parts = list(machine.groupby(machine["section"].fillna(""), sort=True))
+        sections = [
+            _section_cells(
+                part,
+                f"{machine_type}" if len(parts) == 1 else f"{machine_type} section {section}",
+                max_fpr,
+                n_bootstrap,
+                seed,
+            )
+            for section, part in parts
+        ]
+        for metric, cells in zip(CELL_METRICS, zip(*sections, strict=True), strict=True):
+            rows.append((str(machine_type), metric, _mean(cells) if len(cells) > 1 else cells[0]))
+        machine_cells = [cell for section in sections for cell in section]
+        rows.append((str(machine_type), "hmean", _mean(machine_cells)))
+        all_cells += machine_cells
+    for position, metric in enumerate(CELL_METRICS):
+        rows.append(("all", metric, _mean(all_cells[position::3])))
+    rows.append(("all", "official_score", _mean(all_cells)))
+    values = np.array([cell.draws for _, _, cell in rows]).T
+    low, high = bias_corrected_interval(values[0], values[1:], confidence=confidence)
+    return pd.DataFrame(
+        {
+            "machine_type": [machine_type for machine_type, _, _ in rows],
+            "metric": [metric for _, metric, _ in rows],
+            "value": values[0],
+            "ci_low": low,
+            "ci_high": high,
+            "n_normal": [cell.n_normal for _, _, cell in rows],
+            "n_anomaly": [cell.n_anomaly for _, _, cell in rows],
+            "reason": [
+                _with_remark(cell.reason, same)
+                for (_, _, cell), same in zip(rows, low == high, strict=True)
+            ],
+        }
+    )
+
+
+def _section_cells(
+    clips: pd.DataFrame, name: str, max_fpr: float, n_bootstrap: int, seed: int
+) -> list[_Cell]:
+    """AUC source, AUC target and pAUC of one machine and section."""
+    test = clips[clips["split"].eq("test")]
+    known = test[test["is_anomaly"].notna()].sort_values("clip_id")
+    score = known["anomaly_score"].to_numpy()
+    anomalous = known["is_anomaly"].to_numpy(dtype=bool)
+    domain = known["domain"].fillna("").to_numpy(dtype=object)
+    strata = pd.factorize(pd.Series(domain) + np.where(anomalous, "|anomaly", "|normal"))[0]
+    drawn = resample_weights(
+        strata.astype(np.int64), n_resamples=n_bootstrap, seed=seed, name=name
+    )
+    weights = np.vstack([np.ones(len(known)), drawn])
+    cells = []
+    for metric, which in zip(CELL_METRICS, ("source", "target", ""), strict=True):
+        normal = ~anomalous & (domain == which) if which else ~anomalous
+        n_normal, n_anomaly = int(normal.sum()), int(anomalous.sum())
+        reason = _remark(test, known, which, n_normal, n_anomaly)
+        if not which and n_anomaly and 0 < n_normal < 1.0 / max_fpr:
+            few = f"only {n_normal} normal clips: the curve up to rate {max_fpr:g} is interpolated"
+            reason = f"{reason}; {few}" if reason else few
+        used = normal | anomalous
+        draws: FloatArray = np.full(len(weights), np.nan)
+        if n_normal and n_anomaly:
+            weight = weights[:, used]
+            curve = roc_points(score[used], weight * normal[used], weight * anomalous[used])
+            draws = area_below(*curve, max_fpr=1.0 if which else max_fpr)
+        cells.append(_Cell(f"{name} {metric}", draws, n_normal, n_anomaly, reason))
+    return cells
+
+
+def _remark(
+    test: pd.DataFrame, known: pd.DataFrame, which: str, n_normal: int, n_anomaly: int
+) -> str:
+    """Say why a cell cannot be computed, or what it leaves out, or nothing."""
+    if test.empty:
+        return "no test clips"
+    if known.empty:
+        return "condition of the test clips unknown"
+    if n_anomaly == 0:
+        return "no anomalous test clips"
+    if n_normal == 0:
+        if which and known["domain"].isna().all():
+            return "domain of the test clips unknown"
+        return f"no normal test clips in the {which} domain" if which else "no normal test clips"
+    if len(known) < len(test):
+        return f"condition of {len(test) - len(known)} of {len(test)} test clips unknown"
+    return ""
+
+
+def _mean(cells: Sequence[_Cell]) -> _Cell:
+    """Harmonic mean of the cells that could be computed; the reason names the others."""
+    computed = [cell for cell in cells if cell.is_computed]
+    missing = [cell for cell in cells if not cell.is_computed]
+    values = harmonic_mean(np.array([cell.draws for cell in cells]), axis=0)
+    # Every machine's clips count once: its pAUC uses all of them.
+    whole = [cell for cell in computed if cell.name.endswith("pauc")] or computed
+    reason = ""
+    if missing:
+        why = "; ".join(f"{cell.name} ({cell.reason})" for cell in missing)
+        reason = f"covers {len(computed)} of {len(cells)} cells; missing: {why}"
+    return _Cell(
+        "mean",
+        values,
+        sum(cell.n_normal for cell in whole),
+        sum(cell.n_anomaly for cell in whole),
+        reason,
+    )
+
+
+def _with_remark(reason: str, interval_is_a_point: bool) -> str:
+    remark = "the interval is a point because no resample changes the value"
+    if not interval_is_a_point:
+        return reason
+    return f"{reason}; {remark}" if reason else remark

@@ -1,0 +1,143 @@
+"""The challenge's submission files: one pair of CSVs per machine and section, no header."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.scoring.scores import parse_numbers, validate_scores
+
+_NAME = re.compile(r"(anomaly_score|decision_result)_(.+)_section_(\d+)_test\.csv")
+
+
+def write_submission(scores: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write anomaly scores and decisions of all test clips as the challenge wants them.
+
+    ``anomaly_score_<machine>_section_<nn>_test.csv`` holds ``<file>.wav,<score>`` and
+    ``decision_result_...`` holds ``<file>.wav,<0 or 1>``, sorted by file name. Files of an
+    earlier run that are not written again are removed, so that the folder is one submission.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores table of one system and one seed, with decisions. A machine without a threshold
+        (a one-clip machine) has no decisions and gets no ``decision_result`` file.
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    InputError
+        When there is more than one system or seed, or the folder cannot be written.
+    """
+    table = validate_scores(scores)
+    runs = table[["system", "seed"]].drop_duplicates()
+    if len(runs) > 1:
+        raise InputError(
+            f"The scores hold {len(runs)} systems and seeds; a submission is one of them. "
+            "Select it first."
+        )
+    test = table[table["split"].eq("test")].copy()
+    test["file"] = test["clip_id"].str.rsplit("/", n=1).str[-1]
+    contents: dict[str, str] = {}
+    for (machine_type, section), part in test.groupby(["machine_type", "section"], dropna=False):
+        rows = part.sort_values("file")
+        place = f"{machine_type}_section_{section}_test.csv"
+        contents[f"anomaly_score_{place}"] = _csv(rows[["file", "anomaly_score"]])
+        decided = rows["is_decided_anomalous"]
+        if decided.notna().all():
+            rows["decision"] = decided.astype("int64")
+            contents[f"decision_result_{place}"] = _csv(rows[["file", "decision"]])
+    paths = []
+    for name, text in contents.items():
+        write_atomically(folder / name, text)
+        paths.append(folder / name)
+    for path in folder.glob("*.csv"):
+        if _NAME.fullmatch(path.name) and path.name not in contents:
+            path.unlink()
+    return paths
+
+
+def read_submission(folder: Path) -> pd.DataFrame:
+    """Read a submission folder, ours or someone else's.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``anomaly_score_*_test.csv`` and, optionally, ``decision_result_*_test.csv``.
+
+    Returns
+    -------
+    DataFrame
+        ``clip_id`` ("<machine>/test/<file>"), ``machine_type``, ``section``, ``split``
+        ("test"), ``anomaly_score``, ``is_decided_anomalous`` (empty where no file says it).
+
+    Raises
+    ------
+    InputError
+        When there is no anomaly-score file, a row cannot be read, or decisions and scores do
+        not cover the same files.
+    """
+    score_files = sorted(folder.glob("anomaly_score_*_test.csv"))
+    if not score_files:
+        raise InputError(
+            f"{folder}: holds no anomaly_score_<machine>_section_<nn>_test.csv. "
+            "Expected a submission folder of the challenge."
+        )
+    parts = []
+    for path in score_files:
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise InputError(f"{path}: expected anomaly_score_<machine>_section_<nn>_test.csv.")
+        part = _read_pairs(path, "anomaly_score")
+        decisions = path.with_name(path.name.replace("anomaly_score", "decision_result", 1))
+        if decisions.exists():
+            decided = _read_pairs(decisions, "is_decided_anomalous")
+            if set(decided["file"]) != set(part["file"]):
+                raise InputError(f"{decisions}: does not list the same files as {path.name}.")
+            if not decided["is_decided_anomalous"].isin([0, 1]).all():
+                raise InputError(f"{decisions}: expected decisions 0 or 1.")
+            part = part.merge(decided, on="file", validate="one_to_one")
+            part["is_decided_anomalous"] = part["is_decided_anomalous"].eq(1).astype("boolean")
+        else:
+            part["is_decided_anomalous"] = pd.array([pd.NA] * len(part), dtype="boolean")
+        part["machine_type"], part["section"] = match[2], match[3]
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    table["clip_id"] = table["machine_type"] + "/test/" + table["file"]
+    table["split"] = "test"
+    columns = ["clip_id", "machine_type", "section", "split"]
+    return table[[*columns, "anomaly_score", "is_decided_anomalous"]]
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    return rows.to_csv(index=False, header=False, lineterminator="\n")
+
+
+def _read_pairs(path: Path, name: str) -> pd.DataFrame:
+    """Rows ``file,value`` of one file, as columns "file" and ``name``."""
+    try:
+        rows = pd.read_csv(path, header=None, names=["file", name], dtype=str, index_col=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: cannot be read as rows of file,value ({error}).") from error
+    if rows.empty:
+        raise InputError(f"{path}: is empty; expected rows of file,value.")
+    number = parse_numbers(rows[name])
+    bad = rows["file"].isna() | number.isna()
+    if bad.any():
+        line = int(bad.to_numpy().argmax()) + 1
+        raise InputError(f"{path}, line {line}: expected file,value without a header.")
+    if rows["file"].duplicated().any():
+        name_twice = rows.loc[rows["file"].duplicated(), "file"].iloc[0]
+        raise InputError(f"{path}: lists {name_twice} more than once.")
+    rows["file"] = rows["file"].str.strip().str.rsplit("/", n=1).str[-1]
+    rows[name] = number
+    return rows

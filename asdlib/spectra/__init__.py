@@ -1,0 +1,37 @@
+"""Spectra: log-mel and its store, statistics over clips, high-pass, envelope spectrum."""
+
+from importlib import import_module
+from typing import Any
+
+from asdlib.spectra.bands import band_information
+from asdlib.spectra.features import fit_length, open_log_mel
+from asdlib.spectra.highpass import HighpassChoice, choose_highpass
+from asdlib.spectra.logmel import log_mel
+from asdlib.spectra.mel import LogMelSettings
+from asdlib.spectra.statistics import average_spectra, open_average_spectra
+
+__all__ = [
+    "HighpassChoice",
+    "LogMelSettings",
+    "average_spectra",
+    "band_information",
+    "characteristic_frequencies",
+    "choose_highpass",
+    "envelope_spectrum",
+    "fit_length",
+    "log_mel",
+    "open_average_spectra",
+    "open_log_mel",
+]
+
+# Imported on first use: these modules need scipy, which training does without.
+_LAZY = {
+    "characteristic_frequencies": "asdlib.spectra.characteristic",
+    "envelope_spectrum": "asdlib.spectra.envelope",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,338 @@
+r"""The high-pass of the report: a cut-off per machine, or none, from normal clips alone.
+
+The report filters "certain machines" whose characteristics lie at high frequencies, and names
+neither the machines nor the cut-offs. This is the rule used here.
+
+A band is worth keeping for what it tells about the machine, and costs what it adds to the
+scatter between clips of the same operating state. Over the third-octave bands b from 200 Hz
+up, each weighted by its width in mel (as it counts in the features),
+
+* information: :math:`\log_2(1 + \mathrm{SNR}_b)`, the capacity of a band in which the machine
+  stands out by SNR from its background, where supplemental clips tell the two apart; otherwise
+  :math:`-\log_2(1 - \eta^2_b)/2`, the information that the band's level holds about the
+  given attributes. SNR and eta squared are taken at their lower bounds (two standard errors);
+* scatter: the variance of the level between clips of one attribute. (What moves all bands
+  alike, such as the distance to the microphone, adds the same to each and draws J to 0.)
+
+The criterion of a cut-off c is the difference between the shares of both that remain above it,
+
+.. math:: J(c) = \frac{\sum_{b \ge c} \mathrm{information}_b}{\sum_b \mathrm{information}_b}
+               - \frac{\sum_{b \ge c} \mathrm{scatter}_b}{\sum_b \mathrm{scatter}_b},
+
+which is 0 without high-pass. The cut-off of the largest J is chosen if it keeps nine tenths of
+the information, if its J is above 0.15 beyond chance (lower end of the 95 % bootstrap interval
+over clips), and if it does not make attributes harder to tell apart (leave-one-out nearest
+neighbour). Otherwise the answer is no high-pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib.data.store import ArrayStore
+from asdlib.errors import InputError
+from asdlib.spectra.bands import (
+    attribute_groups,
+    explained_variance,
+    signal_to_noise,
+    supplemental_levels,
+    third_octave_edges_hz,
+    training_levels,
+)
+from asdlib.spectra.statistics import FLOOR_DB
+
+Array = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64]
+
+#: Fewer training or supplemental clips than this are too few to tell.
+MIN_TRAINING_CLIPS = 20
+MIN_SUPPLEMENTAL_CLIPS = 5
+#: Share of the information that a cut-off must keep.
+MIN_KEPT = 0.9
+#: What J must exceed beyond chance.
+MIN_GAIN = 0.15
+#: How many standard errors information is lowered by, so that chance is not taken for it.
+STANDARD_ERRORS = 2.0
+#: Mean information per band below which nothing stands out from the background [bit].
+MIN_INFORMATION = 0.05
+
+
+@dataclass(frozen=True)
+class HighpassChoice:
+    """The high-pass of every machine and why.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per machine: ``machine_type, highpass_hz`` (NaN: none), ``reason, evidence``
+        (noise, clean, attributes or nothing), ``n_training, n_supplemental``.
+    curves : DataFrame
+        One row per machine and candidate: ``machine_type, cutoff_hz`` (0: none),
+        ``information_kept, scatter_kept, criterion, ci_low, ci_high, agreement`` (share of
+        clips whose nearest neighbour has their attribute, mean over attributes; NaN without).
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+
+    def by_machine(self) -> dict[str, float | None]:
+        """Return the cut-off per machine as `asdlib.spectra.open_log_mel` takes it."""
+        return {
+            machine: None if np.isnan(cutoff) else float(cutoff)
+            for machine, cutoff in zip(
+                self.table["machine_type"], self.table["highpass_hz"], strict=True
+            )
+        }
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known about one machine: levels [dB] per clip and band."""
+
+    training: Array
+    groups: Groups
+    other: tuple[str, Array] | None
+
+    @property
+    def kind(self) -> str:
+        if self.other is not None:
+            return self.other[0]
+        return "attributes" if len(np.unique(self.groups[self.groups >= 0])) > 1 else "nothing"
+
+
+def choose_highpass(
+    clips: pd.DataFrame,
+    spectra: ArrayStore,
+    *,
+    fmin: float = 200.0,
+    fmax: float = 8000.0,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> HighpassChoice:
+    """Choose a high-pass cut-off per machine, or none, by the criterion of this module.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table. Test clips are not looked at.
+    spectra : ArrayStore
+        Store of `asdlib.spectra.statistics.open_average_spectra`.
+    fmin, fmax : float
+        Range of the mel filter bank [Hz]; candidates are ``fmin * 2**(k/3)`` up to ``fmax / 2``,
+        rounded to 1 Hz.
+    n_bootstrap : int
+        Resamples of the clips for the intervals.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    HighpassChoice
+
+    Raises
+    ------
+    InputError
+        When no machine has a training clip.
+    """
+    edges_hz = third_octave_edges_hz(fmin, fmax)
+    rows, curves = [], []
+    for machine, own in clips.groupby("machine_type", sort=True):
+        training = own[own["split"] == "train"]
+        evidence = _evidence(spectra, own, training, edges_hz)
+        curve, cutoff, reason = None, None, _why_not(evidence)
+        if reason is None:
+            rng = np.random.default_rng([seed, *str(machine).encode()])
+            curve = _curve(evidence, edges_hz, n_bootstrap=n_bootstrap, rng=rng)
+            cutoff, reason = _decide(curve, evidence)
+            curves.append(curve.drop(columns="is_worse").assign(machine_type=machine))
+        rows.append(
+            {
+                "machine_type": machine,
+                "highpass_hz": np.nan if cutoff is None else cutoff,
+                "reason": reason,
+                "evidence": evidence.kind,
+                "n_training": len(evidence.training),
+                "n_supplemental": 0 if evidence.other is None else len(evidence.other[1]),
+            }
+        )
+    if not any(row["n_training"] for row in rows):
+        raise InputError("The clip table holds no training clip that is not silent.")
+    columns = ["machine_type", "cutoff_hz", "information_kept", "scatter_kept", "criterion",
+               "ci_low", "ci_high", "agreement"]  # fmt: skip
+    all_curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
+    return HighpassChoice(table=pd.DataFrame(rows), curves=all_curves[columns])
+
+
+def _evidence(
+    spectra: ArrayStore, own: pd.DataFrame, training: pd.DataFrame, edges_hz: Array
+) -> _Evidence:
+    if training.empty:
+        return _Evidence(np.zeros((0, len(edges_hz) - 1)), np.zeros(0, np.int64), None)
+    levels_db = training_levels(spectra, training, edges_hz)
+    heard = levels_db.max(1) > FLOOR_DB  # a silent clip tells nothing about bands
+    other = supplemental_levels(spectra, own, edges_hz)
+    if other is not None and len(other[1]) < MIN_SUPPLEMENTAL_CLIPS:
+        other = None
+    return _Evidence(levels_db[heard], attribute_groups(training)[heard], other)
+
+
+def _why_not(evidence: _Evidence) -> str | None:
+    if len(evidence.training) < MIN_TRAINING_CLIPS:
+        return f"too few clips ({len(evidence.training)} of {MIN_TRAINING_CLIPS})"
+    if evidence.kind == "nothing":
+        return "no supplemental clips and no attributes to tell machine from background"
+    return None
+
+
+def _decide(curve: pd.DataFrame, evidence: _Evidence) -> tuple[float | None, str]:
+    if curve.attrs["information"] < MIN_INFORMATION:
+        what = "attributes" if evidence.kind == "attributes" else "machine and background"
+        return None, f"no band tells {what} apart"
+    allowed = curve[
+        (curve["cutoff_hz"] > 0) & (curve["information_kept"] >= MIN_KEPT) & ~curve["is_worse"]
+    ]
+    if allowed.empty:
+        return None, f"every cut-off loses more than {1 - MIN_KEPT:.0%} of the information"
+    best = allowed.loc[allowed["criterion"].idxmax()]
+    cutoff = float(best["cutoff_hz"])
+    if best["ci_low"] < MIN_GAIN:
+        return None, (
+            f"best cut-off {cutoff:.0f} Hz gains {best['criterion']:.2f} "
+            f"(from {best['ci_low']:.2f}), less than {MIN_GAIN}"
+        )
+    return cutoff, (
+        f"keeps {best['information_kept']:.0%} of the information and "
+        f"{best['scatter_kept']:.0%} of the scatter"
+    )
+
+
+def _curve(
+    evidence: _Evidence, edges_hz: Array, *, n_bootstrap: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Criterion of every candidate with its interval; the first candidate is no high-pass."""
+    first_bands = np.flatnonzero(edges_hz[:-1] <= edges_hz[-1] / 2)
+    weights = np.diff(_mel(edges_hz))
+    information, scatter = _information_and_scatter(evidence)
+    kept = _share_above(weights * information, first_bands)
+    scattered = _share_above(weights * scatter, first_bands)
+    resampled = np.empty((n_bootstrap, len(first_bands)))
+    for index in range(n_bootstrap):
+        again = _information_and_scatter(_resample(evidence, rng))
+        resampled[index] = np.subtract(
+            *(_share_above(weights * part, first_bands) for part in again)
+        )
+    criterion = kept - scattered
+    # The basic interval, which reflects the resamples about the estimate, takes away the
+    # upward bias that drawing clips twice gives to eta squared.
+    low, high = 2 * criterion - np.quantile(resampled, [0.975, 0.025], axis=0)
+    agreement, is_worse = _agreement(evidence, first_bands, n_bootstrap=n_bootstrap, rng=rng)
+    curve = pd.DataFrame(
+        {
+            "cutoff_hz": np.where(first_bands == 0, 0.0, edges_hz[first_bands].round()),
+            "information_kept": kept,
+            "scatter_kept": scattered,
+            "criterion": criterion,
+            "ci_low": np.clip(low, -1.0, 1.0),
+            "ci_high": np.clip(high, -1.0, 1.0),
+            "agreement": agreement,
+            "is_worse": is_worse,
+        }
+    )
+    curve.attrs["information"] = float(np.average(information, weights=weights))
+    return curve
+
+
+def _mel(frequencies_hz: Array) -> Array:
+    """Mel scale of the Slaney filters that the features use."""
+    linear = frequencies_hz / (200.0 / 3.0)
+    mel: Array = np.where(
+        frequencies_hz < 1000.0,
+        linear,
+        15.0 + 27.0 * np.log(np.maximum(frequencies_hz, 1.0) / 1000.0) / np.log(6.4),
+    )
+    return mel
+
+
+def _share_above(amount: Array, first_bands: npt.NDArray[np.int64]) -> Array:
+    above = np.cumsum(amount[::-1])[::-1]
+    share: Array = above[first_bands] / max(float(above[0]), 1e-12)
+    return share
+
+
+def _information_and_scatter(evidence: _Evidence) -> tuple[Array, Array]:
+    """Information [bit] and scatter [dB²] per band, information at its lower bound."""
+    levels_db, groups = evidence.training, evidence.groups
+    if evidence.other is None:
+        known = groups >= 0
+        share, scatter = explained_variance(levels_db[known], groups[known])
+        n_clips, n_groups = int(known.sum()), len(np.unique(groups[known]))
+        by_chance = np.sqrt(2 * (n_groups - 1) / (max(n_clips - n_groups, 1) * (n_clips + 1)))
+        share = np.clip(share - STANDARD_ERRORS * by_chance, 0.0, 0.99)
+        return -0.5 * np.log2(1.0 - share), scatter
+    _, scatter = explained_variance(levels_db, groups + 1)
+    kind, other_db = evidence.other
+    error_db = STANDARD_ERRORS * np.hypot(_standard_error(levels_db), _standard_error(other_db))
+    mixed_db = levels_db.mean(0) + (error_db if kind == "clean" else -error_db)
+    ratio = signal_to_noise(mixed_db, other_db.mean(0), kind=kind)
+    return np.log2(1.0 + ratio), scatter
+
+
+def _standard_error(levels_db: Array) -> Array:
+    error: Array = levels_db.std(0, ddof=1) / np.sqrt(len(levels_db))
+    return error
+
+
+def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
+    drawn = rng.integers(len(evidence.training), size=len(evidence.training))
+    other = evidence.other
+    if other is not None:
+        other = (other[0], other[1][rng.integers(len(other[1]), size=len(other[1]))])
+    return _Evidence(evidence.training[drawn], evidence.groups[drawn], other)
+
+
+def _agreement(
+    evidence: _Evidence,
+    first_bands: npt.NDArray[np.int64],
+    *,
+    n_bootstrap: int,
+    rng: np.random.Generator,
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Leave-one-out nearest-neighbour agreement of attributes above every cut-off.
+
+    Returns
+    -------
+    agreement : ndarray
+        Mean over attributes of the share of clips whose nearest clip, by Euclidean distance
+        of the level-normalised bands, has the same attribute; NaN without attributes.
+    is_worse : ndarray of bool
+        Where it lies below that without high-pass beyond chance (95 %, paired bootstrap).
+    """
+    known = evidence.groups >= 0
+    groups = evidence.groups[known]
+    if len(np.unique(groups)) < 2:
+        return np.full(len(first_bands), np.nan), np.zeros(len(first_bands), bool)
+    agrees = np.empty((len(first_bands), len(groups)))
+    for index, first in enumerate(first_bands):
+        bands = evidence.training[known, first:]
+        nearest = _nearest_other(bands - bands.mean(1, keepdims=True))
+        agrees[index] = groups[nearest] == groups
+    clip_weights = 1.0 / np.bincount(groups)[groups]
+    clip_weights /= clip_weights.sum()
+    counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), n_bootstrap)
+    drawn = counts * clip_weights
+    drawn /= drawn.sum(1, keepdims=True)
+    gain = drawn @ (agrees - agrees[0]).T
+    is_worse: npt.NDArray[np.bool_] = np.quantile(gain, 0.975, axis=0) < 0
+    return agrees @ clip_weights, is_worse
+
+
+def _nearest_other(points: Array) -> npt.NDArray[np.int64]:
+    norms = np.square(points).sum(1)
+    distance = norms[:, None] + norms[None, :] - 2.0 * points @ points.T
+    np.fill_diagonal(distance, np.inf)
+    nearest: npt.NDArray[np.int64] = distance.argmin(1)
+    return nearest

@@ -1,0 +1,208 @@
+"""What shapes a log-mel spectrogram: its settings, and the mel filters with the high-pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from asdlib.errors import InputError
+
+#: Width of the high-pass transition below the cut-off [octaves].
+TRANSITION_OCTAVES = 1.0 / 3.0
+_BANDS_PER_SLICE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMelSettings:
+    """Everything that shapes a log-mel spectrogram except the high-pass.
+
+    Attributes
+    ----------
+    sample_rate : float
+        Samples per second [Hz].
+    n_fft, hop_length : int
+        Length of the transform and distance of its frames [samples].
+    n_mels : int
+        Number of mel bands.
+    fmin, fmax : float
+        Lowest and highest frequency of the mel filter bank [Hz].
+    power : float
+        Exponent of the magnitude before the mel filter; 2 is power.
+    amin : float
+        Smallest value that enters the logarithm.
+    top_db : float or None
+        Range kept below each clip's maximum [dB]; None keeps everything.
+
+    Raises
+    ------
+    InputError
+        When a value makes no sense, naming it.
+
+    Examples
+    --------
+    >>> LogMelSettings(n_fft=1024, hop_length=512).n_frames(160_000)
+    313
+    """
+
+    sample_rate: float = 16000
+    n_fft: int = 1024
+    hop_length: int = 512
+    n_mels: int = 128
+    fmin: float = 200.0
+    fmax: float = 8000.0
+    power: float = 2.0
+    amin: float = 1e-10
+    top_db: float | None = 80.0
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "power", "amin"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name}={value}: expected a positive number.")
+        for name in ("n_fft", "hop_length", "n_mels"):
+            value = getattr(self, name)
+            if value != int(value) or value < (2 if name == "n_fft" else 1):
+                raise InputError(f"{name}={value}: expected a positive whole number.")
+        if not 0 <= self.fmin < self.fmax:
+            raise InputError(f"fmin={self.fmin}, fmax={self.fmax}: expected 0 <= fmin < fmax [Hz].")
+        if self.fmax > self.sample_rate / 2:
+            raise InputError(
+                f"fmax={self.fmax}: above half the sample rate ({self.sample_rate / 2} Hz). "
+                "Choose a lower fmax."
+            )
+        if self.top_db is not None and not self.top_db >= 0:
+            raise InputError(f"top_db={self.top_db}: expected None or a number of at least 0 dB.")
+
+    def n_frames(self, n_samples: int) -> int:
+        """Count the frames of a clip of ``n_samples``."""
+        return 1 + (n_samples + 2 * (self.n_fft // 2) - self.n_fft) // self.hop_length
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers by name, for keys and sidecars."""
+        whole = {"n_fft", "hop_length", "n_mels"}
+        return {
+            name: value if value is None else (int(value) if name in whole else float(value))
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+def highpass_response(
+    frequencies_hz: npt.NDArray[np.floating[Any]], highpass_hz: float
+) -> npt.NDArray[np.float64]:
+    r"""Power response of the high-pass, |H(f)|².
+
+    .. math:: |H(f)|^2 = \tfrac12 - \tfrac12\cos\bigl(3\pi\,\log_2 (f / f_s)\bigr),
+              \quad f_s = 2^{-1/3} f_c \le f \le f_c
+
+    It is 1 above the cut-off f_c and **zero** below f_s, a third of an octave lower. A gentle
+    filter of a few dB per octave would do nothing here: a filter multiplies a band's power by
+    a constant, the logarithm turns the constant into an offset, and an offset is the same for
+    every clip, so distances between clips and the variance of the band stay as they were.
+    Only where the response is zero does the band fall onto the floor of the logarithm (``amin``,
+    or ``top_db`` below the clip's maximum) and lose what it said about the clip.
+
+    Parameters
+    ----------
+    frequencies_hz : ndarray
+        Frequencies [Hz].
+    highpass_hz : float
+        Cut-off f_c [Hz].
+
+    Returns
+    -------
+    ndarray
+        Same shape, values from 0 to 1.
+
+    Examples
+    --------
+    >>> highpass_response(np.array([100.0, 900.0, 1000.0, 4000.0]), 1000.0).round(2).tolist()
+    [0.0, 0.77, 1.0, 1.0]
+    """
+    octaves_above_stop = (
+        np.log2(np.maximum(frequencies_hz, 1e-9) / highpass_hz) + TRANSITION_OCTAVES
+    )
+    position = np.clip(octaves_above_stop / TRANSITION_OCTAVES, 0.0, 1.0)
+    response: npt.NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * position)
+    return response
+
+
+def check_highpass(highpass_hz: float | None, settings: LogMelSettings) -> None:
+    """Refuse a cut-off that leaves nothing.
+
+    Raises
+    ------
+    InputError
+        When the cut-off is not a positive frequency below ``fmax``.
+    """
+    if highpass_hz is not None and not 0 < highpass_hz < settings.fmax:
+        raise InputError(
+            f"highpass_hz={highpass_hz}: expected None or a cut-off between 0 and "
+            f"fmax={settings.fmax} Hz."
+        )
+
+
+@lru_cache(maxsize=64)
+def mel_matrix(settings: LogMelSettings, highpass_hz: float | None = None) -> torch.Tensor:
+    """Mel filter bank with the high-pass folded in.
+
+    Both are linear in the spectrum, so that filtering before the mel bank is one matrix.
+
+    Parameters
+    ----------
+    settings : LogMelSettings
+    highpass_hz : float or None
+        Cut-off [Hz].
+
+    Returns
+    -------
+    Tensor of float32, shape (n_mels, 1 + n_fft // 2)
+        librosa's Slaney filters times |H(f)|^power.
+    """
+    from librosa.filters import mel  # only its filter bank; importing it is slow
+
+    check_highpass(highpass_hz, settings)
+    matrix = mel(
+        sr=settings.sample_rate,
+        n_fft=settings.n_fft,
+        n_mels=settings.n_mels,
+        fmin=settings.fmin,
+        fmax=settings.fmax,
+    )
+    if highpass_hz is not None:
+        frequencies_hz = np.fft.rfftfreq(settings.n_fft, 1.0 / settings.sample_rate)
+        matrix = matrix * highpass_response(frequencies_hz, highpass_hz) ** (settings.power / 2)
+    return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class MelSlice:
+    """Neighbouring mel bands and the few transform bins that reach them."""
+
+    first_band: int
+    last_band: int
+    first_bin: int
+    last_bin: int
+    weights: torch.Tensor
+
+
+@lru_cache(maxsize=64)
+def mel_slices(
+    settings: LogMelSettings, highpass_hz: float | None, device: torch.device
+) -> tuple[MelSlice, ...]:
+    """Cut the mel matrix along its diagonal: three times fewer products than the full one."""
+    matrix = mel_matrix(settings, highpass_hz)
+    slices = []
+    for first in range(0, len(matrix), _BANDS_PER_SLICE):
+        bands = matrix[first : first + _BANDS_PER_SLICE]
+        bins = bands.any(0).nonzero().ravel()
+        low, high = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
+        weights = bands[:, low:high].contiguous().to(device)
+        slices.append(MelSlice(first, first + len(bands), low, high, weights))
+    return tuple(slices)

@@ -1,0 +1,237 @@
+"""Average spectra over clips, by domain, attribute and condition.
+
+Every clip is reduced once to its long-term power spectrum, a row of a few hundred numbers in a
+keyed store. Everything else is computed from those rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.errors import InputError
+from asdlib.spectra.features import (
+    check_lengths,
+    check_sample_rate,
+    stored_settings,
+    torch_threads_restored,
+)
+from asdlib.spectra.logmel import INT16_FULL_SCALE
+
+Array = npt.NDArray[np.float64]
+
+#: Raised whenever the same settings would give other spectra.
+CODE_VERSION = 1
+#: Levels below this are taken as silence [dB re full scale].
+FLOOR_DB = -120.0
+#: How clips can be grouped for `average_spectra`.
+GROUPINGS = ("domain", "attribute", "condition")
+_BLOCK_CLIPS = 64
+
+
+def open_average_spectra(
+    waveforms: ArrayStore,
+    clips: pd.DataFrame,
+    *,
+    sample_rate: float = 16000,
+    n_fft: int = 1024,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the long-term power spectra of these clips (Welch); compute what is missing.
+
+    Parameters
+    ----------
+    waveforms : ArrayStore
+        int16 samples, one ragged row per clip.
+    clips : DataFrame
+        Clip table; ``clip_id`` is read.
+    sample_rate : float
+        Sample rate [Hz].
+    n_fft : int
+        Length of the Hann-windowed frames, half overlapping [samples].
+    cache_dir : Path
+        Folder of the caches; the store lies in ``average_spectra/<key>`` below it.
+    workers : int or None
+        Threads; None takes all processors.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    ArrayStore
+        Rows of n_fft // 2 + 1 float32: one-sided power per bin [full scale squared], averaged
+        over the clip at its native length; they add up to its mean square.
+
+    Raises
+    ------
+    InputError
+        When a clip is missing or empty, or the sample rate differs from the waveforms'.
+    """
+    if n_fft < 2:
+        raise InputError(f"n_fft={n_fft}: expected at least 2 samples.")
+    check_sample_rate(waveforms, sample_rate)
+    positions = waveforms.positions(clips["clip_id"])
+    check_lengths(waveforms, positions)
+
+    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
+        torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
+        rows = out.reshape(last - first, -1)
+        for row, position in zip(rows, positions[first:last], strict=True):
+            row[:] = welch_power(waveforms.row(int(position)), n_fft=n_fft)
+        waveforms.release()
+
+    with torch_threads_restored():
+        return open_or_build(
+            Path(cache_dir) / "average_spectra",
+            settings={
+                "n_fft": int(n_fft),
+                "sample_rate": float(sample_rate),
+                "waveforms": waveforms.directory.name,
+                "code_version": CODE_VERSION,
+            },
+            ids=clips["clip_id"].tolist(),
+            lengths=np.full(len(clips), n_fft // 2 + 1, np.int64),
+            row_shape=(),
+            dtype=np.float32,
+            fill=fill,
+            block_rows=_BLOCK_CLIPS,
+            workers=workers or os.cpu_count() or 1,
+            on_progress=on_progress,
+        )
+
+
+def welch_power(samples: npt.NDArray[np.int16], *, n_fft: int) -> Array:
+    r"""Average one-sided power per bin of one clip.
+
+    .. math:: P_k = \frac{c_k}{N \sum_n w_n^2} \Bigl\langle
+              \Bigl| \sum_n w_n x_n e^{-2\pi i k n / N} \Bigr|^2 \Bigr\rangle_\mathrm{frames}
+
+    with c_k = 2 except at zero and the Nyquist frequency, so that the sum over k is the mean
+    square of the samples.
+
+    Parameters
+    ----------
+    samples : ndarray of int16, shape (n_samples,)
+        A clip shorter than ``n_fft`` is repeated to that length.
+    n_fft : int
+        Frame length N [samples].
+
+    Returns
+    -------
+    ndarray of float64, shape (n_fft // 2 + 1,)
+        Power [full scale squared].
+    """
+    if len(samples) < n_fft:
+        samples = np.resize(samples, n_fft)
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    y = torch.from_numpy(samples.astype(np.float64) / INT16_FULL_SCALE)
+    frames = y.unfold(0, n_fft, max(1, n_fft // 2)) * window
+    power = torch.view_as_real(torch.fft.rfft(frames)).square_().sum(-1).mean(0)
+    power[1 : (n_fft + 1) // 2] *= 2.0
+    result: Array = (power / (n_fft * window.square().sum())).numpy()
+    return result
+
+
+def group_of_clip(clips: pd.DataFrame, by: str) -> pd.Series:
+    """Name the group of every clip; missing where a clip takes no part.
+
+    Test clips never take part: nothing may be learned from them before they are scored.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table.
+    by : {"domain", "attribute", "condition"}
+        Training clips by domain or attribute; by condition: training clips (machine and
+        background), supplemental clips of the clean machine and of background noise.
+
+    Returns
+    -------
+    Series of string
+        Aligned with the table.
+
+    Raises
+    ------
+    InputError
+        When the grouping is unknown.
+    """
+    if by not in GROUPINGS:
+        raise InputError(f"by={by!r}: expected one of {', '.join(GROUPINGS)}.")
+    training = clips["split"] == "train"
+    if by == "condition":
+        names = clips["supplemental_kind"].map({"clean": "clean machine", "noise": "noise only"})
+        names = names.astype("string").where(clips["split"] == "supplemental")
+        return names.mask(training, "training")
+    return clips[by].astype("string").where(training)
+
+
+def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.DataFrame:
+    """Mean and spread of the spectra of every machine's groups.
+
+    Parameters
+    ----------
+    spectra : ArrayStore
+        Store of `open_average_spectra`.
+    clips : DataFrame
+        Clip table.
+    by : {"domain", "attribute", "condition"}
+        See `group_of_clip`.
+
+    Returns
+    -------
+    DataFrame
+        ``machine_type, group, n_clips, frequency_hz, mean_db, std_db``: level of the mean
+        power per bin and standard deviation of the clips' levels [dB re full scale squared;
+        std_db is NaN for one clip].
+    """
+    labelled = clips.assign(group=group_of_clip(clips, by)).dropna(subset="group")
+    frequencies_hz = bin_frequencies_hz(spectra)
+    parts = []
+    for (machine, group), members in labelled.groupby(["machine_type", "group"], sort=True):
+        power = power_of_clips(spectra, members)
+        levels_db = to_db(power)
+        std_db = (
+            levels_db.std(0, ddof=1) if len(power) > 1 else np.full(len(frequencies_hz), np.nan)
+        )
+        parts.append(
+            pd.DataFrame(
+                {
+                    "machine_type": machine,
+                    "group": group,
+                    "n_clips": len(power),
+                    "frequency_hz": frequencies_hz,
+                    "mean_db": to_db(power.mean(0)),
+                    "std_db": std_db,
+                }
+            )
+        )
+    columns = ["machine_type", "group", "n_clips", "frequency_hz", "mean_db", "std_db"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def bin_frequencies_hz(spectra: ArrayStore) -> Array:
+    """Frequencies of the bins of a store of average spectra [Hz]."""
+    settings = stored_settings(spectra)
+    frequencies: Array = np.fft.rfftfreq(settings["n_fft"], 1.0 / settings["sample_rate"])
+    return frequencies
+
+
+def to_db(power: Array) -> Array:
+    """Power to level, not below `FLOOR_DB` [dB re full scale squared]."""
+    level: Array = 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
+    return level
+
+
+def power_of_clips(spectra: ArrayStore, members: pd.DataFrame) -> Array:
+    """Power per clip and bin [full scale squared], float64, shape (n_clips, n_bins)."""
+    return spectra.fixed()[spectra.positions(members["clip_id"])].astype(np.float64)

@@ -1,0 +1,29 @@
+"""Attribute classification: classes, network, loss, augmentation, training, embeddings."""
+
+from asdlib.training.augment import mixup
+from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
+from asdlib.training.classes import ClassTable, class_table
+from asdlib.training.embed import embed, load_embeddings, save_embeddings
+from asdlib.training.loop import train
+from asdlib.training.losses import AdaCos
+from asdlib.training.network import EmbeddingNetwork, count_parameters
+from asdlib.training.settings import TrainSettings, choose_device
+
+__all__ = [
+    "AdaCos",
+    "ClassTable",
+    "EmbeddingNetwork",
+    "Identity",
+    "TrainSettings",
+    "TrainedModel",
+    "choose_device",
+    "class_table",
+    "count_parameters",
+    "embed",
+    "load_checkpoint",
+    "load_embeddings",
+    "load_model",
+    "mixup",
+    "save_embeddings",
+    "train",
+]

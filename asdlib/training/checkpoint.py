@@ -1,0 +1,281 @@
+"""One file that holds a training: half-way, to go on from; or finished, to embed with.
+
+Checkpoints are read with ``torch.load(weights_only=True)``: tensors, numbers and text, never
+code. A checkpoint lies in a folder named by a hash of everything that shaped the training, and
+carries the same facts inside, so that one that was moved or edited is found out.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from asdlib.data.store import content_key
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.training.classes import ClassTable
+from asdlib.training.losses import AdaCos
+from asdlib.training.network import EmbeddingNetwork
+from asdlib.training.settings import TrainSettings
+
+#: Raised whenever the same settings would give another network.
+CODE_VERSION = 1
+
+HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that shaped a training.
+
+    Attributes
+    ----------
+    settings : TrainSettings
+    class_names : tuple of str
+        The classes, in the order of the loss's centres.
+    class_key : str
+        `ClassTable.key`: which clip belongs to which class.
+    feature_key : str
+        Key of the feature store.
+    n_mels : int
+        Mel bands of the features.
+    """
+
+    settings: TrainSettings
+    class_names: tuple[str, ...]
+    class_key: str
+    feature_key: str
+    n_mels: int
+
+    @classmethod
+    def of(
+        cls, settings: TrainSettings, classes: ClassTable, *, feature_key: str, n_mels: int
+    ) -> Identity:
+        """Collect the identity of a training."""
+        return cls(settings, classes.names, classes.key, feature_key, n_mels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the identity as plain values, the code version included."""
+        return {
+            "code_version": CODE_VERSION,
+            "settings": self.settings.as_dict(),
+            "class_names": list(self.class_names),
+            "class_key": self.class_key,
+            "feature_key": self.feature_key,
+            "n_mels": self.n_mels,
+        }
+
+    def path(self, checkpoint_dir: Path) -> Path:
+        """Where the checkpoint of this training lies: ``<checkpoint_dir>/<hash>/checkpoint.pt``."""
+        return Path(checkpoint_dir) / content_key(self.as_dict()) / "checkpoint.pt"
+
+
+@dataclass
+class Checkpoint:
+    """State of a training after some epoch.
+
+    Attributes
+    ----------
+    identity : Identity
+    epoch : int
+        Finished epochs.
+    network, loss : dict
+        State of the network, its input standardisation included, and of the loss.
+    optimizer : dict or None
+        State of the optimizer; None once the training is finished.
+    history : dict of str to list of float
+        Learning curve, one entry per finished epoch; the columns of `HISTORY_COLUMNS`.
+    device : str
+        Name of the device.
+    """
+
+    identity: Identity
+    epoch: int
+    network: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any] | None
+    history: dict[str, list[float]]
+    device: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training has finished."""
+        return self.epoch == self.identity.settings.epochs
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A finished training.
+
+    Attributes
+    ----------
+    identity : Identity
+    network : EmbeddingNetwork
+        In evaluation mode, on the CPU.
+    loss : AdaCos
+        Its centres tell the classes apart (`asdlib.training.losses.AdaCos.cosines`).
+    history : DataFrame
+        ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, one row per epoch. Loss
+        and accuracy are those of the augmented batches while they were learnt from.
+    device : str
+        Name of the device it was trained on.
+    path : Path
+        The checkpoint.
+    """
+
+    identity: Identity
+    network: EmbeddingNetwork
+    loss: AdaCos
+    history: pd.DataFrame
+    device: str
+    path: Path = field(repr=False)
+
+
+def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, AdaCos]:
+    """Make the network and the loss of a training, with weights drawn from the global state."""
+    settings = identity.settings
+    network = EmbeddingNetwork(
+        n_mels=identity.n_mels,
+        stem_channels=settings.stem_channels,
+        embedding_dim=settings.embedding_dim,
+        input_norm=settings.input_norm,
+    )
+    loss = AdaCos(
+        n_classes=len(identity.class_names),
+        embedding_dim=settings.embedding_dim,
+        sub_clusters=settings.sub_clusters,
+        is_dynamic=settings.scale == "dynamic",
+    )
+    return network, loss
+
+
+def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
+    """Learning curve as a table, the epoch as a whole number."""
+    return pd.DataFrame(history, columns=HISTORY_COLUMNS).astype({"epoch": "int64"})
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the file is the old one or the new one at any time.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written or the disk is full.
+    """
+    content = io.BytesIO()
+    torch.save(
+        {
+            "identity": checkpoint.identity.as_dict(),
+            "epoch": checkpoint.epoch,
+            "network": checkpoint.network,
+            "loss": checkpoint.loss,
+            "optimizer": checkpoint.optimizer,
+            "history": checkpoint.history,
+            "device": checkpoint.device,
+        },
+        content,
+    )
+    write_atomically(path, content.getvalue())
+
+
+def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoint:
+    """Read a checkpoint, tensors on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    expected : Identity, optional
+        What the checkpoint must have been made from.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, damaged, no checkpoint of this project, written by another
+        version of the code, or made from other features, classes or settings than expected.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = dict(content["identity"])
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no checkpoint. Train first (--from 03).") from error
+    except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path}: is damaged or no checkpoint of this project. Delete it and train again."
+        ) from error
+    if found.get("code_version") != CODE_VERSION:
+        raise InputError(
+            f"{path}: was written by version {found.get('code_version')} of the training code, "
+            f"this is version {CODE_VERSION}. Delete it and train again."
+        )
+    if expected is not None:
+        _refuse_other(path, found, expected.as_dict())
+    identity = Identity(
+        settings=TrainSettings(**found["settings"]),
+        class_names=tuple(found["class_names"]),
+        class_key=found["class_key"],
+        feature_key=found["feature_key"],
+        n_mels=found["n_mels"],
+    )
+    rest = {name: content[name] for name in ("epoch", "network", "loss", "optimizer", "history")}
+    return Checkpoint(identity=identity, device=content["device"], **rest)
+
+
+def load_model(path: Path, *, expected: Identity | None = None) -> TrainedModel:
+    """Read a finished training.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint.
+    expected : Identity, optional
+        What it must have been made from.
+
+    Raises
+    ------
+    InputError
+        As `load_checkpoint`; or when the training was not finished.
+    """
+    checkpoint = load_checkpoint(path, expected=expected)
+    if not checkpoint.is_complete:
+        raise InputError(
+            f"{path}: has {checkpoint.epoch} of {checkpoint.identity.settings.epochs} epochs. "
+            "Run the training again: it goes on from there."
+        )
+    with torch.random.fork_rng(devices=[]):
+        network, loss = build_modules(checkpoint.identity)
+    network.load_state_dict(checkpoint.network)
+    loss.load_state_dict(checkpoint.loss)
+    return TrainedModel(
+        identity=checkpoint.identity,
+        network=network.eval(),
+        loss=loss.eval(),
+        history=history_table(checkpoint.history),
+        device=checkpoint.device,
+        path=path,
+    )
+
+
+def _refuse_other(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Name every fact in which a checkpoint differs from what is expected."""
+    flat_found = {**found, **found["settings"]}
+    differing = [
+        f"{name} is {_short(flat_found.get(name))}, expected {_short(value)}"
+        for name, value in {**expected, **expected["settings"]}.items()
+        if name != "settings" and flat_found.get(name) != value
+    ]
+    if differing:
+        raise InputError(
+            f"{path}: does not fit: {'; '.join(differing)}. "
+            "Delete it or choose the checkpoint of these settings."
+        )
+
+
+def _short(value: Any) -> str:
+    return f"{len(value)} classes" if isinstance(value, list) else repr(value)

@@ -1,0 +1,138 @@
+"""From features to embeddings, and the file that carries them to the scoring."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.training.batches import FeatureBatches
+from asdlib.training.checkpoint import TrainedModel
+from asdlib.training.settings import choose_device
+
+
+def embed(
+    model: TrainedModel,
+    features: npt.NDArray[Any],
+    positions: npt.NDArray[np.int64],
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> npt.NDArray[np.float32]:
+    """Embed whole clips, in float32 on every device.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    features : ndarray, shape (n_rows, n_mels, n_frames)
+        Log-mel features [dB].
+    positions : ndarray of int64, shape (n_clips,)
+        Row of each clip.
+    device : str
+        See `asdlib.training.settings.choose_device`.
+    batch_size : int
+        Clips at once; does not shape the result beyond rounding.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_clips, embedding_dim)
+        As the network gives them. Only the direction was trained: compare them by cosine.
+
+    Raises
+    ------
+    InputError
+        When the features have another number of mel bands than the network, or the embedding
+        of a clip is not finite.
+    """
+    if features.ndim == 3 and features.shape[1] != model.identity.n_mels:
+        raise InputError(
+            f"The features have {features.shape[1]} mel bands, the network was trained on "
+            f"{model.identity.n_mels}. Use the features it was trained on."
+        )
+    chosen = choose_device(device)
+    batches = FeatureBatches(features, positions, chosen)
+    network = copy.deepcopy(model.network)
+    network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    embedding = np.empty((len(positions), model.identity.settings.embedding_dim), np.float32)
+    for start in range(0, len(positions), batch_size):
+        clips = np.arange(start, min(start + batch_size, len(positions)))
+        log_mel = batches.gather(clips).float()[:, None]
+        with torch.inference_mode():
+            embedding[clips] = network(log_mel).cpu().numpy()
+        on_progress(len(clips))
+    if not np.isfinite(embedding).all():
+        bad = int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
+        raise InputError(f"Row {positions[bad]} of the features gives no finite embedding.")
+    return embedding
+
+
+def save_embeddings(
+    path: Path,
+    clip_ids: Sequence[str],
+    embedding: npt.NDArray[np.float32],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write embeddings so that they can be read without running code from the file.
+
+    Parameters
+    ----------
+    path : Path
+        ``embeddings.npz``: arrays ``clip_id`` (text), ``embedding`` (float32) and ``settings``
+        (JSON text).
+    clip_ids : sequence of str, length n_clips
+        Unique.
+    embedding : ndarray of float32, shape (n_clips, embedding_dim)
+    settings : mapping
+        What shaped them, JSON-serialisable.
+
+    Raises
+    ------
+    InputError
+        When there are not as many different clips as embeddings, or the file cannot be written.
+    """
+    if len(set(clip_ids)) != len(embedding) or len(clip_ids) != len(embedding):
+        raise InputError(
+            f"{path}: there are {len(embedding)} embeddings for {len(clip_ids)} clips, "
+            f"{len(set(clip_ids))} of them different. Expected one for each clip."
+        )
+    content = io.BytesIO()
+    np.savez(
+        content,
+        clip_id=np.asarray(list(clip_ids), dtype=np.str_),
+        embedding=np.asarray(embedding, dtype=np.float32),
+        settings=np.asarray(json.dumps(dict(settings), sort_keys=True)),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def load_embeddings(
+    path: Path,
+) -> tuple[list[str], npt.NDArray[np.float32], dict[str, Any]]:
+    """Read embeddings: clip ids, float32 array (n_clips, embedding_dim), settings.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            clip_ids = content["clip_id"].tolist()
+            return clip_ids, content["embedding"], json.loads(str(content["settings"]))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there are no embeddings. Run notebook 03 first.") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is damaged. Delete it and run notebook 03 again.") from error

@@ -1,0 +1,160 @@
+"""AdaCos: a softmax over cosines whose scale adapts to the state of the training.
+
+With the cosine ``cos θ_ij`` between embedding ``i`` and centre ``j`` and the scale ``s``, the
+probability of class ``j`` is ``softmax_j(s cos θ_ij)`` and the loss is the cross entropy with
+the labels. The scale starts at ``√2 ln(C - 1)`` and is set anew before every step (the
+dynamically adaptive scale of [1]_)::
+
+    B = 1/N Σ_i Σ_{j ≠ y_i} exp(s cos θ_ij)
+    s ← ln B / cos(min(π/4, θ_med)),   θ_med = median_i θ_{i, y_i}
+
+**Soft labels.** Mixup gives weights ``y_ij`` that sum to 1 over the classes. The sum of ``B``
+is then weighted by ``1 - y_ij``, and the angle of a clip is ``Σ_j y_ij θ_ij``. With one-hot
+labels both are the equations above.
+
+**Sub-clusters.** Each class may have ``K`` centres, whose probabilities are summed ([2]_):
+a class need not be one heap on the sphere. The initial scale becomes ``√2 ln(C K - 1)``, ``B``
+runs over all centres of the other classes, and ``θ_ij`` is the angle to the nearest centre of
+class ``j``. With ``K = 1`` this is AdaCos itself.
+
+References
+----------
+.. [1] X. Zhang, R. Zhao, Y. Qiao, X. Wang, H. Li, "AdaCos: Adaptively Scaling Cosine Logits
+       for Effectively Learning Deep Face Representations", CVPR 2019.
+.. [2] K. Wilkinghoff, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound
+       Detection", IJCNN 2021.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from asdlib.errors import InputError
+
+#: Bounds of the scale. Below the lower one, two classes with opposite centres could not be
+#: told with more than 95 % confidence (ln(C - 1) is 0 for two classes, so that the equations
+#: alone would switch the loss off); the upper one stops the growth that sub-clusters show.
+SCALE_RANGE = (1.5, 64.0)
+
+
+def initial_scale(n_centres: int) -> float:
+    """``√2 ln(n_centres - 1)``, kept within `SCALE_RANGE`."""
+    scale = math.sqrt(2) * math.log(max(n_centres - 1, 1))
+    return min(max(scale, SCALE_RANGE[0]), SCALE_RANGE[1])
+
+
+class AdaCos(nn.Module):
+    """AdaCos with trainable centres, soft labels and optional sub-clusters.
+
+    Parameters
+    ----------
+    n_classes : int
+        Classes ``C``.
+    embedding_dim : int
+        Length of an embedding.
+    sub_clusters : int
+        Centres ``K`` of each class.
+    is_dynamic : bool
+        Whether the scale follows the training; otherwise it stays at its initial value.
+
+    Attributes
+    ----------
+    centres : Parameter, shape (n_classes * sub_clusters, embedding_dim)
+        Centres, class after class; only their directions matter.
+    scale : Tensor, shape ()
+        The scale ``s``; part of the state, so that a resumed training goes on from it.
+
+    Raises
+    ------
+    InputError
+        When a size is not positive.
+
+    Examples
+    --------
+    >>> loss = AdaCos(n_classes=3, embedding_dim=2)
+    >>> labels = torch.eye(3)[[0, 2]]
+    >>> bool(loss(torch.randn(2, 2), labels) > 0)
+    True
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_classes: int,
+        embedding_dim: int,
+        sub_clusters: int = 1,
+        is_dynamic: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(n_classes, embedding_dim, sub_clusters) < 1:
+            raise InputError(
+                f"n_classes={n_classes}, embedding_dim={embedding_dim}, "
+                f"sub_clusters={sub_clusters}: each must be at least 1."
+            )
+        self.n_classes = n_classes
+        self.sub_clusters = sub_clusters
+        self.is_dynamic = is_dynamic
+        n_centres = n_classes * sub_clusters
+        # Normal variates have uniformly distributed directions.
+        self.centres = nn.Parameter(torch.randn(n_centres, embedding_dim))
+        self.register_buffer("scale", torch.tensor(initial_scale(n_centres)))
+
+    def cosines(self, embedding: Tensor) -> Tensor:
+        """Cosine between every embedding and centre, shape (batch, n_classes, sub_clusters)."""
+        cosines = nn.functional.linear(
+            nn.functional.normalize(embedding), nn.functional.normalize(self.centres)
+        )
+        return cosines.reshape(-1, self.n_classes, self.sub_clusters)
+
+    def log_probabilities(self, cosines: Tensor) -> Tensor:
+        """``ln Σ_k softmax(s cos θ)_jk``, shape (batch, n_classes)."""
+        logits = self.scale * cosines
+        return logits.logsumexp(dim=2) - logits.flatten(1).logsumexp(dim=1, keepdim=True)
+
+    @torch.no_grad()
+    def update_scale(self, cosines: Tensor, labels: Tensor) -> None:
+        """Set ``s`` from one batch by the two equations at the head of this file."""
+        # Everything in logarithms: exp(s cos θ) overflows long before its logarithm does.
+        weighted = self.scale * cosines + (1 - labels).clamp_min(0).log().unsqueeze(2)
+        log_b = weighted.flatten().logsumexp(dim=0) - math.log(len(cosines))
+        angle = torch.acos(cosines.amax(dim=2).clamp(-1, 1))
+        median_angle = (labels * angle).sum(dim=1).quantile(0.5)
+        scale = log_b / torch.cos(median_angle.clamp_max(math.pi / 4))
+        self.scale.copy_(scale.clamp(*SCALE_RANGE))
+
+    def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of a batch; in training mode the scale is updated first.
+
+        Parameters
+        ----------
+        embedding : Tensor of float, shape (batch, embedding_dim)
+            Embeddings, of any length but zero.
+        labels : Tensor of float, shape (batch, n_classes)
+            Weights of the classes, 0 to 1, each row with sum 1.
+
+        Returns
+        -------
+        Tensor, shape ()
+        """
+        return self.score(embedding, labels)[0]
+
+    def score(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the loss and, per clip, whether its heaviest class is the likeliest.
+
+        Returns
+        -------
+        loss : Tensor, shape ()
+        is_correct : Tensor of bool, shape (batch,)
+        """
+        cosines = self.cosines(embedding)
+        if self.is_dynamic and self.training:
+            self.update_scale(cosines, labels)
+        log_probabilities = self.log_probabilities(cosines)
+        loss = -(labels * log_probabilities).sum(dim=1).mean()
+        is_correct = log_probabilities.argmax(dim=1) == labels.argmax(dim=1)
+        return loss, is_correct

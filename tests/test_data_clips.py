@@ -1,0 +1,308 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpus import make_tree, train_and_test, wav_bytes, write_wav
+
+from asdlib.data import read_clips
+from asdlib.errors import InputError
+
+TRAIN = "section_00_source_train_normal_0000_pro_A.wav"
+BARE = "section_00_source_train_normal_0000_noAttribute.wav"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_tree(tmp_path / "set", train_and_test("fan") + train_and_test("pump"))
+
+
+def write_attributes(folder, *lines):
+    (folder / "attributes_00.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_the_table_of_a_small_folder(tmp_path):
+    files = [
+        "fan/train/section_00_source_train_normal_0000_pro_A_spd_3.wav",
+        "fan/test/section_00_target_test_anomaly_0001_noAttribute.wav",
+        "fan/test/section_00_0005.wav",
+        "fan/supplemental/section_00_noise_source_0000_.wav",
+        "fan/supplemental/section_00_machine_0001_.wav",
+    ]
+    clips = read_clips(make_tree(tmp_path, files, n_samples=321)).set_index("clip_id")
+    assert sorted(files) == clips.index.to_list()
+    train, anomaly, hidden, noise, machine = (clips.loc[file] for file in files)
+    assert (train["domain"], train["split"], train["is_anomaly"]) == ("source", "train", False)
+    assert (train["attribute"], train["attribute_pro"], train["attribute_spd"]) == (
+        "pro_A_spd_3", "A", "3",
+    )  # fmt: skip
+    assert (anomaly["domain"], anomaly["is_anomaly"]) == ("target", True)
+    assert pd.isna(anomaly["attribute"])
+    assert hidden[["domain", "is_anomaly", "attribute", "supplemental_kind"]].isna().all()
+    assert hidden["split"] == "test"
+    assert noise["supplemental_kind"] == "noise"
+    assert machine["supplemental_kind"] == "clean"
+    assert pd.isna(machine["is_anomaly"])
+    assert (train["n_samples"], train["sample_rate"], train["channels"]) == (321, 16000, 1)
+    assert train["path"] == str(tmp_path / files[0])
+
+
+def test_dtypes_hold_without_any_value(tmp_path):
+    clips = read_clips(make_tree(tmp_path, [f"fan/train/{BARE}"]))
+    dtypes = clips.dtypes.astype(str)
+    for column in ("domain", "attribute", "supplemental_kind"):
+        assert dtypes[column] == "string"
+    assert dtypes["is_anomaly"] == "boolean"
+    assert dtypes["n_samples"] == "int64"
+    assert isinstance(clips.index, pd.RangeIndex)
+
+
+@pytest.mark.parametrize("base", ["", "raw", "dev_data/raw", "eval_data/raw", "dcase/dev_data/raw"])
+def test_the_root_may_lie_above(tmp_path, base):
+    make_tree(tmp_path / base, train_and_test("fan"))
+    assert len(read_clips(tmp_path)) == 8
+
+
+def test_development_and_evaluation_data_are_both_read_and_merged(tmp_path):
+    make_tree(tmp_path / "dev_data/raw", train_and_test("fan"))
+    make_tree(tmp_path / "eval_data/raw", [f"drone/train/{BARE}"])
+    make_tree(tmp_path / "eval_data/raw", ["fan/test/section_00_0000.wav"])
+    counts = read_clips(tmp_path).groupby("machine_type").size()
+    assert counts.to_dict() == {"drone": 1, "fan": 9}
+
+
+def test_several_data_sets_below_a_root_are_not_mixed(tmp_path):
+    for name in ("dcase2024t2", "dcase2025t2"):
+        make_tree(tmp_path / name / "dev_data/raw", train_and_test("fan"))
+    with pytest.raises(InputError, match=r"several data sets \(dcase2024t2, dcase2025t2\)"):
+        read_clips(tmp_path)
+
+
+def test_renamed_test_clips_are_read_where_only_they_exist(tmp_path):
+    renamed = "fan/test_rename/section_00_source_test_anomaly_0000_pro_A.wav"
+    make_tree(tmp_path, [f"fan/train/{TRAIN}", renamed])
+    clips = read_clips(tmp_path)
+    assert clips["clip_id"][0] == "fan/test/section_00_source_test_anomaly_0000_pro_A.wav"
+    make_tree(tmp_path, ["fan/test/section_00_0000.wav"])
+    clips = read_clips(tmp_path)
+    assert clips["clip_id"].to_list() == ["fan/test/section_00_0000.wav", f"fan/train/{TRAIN}"]
+
+
+def test_stray_and_hidden_files_are_passed_over(tree):
+    for stray in ("fan/train/.DS_Store", "fan/train/._a.wav", "fan/notes.txt", "README.md"):
+        (tree / stray).write_bytes(b"x")
+    (tree / "__MACOSX").mkdir()
+    (tree / "figures").mkdir()
+    assert len(read_clips(tree)) == 16
+
+
+def test_upper_case_extensions_and_folders_are_read(tmp_path):
+    make_tree(tmp_path, [f"fan/Train/{TRAIN[:-4]}.WAV"])
+    assert read_clips(tmp_path)["clip_id"].to_list() == [f"fan/train/{TRAIN}"]
+
+
+def test_machines_are_chosen_by_name(tree):
+    assert set(read_clips(tree, machines=["pump"])["machine_type"]) == {"pump"}
+    with pytest.raises(InputError, match="has no machine car. There are: fan, pump"):
+        read_clips(tree, machines=["car", "fan"])
+    with pytest.raises(InputError, match="none was named"):
+        read_clips(tree, machines=[])
+
+
+def test_a_faulty_machine_does_not_matter_when_it_is_not_chosen(tree):
+    (tree / "fan/train/x.wav").write_bytes(b"")
+    assert len(read_clips(tree, machines=["pump"])) == 8
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("file_name,d1p,d1v,d2p,d2v", f"fan/train/{BARE},car,B2,spd,7"),
+        ("file_name,d1p,d1v,d2p,d2v", f"{BARE[:-4]},car,B2,spd,7"),
+        ("file_name,d1p,d1v,d2p,d2v,d3p,d3v", f"dev_data/raw/fan/train/{BARE},car,B2,spd,7,,"),
+        ("file_name,d2p,d2v,d1p,d1v", f"train/{BARE},spd,7,car,B2"),
+    ],
+)
+def test_attribute_file_supplies_what_the_name_hides(tmp_path, header, line):
+    make_tree(tmp_path, [f"fan/train/{BARE}"])
+    write_attributes(tmp_path / "fan", header, line)
+    clip = read_clips(tmp_path).iloc[0]
+    assert (clip["attribute"], clip["attribute_car"], clip["attribute_spd"]) == (
+        "car_B2_spd_7", "B2", "7",
+    )  # fmt: skip
+
+
+def test_attribute_file_without_attribute_columns(tmp_path):
+    make_tree(tmp_path, [f"fan/train/{BARE}"])
+    write_attributes(tmp_path / "fan", "file_name", f"fan/train/{BARE}")
+    assert read_clips(tmp_path)["attribute"].isna().all()
+
+
+def test_attribute_file_splits_a_name_without_pair_structure(tmp_path):
+    name = "section_00_source_train_normal_0000_spd1000_BckgA.wav"
+    make_tree(tmp_path, [f"fan/train/{name}"])
+    write_attributes(tmp_path / "fan", "file_name,d1p,d1v,d2p,d2v", f"{name},spd,1000,Bckg,A")
+    clip = read_clips(tmp_path).iloc[0]
+    assert clip["attribute"] == "spd1000_BckgA"
+    assert (clip["attribute_spd"], clip["attribute_Bckg"]) == ("1000", "A")
+
+
+def test_attribute_files_of_other_sections(tmp_path):
+    names = ["section_00_source_train_normal_0000.wav", "section_01_source_train_normal_0000.wav"]
+    make_tree(tmp_path, [f"fan/train/{name}" for name in names])
+    for number, name in enumerate(names):
+        path = tmp_path / "fan" / f"attributes_{number:02d}.csv"
+        path.write_text(f"file_name,d1p,d1v\n{name},n,{number}\n")
+    clips = read_clips(tmp_path)
+    assert clips["section"].to_list() == ["00", "01"]
+    assert clips["attribute"].to_list() == ["n_0", "n_1"]
+
+
+def test_attributes_of_a_split_that_is_not_there_are_passed_over(tmp_path):
+    make_tree(tmp_path, [f"fan/train/{TRAIN}"])
+    lines = [TRAIN, "section_00_target_test_normal_0003_pro_A.wav"]
+    write_attributes(tmp_path / "fan", "file_name,d1p,d1v", *(f"{line},pro,A" for line in lines))
+    assert len(read_clips(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file_name,d1p,d1v", f"{TRAIN},pro,B"], "gives .* its name says pro_A. Correct one"),
+        (["file_name", "train/section_00_source_train_normal_0009.wav"],
+         "lists train/section_00_source_train_normal_0009.wav, which is not there"),
+        (["file_name", "nonsense.wav"], "nonsense.wav: is no clip name"),
+        (["file_name,d1p,d1v", f"{BARE},a,1", f"{BARE},a,2"], "two different attributes"),
+        (["file_name,d1p", f"{TRAIN},pro"], "has the column d1p but no d1v"),
+        (["name,d1p,d1v", f"{TRAIN},pro,A"], "lacks the column file_name"),
+        ([""], "cannot be read as CSV"),
+        (["file_name", "a,b", "a,b,c,d"], "cannot be read as CSV"),
+    ],
+)  # fmt: skip
+def test_a_wrong_attribute_file_is_refused(tree, lines, message):
+    write_attributes(tree / "fan", *lines)
+    with pytest.raises(InputError, match=message):
+        read_clips(tree)
+
+
+def test_a_missing_or_empty_folder(tmp_path):
+    with pytest.raises(InputError, match="is no folder. Expected <machine>/train"):
+        read_clips(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="holds no machine. Expected <machine>/train"):
+        read_clips(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed(tree, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(InputError, match="set: cannot be read .Permission denied"):
+        read_clips(tree)
+
+
+def test_the_folder_of_one_machine_is_not_the_root(tree):
+    with pytest.raises(InputError, match="fan: is the folder of one machine. Name the folder abov"):
+        read_clips(tree / "fan")
+
+
+@pytest.mark.parametrize("gone", ["train", "wavs"])
+def test_a_machine_without_training_clips_is_refused(tree, gone):
+    if gone == "train":
+        shutil.rmtree(tree / "fan/train")
+    else:
+        for path in (tree / "fan/train").iterdir():
+            path.unlink()
+    with pytest.raises(InputError, match="fan: holds no training clips.*Leave the machine out"):
+        read_clips(tree)
+
+
+def test_wavs_beside_instead_of_below_train_are_no_silent_loss(tree):
+    make_tree(tree, [f"lathe/{TRAIN}"])
+    with pytest.raises(InputError, match="lathe: holds no training clips"):
+        read_clips(tree)
+
+
+def test_a_machine_without_test_clips_is_fine(tree):
+    shutil.rmtree(tree / "fan/test")
+    assert len(read_clips(tree)) == 12
+
+
+def test_two_clips_of_one_id_are_refused(tree):
+    make_tree(tree, [f"fan/train/{TRAIN[:-4]}.WAV"])
+    with pytest.raises(InputError, match=f"second clip of the id fan/train/{TRAIN}"):
+        read_clips(tree)
+
+
+def test_a_name_in_the_wrong_folder_is_refused(tree):
+    make_tree(tree, ["fan/train/section_00_0000.wav"])
+    with pytest.raises(InputError, match="fan/train/section_00_0000.wav: lies in the folder train"):
+        read_clips(tree)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is an empty file \(0 bytes\)"),
+        (b"RIFF", "is not a wav file"),
+        (b"fLaC" + bytes(100), "is not a wav file"),
+        (wav_bytes(bytes(320), announced=640), "announces 640 bytes of sound and 320 are there"),
+        (wav_bytes(bytes(320))[:44], "announces 320 bytes of sound and 0 are there"),
+        (wav_bytes(bytes(320))[:36], "no data chunk"),
+        (wav_bytes(b""), "holds no samples"),
+        (wav_bytes(bytes(321)), "ends within a frame"),
+        (wav_bytes(bytes(320), code=2, bits=4), "has the encoding 2"),
+        (wav_bytes(bytes(320), sample_rate=0), "has the encoding 1"),
+        (wav_bytes(bytes(320), channels=0), "has the encoding 1"),
+    ],
+)
+def test_a_broken_wav_is_named(tree, content, message):
+    path = tree / "fan/train" / TRAIN
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_clips(tree)
+    assert str(path) in str(caught.value)
+
+
+def test_many_broken_files_are_counted(tree):
+    for path in (tree / "fan").rglob("*.wav"):
+        path.write_bytes(b"")
+    pattern = r"(?s)^8 files cannot be used:.*\.\.\. and 3 more\.$"
+    with pytest.raises(InputError, match=pattern) as caught:
+        read_clips(tree)
+    assert str(caught.value).count("is an empty file") == 5
+
+
+def test_lists_of_2025_laid_out_are_read_completely(tmp_path, realdata):
+    """Every tenth published clip of every machine, as tiny wavs."""
+    lists = realdata / "dcase_lists"
+    table = pd.read_csv(lists / "dcase2025_file_names.csv")
+    table = table.groupby(["machine_type", "split"]).nth(slice(None, None, 10))
+    content = wav_bytes(np.arange(4, dtype="<i2").tobytes())
+    for row in table.itertuples():
+        path = tmp_path / row.machine_type / row.split / row.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    clips = read_clips(tmp_path)
+    assert len(clips) == len(table)
+    assert clips.groupby("machine_type").size().nunique() == 2
+    unnamed = clips["attribute"].isna().groupby(clips["machine_type"]).all()
+    hidden = ["AutoTrash", "Polisher", "ScrewFeeder", "ToyPet", "ToyTrain", "bearing", "slider"]
+    assert unnamed.index[unnamed].to_list() == hidden
+
+
+def test_real_recordings(realdata):
+    clips = read_clips(realdata / "dcase")
+    counts = clips.groupby(["machine_type", "split"]).size()
+    assert counts["lathe"].to_dict() == {"test": 200, "train": 270}
+    assert counts["desktopfan"].to_dict() == {"supplemental": 18, "test": 33, "train": 17}
+    assert clips[clips["machine_type"] == "lathe"]["n_samples"].unique().tolist() == [16000]
+    supplemental = clips[clips["split"] == "supplemental"]
+    assert set(supplemental["supplemental_kind"]) == {"noise"}
+
+
+def test_a_symbolic_link_is_a_clip(tmp_path, tree):
+    target = write_wav(tmp_path / "elsewhere.wav", np.zeros(8, np.int16))
+    link = tree / "fan/train/section_00_source_train_normal_0077.wav"
+    link.symlink_to(target)
+    assert len(read_clips(tree)) == 17

@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from asdlib.errors import InputError
+from asdlib.scoring import (
+    SCORE_COLUMNS,
+    decide,
+    gamma_threshold,
+    read_submission,
+    write_submission,
+)
+
+
+@pytest.fixture
+def scores(rng):
+    rows = [
+        (f"{machine}/{split}/section_00_{i:04d}.wav", machine, "00", "source", split,
+         False if split == "train" else pd.NA, rng.gamma(3.0), pd.NA, "knn", 0)
+        for machine in ("fan", "ToyCar_2")
+        for split, count in (("train", 50), ("test", 12))
+        for i in reversed(range(count))
+    ]
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1e-5, 0.0), (1.0, -50.0)])
+def test_threshold_is_the_quantile_of_a_gamma_distribution(rng, scale, shift):
+    sample = shift + scale * rng.gamma(3.0, size=4000)
+    threshold, method, reason = gamma_threshold(sample)
+    assert (method, reason) == ("gamma", "")
+    assert threshold == pytest.approx(shift + scale * stats.gamma.ppf(0.9, 3.0), rel=0.03)
+
+
+def test_thresholds_that_cannot_be_fitted_say_so(rng):
+    assert gamma_threshold([1.0, 2.0, 3.0]) == (pytest.approx(2.8), "quantile",
+                                                "only 3 training clips")
+    assert gamma_threshold([0.25] * 8) == (0.25, "quantile", "all training scores are equal")
+    threshold, method, reason = gamma_threshold([np.nan])
+    assert np.isnan(threshold)
+    assert (method, reason) == ("none", "no training clip has a score")
+    # Two far groups are no gamma distribution.
+    groups = np.append(rng.normal(1, 1e-3, 80), rng.normal(1000, 1e-3, 20))
+    threshold, method, reason = gamma_threshold(groups)
+    assert threshold == pytest.approx(np.quantile(groups, 0.9)) or method == "gamma"
+    assert np.mean(groups > threshold) < 0.2
+    with pytest.raises(InputError, match="share_below = 90"):
+        gamma_threshold([1.0], share_below=90)
+
+
+def test_decisions_compare_with_the_machines_own_threshold(scores):
+    scores.loc[scores["machine_type"] == "fan", "anomaly_score"] *= 1000
+    decided, thresholds = decide(scores)
+    assert thresholds["n_train"].tolist() == [50, 50]
+    for row in thresholds.itertuples():
+        of_machine = decided[decided["machine_type"] == row.machine_type]
+        above = of_machine["anomaly_score"] > row.threshold
+        assert of_machine["is_decided_anomalous"].eq(above).all()
+        assert above[of_machine["split"] == "train"].mean() == pytest.approx(0.1, abs=0.1)
+
+
+def test_a_machine_without_training_scores_gets_no_decision(scores):
+    no_train = (scores["machine_type"] == "fan") & (scores["split"] == "train")
+    scores.loc[no_train, "anomaly_score"] = np.nan
+    decided, thresholds = decide(scores)
+    assert thresholds.set_index("machine_type").loc["fan", "method"] == "none"
+    is_empty = decided["is_decided_anomalous"].isna()
+    assert is_empty.eq(decided["machine_type"] == "fan").all()
+
+
+def test_submission_is_read_back_as_written(scores, tmp_path):
+    decided, _ = decide(scores)
+    paths = write_submission(decided, tmp_path / "submission")
+    assert sorted(path.name for path in paths) == [
+        "anomaly_score_ToyCar_2_section_00_test.csv",
+        "anomaly_score_fan_section_00_test.csv",
+        "decision_result_ToyCar_2_section_00_test.csv",
+        "decision_result_fan_section_00_test.csv",
+    ]
+    first = (tmp_path / "submission" / "anomaly_score_fan_section_00_test.csv").read_text()
+    assert first.startswith("section_00_0000.wav,")
+    assert len(first.splitlines()) == 12
+    decisions = (tmp_path / "submission" / "decision_result_fan_section_00_test.csv").read_text()
+    assert {line.split(",")[1] for line in decisions.splitlines()} <= {"0", "1"}
+    read = read_submission(tmp_path / "submission")
+    columns = ["clip_id", "machine_type", "section", "anomaly_score", "is_decided_anomalous"]
+    expected = decided[decided["split"] == "test"].sort_values("clip_id")[columns]
+    read = read.sort_values("clip_id")[columns]
+    pd.testing.assert_frame_equal(
+        read.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False
+    )
+    assert (read["anomaly_score"].to_numpy() == expected["anomaly_score"].to_numpy()).all()
+
+
+def test_submission_folder_holds_one_submission(scores, tmp_path):
+    (tmp_path / "notes.csv").write_text("mine")
+    (tmp_path / "anomaly_score_valve_section_00_test.csv").write_text("a.wav,1\n")
+    write_submission(scores, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "anomaly_score_ToyCar_2_section_00_test.csv",
+        "anomaly_score_fan_section_00_test.csv",
+        "notes.csv",
+    ]
+    two = pd.concat([scores, scores.assign(seed=1)])
+    with pytest.raises(InputError, match="2 systems and seeds"):
+        write_submission(two, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("other.csv", "a.wav,1\n", "holds no anomaly_score"),
+        ("anomaly_score_fan_section_x_test.csv", "a.wav,1\n", "expected anomaly_score_<machine>"),
+        ("anomaly_score_fan_section_00_test.csv", "file,value\na.wav,1\n", "line 1: expected"),
+        ("anomaly_score_fan_section_00_test.csv", "a.wav\n", "line 1: expected file,value"),
+        ("anomaly_score_fan_section_00_test.csv", "", "is empty"),
+        ("anomaly_score_fan_section_00_test.csv", "a.wav,1\na.wav,2\n", "a.wav more than once"),
+    ],
+)
+def test_bad_submissions_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_submission(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("b.wav,1\n", "same files"), ("a.wav,2\n", "decisions 0 or 1")],
+)
+def test_decisions_must_match_the_scores(tmp_path, text, message):
+    (tmp_path / "anomaly_score_fan_section_00_test.csv").write_text("a.wav,0.5\n")
+    (tmp_path / "decision_result_fan_section_00_test.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_submission(tmp_path)

@@ -1,0 +1,180 @@
+"""The log-mel store: what its rows hold, what its key distinguishes, how it streams."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asdlib.data.store import open_or_build
+from asdlib.errors import InputError
+from asdlib.spectra import LogMelSettings, features, fit_length, log_mel, open_log_mel
+
+SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=32)
+
+
+def waveform_store(folder, rows, machines, *, name="a", sample_rate=16000):
+    ids = [f"{machine}/train/{index:04d}.wav" for index, machine in enumerate(machines)]
+    flat = np.concatenate([np.zeros(0, np.int16), *rows])
+    starts = np.cumsum([0, *map(len, rows)])
+
+    def fill(first, last, out):
+        out[:] = flat[starts[first] : starts[last]]
+
+    store = open_or_build(
+        folder / "waveforms",
+        settings={"name": name, "sample_rate": sample_rate},
+        ids=ids,
+        lengths=np.diff(starts),
+        row_shape=(),
+        dtype="<i2",
+        fill=fill,
+        block_rows=5,
+        workers=1,
+    )
+    return store, pd.DataFrame({"clip_id": ids, "machine_type": machines})
+
+
+@pytest.fixture
+def corpus(tmp_path, rng):
+    machines = ["fan"] * 4 + ["pump"] * 3
+    lengths = [8000, 5000, 16000, 12001, 8000, 300, 9000]
+    rows = [rng.integers(-9000, 9000, length).astype(np.int16) for length in lengths]
+    store, clips = waveform_store(tmp_path, rows, machines)
+    return rows, store, clips
+
+
+def open_features(corpus, folder, **options):
+    _, store, clips = corpus
+    defaults = {
+        "settings": SETTINGS,
+        "highpass_hz": {},
+        "duration_s": 0.5,
+        "cache_dir": folder,
+        "workers": 2,
+    }
+    return open_log_mel(store, clips, **{**defaults, **options})
+
+
+def test_rows_are_the_log_mel_of_the_fitted_clips(corpus, tmp_path):
+    rows, _, clips = corpus
+    store = open_features(corpus, tmp_path, highpass_hz={"fan": 900.0, "pump": None})
+    assert store.ids.tolist() == clips["clip_id"].tolist()
+    assert store.fixed().shape == (7, 32, 32)
+    assert store.fixed().dtype == np.float16
+    for index, row in enumerate(rows):
+        cutoff = 900.0 if index < 4 else None
+        expected = log_mel(
+            fit_length(row, 8000), n_fft=512, hop_length=256, n_mels=32, highpass_hz=cutoff
+        )
+        np.testing.assert_allclose(store.row(index), expected, rtol=0, atol=0.032)
+
+
+def test_rows_follow_the_table_not_the_waveform_store(corpus, tmp_path):
+    rows, store, clips = corpus
+    backwards = clips.iloc[::-1].reset_index(drop=True).head(3)
+    forwards = open_features(corpus, tmp_path)
+    part = open_features((rows, store, backwards), tmp_path)
+    assert part.ids.tolist() == backwards["clip_id"].tolist()
+    np.testing.assert_array_equal(part.fixed(), forwards.fixed()[[6, 5, 4]])
+
+
+def test_same_settings_open_the_same_store_and_others_another(corpus, tmp_path):
+    progress = []
+    first = open_features(corpus, tmp_path, on_progress=progress.append)
+    assert sum(progress) == 7
+    assert open_features(corpus, tmp_path, workers=1).directory == first.directory
+    changes = [
+        {"settings": LogMelSettings(n_fft=512, hop_length=256, n_mels=33)},
+        {"settings": LogMelSettings(n_fft=512, hop_length=256, n_mels=32, top_db=None)},
+        {"highpass_hz": {"fan": 900.0}},
+        {"duration_s": 0.25},
+        {"long_clips": "start"},
+    ]
+    directories = {open_features(corpus, tmp_path, **change).directory for change in changes}
+    assert len(directories | {first.directory}) == 6
+
+
+def test_other_waveforms_or_code_give_another_key(corpus, tmp_path, monkeypatch):
+    rows, _, clips = corpus
+    first = open_features(corpus, tmp_path)
+    store, _ = waveform_store(tmp_path, rows, clips["machine_type"], name="b")
+    assert open_features((rows, store, clips), tmp_path).directory != first.directory
+    monkeypatch.setattr(features, "CODE_VERSION", features.CODE_VERSION + 1)
+    assert open_features(corpus, tmp_path).directory != first.directory
+
+
+def test_a_build_that_breaks_goes_on_where_it_stopped(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "_BLOCK_CLIPS", 2)
+    whole = open_features(corpus, tmp_path / "whole")
+    real, calls = features.fit_length, []
+
+    def breaking(y, n_samples, *, long_clips):
+        calls.append(len(y))
+        if len(calls) == 6:
+            raise InputError("disk on fire")
+        return real(y, n_samples, long_clips=long_clips)
+
+    monkeypatch.setattr(features, "fit_length", breaking)
+    with pytest.raises(InputError, match="on fire"):
+        open_features(corpus, tmp_path / "broken", workers=1)
+    calls.clear()
+    monkeypatch.setattr(features, "fit_length", lambda *a, **k: calls.append(1) or real(*a, **k))
+    again = open_features(corpus, tmp_path / "broken", workers=1)
+    assert len(calls) < 7
+    np.testing.assert_array_equal(again.fixed(), whole.fixed())
+
+
+def test_torch_keeps_its_threads(corpus, tmp_path):
+    before = torch.get_num_threads()
+    open_features(corpus, tmp_path)
+    assert torch.get_num_threads() == before
+    assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"highpass_hz": {"fann": 900.0}}, "names fann: not in the clip table, which has fan"),
+        ({"highpass_hz": {"fan": 9000.0}}, "highpass_hz=9000.0"),
+        ({"duration_s": 0.0}, "n_samples=0"),
+        ({"long_clips": "middle"}, "long_clips='middle': expected one of start, centre, end"),
+        ({"settings": LogMelSettings(sample_rate=44100)}, "have 16000 Hz"),
+    ],
+)
+def test_what_is_refused(corpus, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        open_features(corpus, tmp_path / "features", **options)
+    assert not (tmp_path / "features").exists()
+
+
+def test_clips_missing_or_empty_are_refused(corpus, tmp_path):
+    rows, store, clips = corpus
+    strangers = clips.assign(clip_id="fan/train/none.wav").head(1)
+    with pytest.raises(InputError, match=r"no row for 1 clips, the first is fan/train/none\.wav"):
+        open_features((rows, store, strangers), tmp_path)
+    empty = waveform_store(tmp_path, [rows[0], rows[0][:0]], ["fan", "fan"], name="empty")
+    with pytest.raises(InputError, match=r"fan/train/0001\.wav: holds no samples"):
+        open_features((rows, *empty), tmp_path)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from(features.LONG_CLIP_RULES))
+def test_fit_length(length, wanted, rule):
+    y = np.arange(length)
+    fitted = fit_length(y, wanted, long_clips=rule)
+    assert len(fitted) == wanted
+    if wanted >= length:
+        np.testing.assert_array_equal(fitted, np.arange(wanted) % length)
+    else:
+        np.testing.assert_array_equal(np.diff(fitted), 1)
+        first = {"start": 0, "centre": (length - wanted) // 2, "end": length - wanted}[rule]
+        assert fitted[0] == first
+
+
+@pytest.mark.parametrize("y", [np.zeros(0), np.zeros((2, 3))])
+def test_fit_length_needs_a_clip(y):
+    with pytest.raises(InputError, match="expected the samples of one clip"):
+        fit_length(y, 3)

@@ -1,0 +1,100 @@
+"""Classes from clip table and attributes."""
+
+import pandas as pd
+import pytest
+
+from asdlib.errors import InputError
+from asdlib.training.augment import N_VERSIONS
+from asdlib.training.classes import class_table
+
+
+def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:
+    """Clip table from (machine, split, domain, supplemental kind)."""
+    return pd.DataFrame(
+        {
+            "clip_id": [f"{m}/{s}/{i:03d}.wav" for i, (m, s, _, _) in enumerate(rows)],
+            "machine_type": [m for m, _, _, _ in rows],
+            "section": "00",
+            "domain": pd.array([d for _, _, d, _ in rows], dtype="string"),
+            "split": [s for _, s, _, _ in rows],
+            "supplemental_kind": pd.array([k for _, _, _, k in rows], dtype="string"),
+        }
+    )
+
+
+ROWS = [
+    ("fan", "train", "source", None),
+    ("fan", "train", "target", None),
+    ("fan", "test", "target", None),
+    ("fan", "supplemental", "source", "clean"),
+    ("valve", "train", "source", None),
+    ("valve", "train", "source", None),
+    ("valve", "supplemental", None, "noise"),
+]
+
+
+def make_attributes(clips: pd.DataFrame, values: list[str | None]) -> pd.DataFrame:
+    train = clips.loc[clips["split"] == "train", "clip_id"]
+    return pd.DataFrame({"clip_id": train, "attribute": pd.array(values, dtype="string")})
+
+
+def test_every_combination_is_a_class() -> None:
+    clips = make_clips(ROWS)
+    table = class_table(clips, make_attributes(clips, ["m_1", "m_2", "pat_1", None]))
+    assert table.names == (
+        "fan|00|source|m_1", "fan|00|target|m_2", "valve|00|source|", "valve|00|source|pat_1",
+    )
+    assert table.clips["class_index"].tolist() == [0, 1, 3, 2]
+    assert not table.is_made_up
+    assert table.counts()["n_clips"].tolist() == [1, 1, 1, 1]
+
+
+def test_supplemental_clips_are_classes_of_their_own_when_asked() -> None:
+    clips = make_clips(ROWS)
+    attributes = make_attributes(clips, [None] * 4)
+    assert class_table(clips, attributes).names == (
+        "fan|00|source|", "fan|00|target|", "valve|00|source|",
+    )
+    table = class_table(clips, attributes, use_supplemental=True)
+    assert {"fan|00||clean", "valve|00||noise"} < set(table.names)
+    assert len(table.clips) == 6
+
+
+def test_row_order_does_not_matter() -> None:
+    clips = make_clips(ROWS)
+    attributes = make_attributes(clips, ["a", "b", "c", "d"])
+    table = class_table(clips, attributes)
+    shuffled = class_table(
+        clips.sample(frac=1, random_state=1), attributes.sample(frac=1, random_state=2)
+    )
+    assert shuffled.names == table.names
+    assert shuffled.key == table.key
+    pd.testing.assert_frame_equal(shuffled.clips, table.clips)
+
+
+def test_key_follows_the_labels() -> None:
+    clips = make_clips(ROWS)
+    one = class_table(clips, make_attributes(clips, ["a", "b", "c", "d"]))
+    other = class_table(clips, make_attributes(clips, ["a", "b", "d", "c"]))
+    assert one.names == other.names
+    assert one.key != other.key
+
+
+def test_one_class_is_split_into_versions() -> None:
+    clips = make_clips([("fan", "train", "source", None)] * 3)
+    table = class_table(clips, make_attributes(clips, [None] * 3))
+    assert table.is_made_up
+    assert table.names == tuple(f"fan|00|source|@{version}" for version in range(N_VERSIONS))
+    assert len(table.clips) == 3 * N_VERSIONS
+    assert (table.clips["class_index"] == table.clips["version"]).all()
+
+
+def test_missing_and_repeated_rows_are_refused() -> None:
+    clips = make_clips(ROWS)
+    attributes = make_attributes(clips, [None] * 4)
+    with pytest.raises(InputError, match=r"no row for 1 training clips, the first is fan/train"):
+        class_table(clips, attributes.iloc[1:])
+    with pytest.raises(InputError, match=r"several rows for fan/train/000.wav"):
+        class_table(clips, pd.concat([attributes, attributes.iloc[:1]]))
+    with pytest.raises(InputError, match="no training clips"):
+        class_table(clips[clips["split"] == "test"], attributes)

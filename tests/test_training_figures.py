@@ -1,0 +1,50 @@
+"""Learning curves as a figure."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from asdlib.errors import InputError
+from asdlib.report.training_figures import draw_training_curves
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def history(n_epochs: int, accuracy: float) -> pd.DataFrame:
+    epoch = np.arange(1, n_epochs + 1)
+    return pd.DataFrame(
+        {"epoch": epoch, "loss": 3 / epoch, "accuracy": accuracy, "scale": 5.0}
+    )
+
+
+def test_one_line_per_seed_and_the_finding_as_title() -> None:
+    figure = draw_training_curves({0: history(5, 0.9), 1: history(5, 0.95)})
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 2]
+    assert figure.get_suptitle() == (
+        "After 5 epochs, 90 to 95 % of the augmented training clips get their class"
+    )
+    assert figure.get_figwidth() == 7.0
+
+
+def test_live_figure_is_drawn_anew_on_a_fixed_axis() -> None:
+    figure = draw_training_curves({0: history(1, 0.2)}, epochs=20)
+    again = draw_training_curves({0: history(2, 0.5)}, epochs=20, figure=figure)
+    assert again is figure
+    assert len(figure.axes) == 3
+    assert figure.axes[0].get_xlim() == (1, 20)
+    assert figure.get_suptitle().startswith("After 2 of 20 epochs, 50 %")
+
+
+def test_before_the_first_epoch_and_without_curves() -> None:
+    figure = draw_training_curves({0: history(0, 0.0)}, epochs=3)
+    assert "not finished its first epoch" in figure.get_suptitle()
+    with pytest.raises(InputError, match="no learning curve"):
+        draw_training_curves({})

@@ -1,0 +1,317 @@
+"""Training: it learns, repeats, resumes to the same result and refuses what does not fit."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from asdlib.errors import InputError
+from asdlib.training import (
+    ClassTable,
+    Identity,
+    TrainedModel,
+    TrainSettings,
+    choose_device,
+    class_table,
+    embed,
+    load_checkpoint,
+    load_model,
+    train,
+)
+from asdlib.training.batches import FeatureBatches
+
+N_CLASSES, N_MELS, N_FRAMES = 4, 32, 48
+QUICK = TrainSettings(stem_channels=4, embedding_dim=8, epochs=3, batch_size=8, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+def tone_task(n_clips: int, seed: int = 0) -> tuple[np.ndarray, ClassTable]:
+    """Noise of −40 dB with a tone whose band tells the class."""
+    rng = np.random.default_rng(seed)
+    class_index = np.arange(n_clips) % N_CLASSES
+    features = rng.normal(-40, 4, (n_clips, N_MELS, N_FRAMES)).astype(np.float16)
+    features[np.arange(n_clips), 4 + 7 * class_index] += 10
+    clips = pd.DataFrame(
+        {
+            "clip_id": [f"fan/train/{i:03d}.wav" for i in range(n_clips)],
+            "class_index": class_index,
+            "version": 0,
+        }
+    )
+    return features, ClassTable(tuple(f"fan|00|source|{c}" for c in range(N_CLASSES)), clips)
+
+
+def run(
+    folder: Path, settings: TrainSettings = QUICK, n_clips: int = 30, **options
+) -> TrainedModel:
+    features, classes = tone_task(n_clips)
+    return train(
+        features, np.arange(n_clips), classes, settings,
+        feature_key="f", checkpoint_dir=folder, device="cpu", **options,
+    )
+
+
+def assert_same(first: TrainedModel, second: TrainedModel) -> None:
+    """Every weight, buffer, centre and learning-curve value is the same, bit for bit."""
+    for one, other in [(first.network, second.network), (first.loss, second.loss)]:
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+    pd.testing.assert_frame_equal(
+        first.history.drop(columns="clips_per_s"), second.history.drop(columns="clips_per_s")
+    )
+
+
+def test_it_learns_to_tell_tones_apart(tmp_path: Path) -> None:
+    settings = TrainSettings(stem_channels=8, epochs=10, batch_size=16, learning_rate=3e-3)
+    model = run(tmp_path, settings, n_clips=96)
+    assert model.history["loss"].iloc[-1] < 0.8 * model.history["loss"].iloc[0]
+    features, classes = tone_task(40, seed=9)
+    embedding = torch.from_numpy(embed(model, features, np.arange(40), device="cpu"))
+    found = model.loss.cosines(embedding).amax(dim=2).argmax(dim=1).numpy()
+    assert (found == classes.clips["class_index"]).mean() > 0.9
+
+
+def test_two_runs_are_identical_and_seeds_differ(tmp_path: Path) -> None:
+    first = run(tmp_path / "a")
+    assert_same(first, run(tmp_path / "b"))
+    other = run(tmp_path / "c", dataclasses.replace(QUICK, seed=2))
+    assert not torch.equal(first.loss.centres, other.loss.centres)
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("stop_after_clips", [10, 45, 75])
+def test_interrupted_training_resumes_to_the_same_result(
+    tmp_path: Path, stop_after_clips: int
+) -> None:
+    settings = dataclasses.replace(QUICK, crop_frames=32, sub_clusters=2)
+    seen = []
+
+    def interrupt(clips: int) -> None:
+        seen.append(clips)
+        if sum(seen) >= stop_after_clips:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", settings, on_progress=interrupt)
+    resumed = []
+    model = run(tmp_path / "a", settings, on_progress=resumed.append)
+    assert resumed[0] == stop_after_clips // 30 * 30
+    assert sum(resumed) == 90
+    assert_same(model, run(tmp_path / "b", settings))
+
+
+def test_finished_training_is_read_not_repeated(tmp_path: Path) -> None:
+    model = run(tmp_path)
+    histories: list[pd.DataFrame] = []
+    seen: list[int] = []
+    again = run(tmp_path, on_progress=seen.append, on_epoch=histories.append)
+    assert seen == [90]
+    assert len(histories) == 1
+    pd.testing.assert_frame_equal(again.history, model.history)
+    assert_same(again, model)
+
+
+def test_history_grows_epoch_by_epoch(tmp_path: Path) -> None:
+    lengths: list[int] = []
+    model = run(tmp_path, on_epoch=lambda history: lengths.append(len(history)))
+    assert lengths == [1, 2, 3]
+    assert model.history["epoch"].tolist() == [1, 2, 3]
+    assert model.history.drop(columns="epoch").gt(0).all(axis=None)
+
+
+def test_other_settings_lie_in_another_folder(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    second = run(tmp_path, dataclasses.replace(QUICK, learning_rate=1e-4))
+    assert first.path != second.path
+    assert first.path.exists()
+
+
+def test_checkpoint_carries_settings_classes_and_feature_key(tmp_path: Path) -> None:
+    model = run(tmp_path)
+    checkpoint = load_checkpoint(model.path)
+    _, classes = tone_task(30)
+    assert checkpoint.identity == Identity.of(QUICK, classes, feature_key="f", n_mels=N_MELS)
+    assert checkpoint.is_complete
+    assert checkpoint.device.startswith("CPU")
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    model = run(tmp_path)
+    mine = model.identity
+    for change, message in [
+        ({"feature_key": "g"}, "feature_key is 'f', expected 'g'"),
+        ({"class_names": (*mine.class_names, "x")}, "class_names is 4 classes, expected 5 classes"),
+        ({"class_key": "k"}, "class_key is"),
+        ({"settings": dataclasses.replace(QUICK, seed=7)}, "seed is 1, expected 7"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            load_model(model.path, expected=dataclasses.replace(mine, **change))
+    foreign = dataclasses.replace(QUICK, seed=7)
+    _, classes = tone_task(30)
+    place = Identity.of(foreign, classes, feature_key="f", n_mels=N_MELS).path(tmp_path)
+    place.parent.mkdir()
+    shutil.copy(model.path, place)
+    with pytest.raises(InputError, match="does not fit: seed is 1, expected 7"):
+        run(tmp_path, foreign)
+
+
+@pytest.mark.parametrize("size", [0, 10, 2000])
+def test_damaged_checkpoint_is_refused(tmp_path: Path, size: int) -> None:
+    model = run(tmp_path)
+    model.path.write_bytes(model.path.read_bytes()[:size])
+    with pytest.raises(InputError, match="is damaged or no checkpoint"):
+        run(tmp_path)
+
+
+def test_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"identity": Path("x")}, path)
+    with pytest.raises(InputError, match="is damaged or no checkpoint"):
+        load_checkpoint(path)
+
+
+def test_unfinished_and_missing_checkpoints_are_told_apart(tmp_path: Path) -> None:
+    def interrupt(history: pd.DataFrame) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, on_epoch=interrupt)
+    path = next(tmp_path.glob("*/checkpoint.pt"))
+    with pytest.raises(InputError, match="has 1 of 3 epochs"):
+        load_model(path)
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        load_model(tmp_path / "nowhere.pt")
+
+
+def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        run(tmp_path / "file")
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    features, classes = tone_task(8)
+    features[5, 0, 0] = np.nan
+    with pytest.raises(InputError, match="Row 5 of the features is not finite"):
+        train(features, np.arange(8), classes, QUICK, feature_key="f", checkpoint_dir=tmp_path)
+
+
+def test_positions_must_match_the_classes(tmp_path: Path) -> None:
+    features, classes = tone_task(8)
+    with pytest.raises(InputError, match="7 positions for 8 training examples"):
+        train(features, np.arange(7), classes, QUICK, feature_key="f", checkpoint_dir=tmp_path)
+    with pytest.raises(InputError, match="rows 0 to 7"):
+        train(features, np.arange(8) + 1, classes, QUICK, feature_key="f", checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"stem_channels": 2.5}, "stem_channels=2.5"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"mixup_probability": 1.5}, "mixup_probability=1.5"),
+        ({"warmup_epochs": 30.0}, "warmup_epochs=30.0"),
+        ({"scale": "free"}, "scale='free'"),
+        ({"input_norm": "band"}, "input_norm='band'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainSettings(**change)
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    settings = TrainSettings(epochs=10, warmup_epochs=2, learning_rate=1.0)
+    rates = [settings.learning_rate_at(step, steps_per_epoch=5) for step in range(50)]
+    assert np.allclose(rates[:10], np.arange(1, 11) / 10)
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[30] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.01
+
+
+def test_single_machine_without_labels_trains_on_versions(tmp_path: Path) -> None:
+    features, _ = tone_task(12)
+    clips = pd.DataFrame(
+        {
+            "clip_id": [f"fan/train/{i:03d}.wav" for i in range(12)],
+            "machine_type": "fan", "section": "00", "domain": pd.NA, "split": "train",
+            "supplemental_kind": pd.NA,
+        }
+    )
+    classes = class_table(clips, clips[["clip_id"]].assign(attribute=pd.NA))
+    settings = dataclasses.replace(QUICK, epochs=6, learning_rate=3e-3)
+    positions = pd.Index(clips["clip_id"]).get_indexer(classes.clips["clip_id"])
+    model = train(
+        features, positions, classes, settings,
+        feature_key="f", checkpoint_dir=tmp_path, device="cpu",
+    )
+    assert embed(model, features, np.arange(12), device="cpu").shape == (12, 8)
+    assert model.history["accuracy"].iloc[-1] > model.history["accuracy"].iloc[0]
+
+
+def test_batches_give_the_rows_asked_for(rng: np.random.Generator) -> None:
+    features = rng.normal(size=(9, 2, 3)).astype(np.float16)
+    positions = np.array([7, 2, 2, 5])
+    batches = FeatureBatches(features, positions, torch.device("cpu"))
+    clips = np.array([3, 0, 1, 2, 0])
+    assert np.array_equal(batches.gather(clips).numpy(), features[positions[clips]])
+    assert len(batches) == 4
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="has 0 CUDA devices"):
+        choose_device("cuda")
+    with pytest.raises(InputError, match="device='gpu'"):
+        choose_device("gpu")
+    with pytest.raises(InputError, match="device='mps'"):
+        choose_device("mps")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_learns_what_the_cpu_learns(tmp_path: Path) -> None:
+    features, classes = tone_task(64)
+    settings = dataclasses.replace(QUICK, stem_channels=16)
+    losses = [
+        train(
+            features, np.arange(64), classes, settings,
+            feature_key="f", checkpoint_dir=tmp_path / device, device=device,
+        ).history["loss"]
+        for device in ("cpu", "cuda")
+    ]
+    assert np.allclose(losses[0], losses[1], rtol=0.05)
+
+
+def test_import_needs_torch_numpy_and_pandas_only() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('scipy', 'sklearn', 'librosa', 'soundfile', 'matplotlib', 'seaborn', 'tqdm',"
+        " 'yaml', 'papermill'):\n"
+        "    sys.modules[name] = None\n"
+        "import asdlib.training\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
