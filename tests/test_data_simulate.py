@@ -36,12 +36,12 @@ def corpus(tmp_path_factory) -> Path:
 
 
 def envelope_lines(y, band_hz):
-    """Squared envelope spectrum, relative to its local median."""
+    """Squared envelope spectrum up to 500 Hz, relative to its median."""
     sos = scipy.signal.butter(4, band_hz, "band", fs=SR, output="sos")
     envelope = np.abs(scipy.signal.hilbert(scipy.signal.sosfiltfilt(sos, y))) ** 2
     spectrum = np.abs(np.fft.rfft((envelope - envelope.mean()) * np.hanning(len(envelope))))
     spectrum = spectrum[: int(500 * len(y) / SR)]
-    return np.arange(len(spectrum)) * SR / len(y), spectrum / scipy.signal.medfilt(spectrum, 101)
+    return np.arange(len(spectrum)) * SR / len(y), spectrum / np.median(spectrum)
 
 
 def line_at(frequencies, spectrum, frequency_hz, tolerance=0.015):
@@ -266,7 +266,8 @@ def test_fault_line_stands_where_geometry_says(rng, fault, line, shaft_rate_hz):
     frequencies, spectrum = envelope_lines(y, (2000, 5000))
     expected_hz = bearing_frequencies(shaft_rate_hz, geometry)[line]
     assert line_at(frequencies, spectrum, expected_hz) > 20
-    assert line_at(frequencies, spectrum, 1.37 * expected_hz) < 10
+    half_way_hz = expected_hz + 0.5 * shaft_rate_hz
+    assert line_at(frequencies, spectrum, half_way_hz, 0.003) < 10
     if fault == "inner":
         assert line_at(frequencies, spectrum, shaft_rate_hz) > 20
 
@@ -380,15 +381,13 @@ def test_every_fault_sounds_and_stays_near_normal_level(machine_type):
 
     def level_db(fault, number):
         rng = np.random.default_rng(number)
-        return 10 * np.log10(np.mean(model.synthesise(state, fault, Clip(SR, SR, rng)) ** 2))
+        return 10 * np.log10(np.mean(model.synthesise(state, fault, Clip(3 * SR, SR, rng)) ** 2))
 
-    normal = np.mean([level_db(Fault(), number) for number in range(4)])
+    normal = np.mean([level_db(Fault(), number) for number in range(2)])
     assert abs(normal) < 6
     for name in model.faults:
-        loud = [level_db(Fault(name, 1.0), number) for number in range(4)]
-        quiet = [level_db(Fault(), number) for number in range(4)]
-        assert not np.allclose(loud, quiet, atol=1e-6), name
-        assert abs(np.mean(loud) - np.mean(quiet)) < 5, name
+        change_db = np.mean([level_db(Fault(name, 1.0), n) for n in range(2)]) - normal
+        assert 1e-6 < abs(change_db) < 6, name
 
 
 def test_levels_are_those_of_recordings():

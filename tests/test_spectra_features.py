@@ -8,34 +8,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from spectra_corpus import waveform_store
 
-from asdlib.data.store import open_or_build
 from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, features, fit_length, log_mel, open_log_mel
 
 SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=32)
 
 
-def waveform_store(folder, rows, machines, *, name="a", sample_rate=16000):
+def store_and_table(folder, rows, machines):
     ids = [f"{machine}/train/{index:04d}.wav" for index, machine in enumerate(machines)]
-    flat = np.concatenate([np.zeros(0, np.int16), *rows])
-    starts = np.cumsum([0, *map(len, rows)])
-
-    def fill(first, last, out):
-        out[:] = flat[starts[first] : starts[last]]
-
-    store = open_or_build(
-        folder / "waveforms",
-        settings={"name": name, "sample_rate": sample_rate},
-        ids=ids,
-        lengths=np.diff(starts),
-        row_shape=(),
-        dtype="<i2",
-        fill=fill,
-        block_rows=5,
-        workers=1,
-    )
-    return store, pd.DataFrame({"clip_id": ids, "machine_type": machines})
+    clips = pd.DataFrame({"clip_id": ids, "machine_type": machines})
+    return waveform_store(folder, ids, rows), clips
 
 
 @pytest.fixture
@@ -43,7 +27,7 @@ def corpus(tmp_path, rng):
     machines = ["fan"] * 4 + ["pump"] * 3
     lengths = [8000, 5000, 16000, 12001, 8000, 300, 9000]
     rows = [rng.integers(-9000, 9000, length).astype(np.int16) for length in lengths]
-    store, clips = waveform_store(tmp_path, rows, machines)
+    store, clips = store_and_table(tmp_path, rows, machines)
     return rows, store, clips
 
 
@@ -101,7 +85,7 @@ def test_same_settings_open_the_same_store_and_others_another(corpus, tmp_path):
 def test_other_waveforms_or_code_give_another_key(corpus, tmp_path, monkeypatch):
     rows, _, clips = corpus
     first = open_features(corpus, tmp_path)
-    store, _ = waveform_store(tmp_path, rows, clips["machine_type"], name="b")
+    store, _ = store_and_table(tmp_path, [-row for row in rows], clips["machine_type"])
     assert open_features((rows, store, clips), tmp_path).directory != first.directory
     monkeypatch.setattr(features, "CODE_VERSION", features.CODE_VERSION + 1)
     assert open_features(corpus, tmp_path).directory != first.directory
@@ -156,7 +140,7 @@ def test_clips_missing_or_empty_are_refused(corpus, tmp_path):
     strangers = clips.assign(clip_id="fan/train/none.wav").head(1)
     with pytest.raises(InputError, match=r"no row for 1 clips, the first is fan/train/none\.wav"):
         open_features((rows, store, strangers), tmp_path)
-    empty = waveform_store(tmp_path, [rows[0], rows[0][:0]], ["fan", "fan"], name="empty")
+    empty = store_and_table(tmp_path, [rows[0], rows[0][:0]], ["fan", "fan"])
     with pytest.raises(InputError, match=r"fan/train/0001\.wav: holds no samples"):
         open_features((rows, *empty), tmp_path)
 

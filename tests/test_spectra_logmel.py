@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdlib.errors import InputError
-from asdlib.spectra import LogMelSettings, log_mel
-from asdlib.spectra.mel import highpass_response, mel_matrix
+from asdlib.spectra import LogMelSettings, log_mel, spectrogram
+from asdlib.spectra.mel import band_centres_hz, highpass_response, mel_matrix
 
 SR = 16000
 TOLERANCE_DB = 5e-3
@@ -204,6 +204,20 @@ def test_highpass_equals_filtering_the_power_spectrum(rng):
     mel = librosa.feature.melspectrogram(S=power, sr=SR, n_mels=128, fmin=200, fmax=8000)
     expected = librosa.power_to_db(mel)
     np.testing.assert_allclose(log_mel(y, highpass_hz=900.0), expected, rtol=0, atol=TOLERANCE_DB)
+
+
+def test_spectrogram_equals_librosa(rng):
+    batch = rng.standard_normal((2, 5000)).astype(np.float32)
+    levels = spectrogram(batch, n_fft=512, hop_length=100)
+    for y, level in zip(batch, levels, strict=True):
+        power = np.abs(librosa.stft(y, n_fft=512, hop_length=100)) ** 2
+        np.testing.assert_allclose(level, librosa.power_to_db(power), rtol=0, atol=TOLERANCE_DB)
+
+
+def test_bands_peak_at_their_centres():
+    settings = LogMelSettings(n_fft=4096, n_mels=32)
+    peaks_hz = mel_matrix(settings).argmax(1) * settings.sample_rate / 4096
+    np.testing.assert_allclose(band_centres_hz(settings), peaks_hz, rtol=0, atol=16000 / 4096)
 
 
 def test_mel_matrix_is_librosas():

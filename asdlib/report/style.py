@@ -40,7 +40,7 @@ def use_style() -> None:
             "legend.frameon": False,
             "figure.titlesize": 9,
             "figure.dpi": 120,
-            "savefig.dpi": 200,
+            "savefig.dpi": 150,
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,

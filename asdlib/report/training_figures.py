@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asdlib.errors import InputError
-from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN
+from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN
 
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
 
@@ -81,3 +81,35 @@ def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
     reached = f"{low} %" if low == high else f"{low} to {high} %"
     after = f"{done} of {epochs} epochs" if epochs and done < epochs else f"{done} epochs"
     return f"After {after}, {reached} of the augmented training clips get their class"
+
+
+def draw_class_counts(counts: pd.DataFrame) -> Figure:
+    """Draw how many training clips every class has, one point per class.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        ``class_name, n_clips`` as from :meth:`asdlib.training.ClassTable.counts`.
+
+    Returns
+    -------
+    Figure
+        Machines from top to bottom; the number of clips on a logarithmic axis; domain = colour,
+        grey for supplemental clips.
+    """
+    parts = counts["class_name"].str.split("|", expand=True, n=3)
+    machines = sorted(parts[0].unique())
+    domain = parts[2].where(parts[2].isin(["source", "target"]), "unknown")
+    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 0.9 + 0.25 * len(machines)))
+    row = parts[0].map({name: number for number, name in enumerate(machines)})
+    for name, offset in {"source": -0.2, "target": 0.0, "unknown": 0.2}.items():
+        of_domain = (domain == name).to_numpy()
+        label = "supplemental" if name == "unknown" else name
+        axis.plot(counts["n_clips"][of_domain], row[of_domain] + offset, ".", alpha=0.7,
+                  color=DOMAIN_COLOURS[name], label=label)  # fmt: skip
+    axis.set_yticks(range(len(machines)), machines)
+    axis.set(xscale="log", ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
+    smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
+    axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -6,14 +6,15 @@ from typing import Any
 from asdlib.spectra.bands import band_information
 from asdlib.spectra.features import fit_length, open_log_mel
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
-from asdlib.spectra.logmel import log_mel
-from asdlib.spectra.mel import LogMelSettings
+from asdlib.spectra.logmel import log_mel, spectrogram
+from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
     "HighpassChoice",
     "LogMelSettings",
     "average_spectra",
+    "band_centres_hz",
     "band_information",
     "characteristic_frequencies",
     "choose_highpass",
@@ -22,6 +23,7 @@ __all__ = [
     "log_mel",
     "open_average_spectra",
     "open_log_mel",
+    "spectrogram",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.

@@ -52,21 +52,31 @@ def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[in
     InputError
         When the edges are not ``0 <= low < high <= sr / 2`` or hold fewer than 8 bins.
     """
+    first, last = band_lines(band_hz, sr=sr, n_samples=n_samples)
+    if last - first < 8:
+        raise InputError(
+            f"band_hz = {band_hz}: holds {max(last - first, 0)} spectral lines of "
+            f"{sr / n_samples:g} Hz, expected 8 or more. Widen the band or take a longer signal."
+        )
+    return first, last
+
+
+def band_lines(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:
+    """First and one-past-last bin of a band, however few they are.
+
+    Raises
+    ------
+    InputError
+        When the edges are not ``0 <= low < high <= sr / 2``.
+    """
     low, high = (0.0, sr / 2) if band_hz is None else (float(band_hz[0]), float(band_hz[1]))
     if not 0 <= low < high <= sr / 2:
         raise InputError(
             f"band_hz = ({low:g}, {high:g}): expected 0 <= low < high <= {sr / 2:g} Hz, the "
             f"Nyquist frequency at sr = {sr:g} Hz."
         )
-    spacing_hz = sr / n_samples
-    first = max(1, int(np.ceil(low / spacing_hz)))
-    last = min(n_samples // 2, int(np.floor(high / spacing_hz)) + 1)
-    if last - first < 8:
-        raise InputError(
-            f"band_hz = ({low:g}, {high:g}): holds {max(last - first, 0)} spectral lines of "
-            f"{spacing_hz:g} Hz, expected 8 or more. Widen the band or take a longer signal."
-        )
-    return first, last
+    first = max(1, int(np.ceil(low * n_samples / sr)))
+    return first, min(n_samples // 2, int(np.floor(high * n_samples / sr)) + 1)
 
 
 def complex_envelope(

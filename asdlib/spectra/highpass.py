@@ -19,10 +19,11 @@ The criterion of a cut-off c is the difference between the shares of both that r
 .. math:: J(c) = \frac{\sum_{b \ge c} \mathrm{information}_b}{\sum_b \mathrm{information}_b}
                - \frac{\sum_{b \ge c} \mathrm{scatter}_b}{\sum_b \mathrm{scatter}_b},
 
-which is 0 without high-pass. The cut-off of the largest J is chosen if it keeps nine tenths of
-the information, if its J is above 0.15 beyond chance (lower end of the 95 % bootstrap interval
-over clips), and if it does not make attributes harder to tell apart (leave-one-out nearest
-neighbour). Otherwise the answer is no high-pass.
+which is 0 without high-pass. Among the cut-offs that lose at most a tenth of the information and
+do not make attributes harder to tell apart (leave-one-out nearest neighbour), the one of the
+largest J is chosen, if the scatter that it removes exceeds the information that it loses by a
+tenth beyond chance: the lower end of J's 95 % bootstrap interval over clips is at least 0.1.
+Otherwise the answer is no high-pass.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ MIN_SUPPLEMENTAL_CLIPS = 5
 #: Share of the information that a cut-off must keep.
 MIN_KEPT = 0.9
 #: What J must exceed beyond chance.
-MIN_GAIN = 0.15
+MIN_GAIN = 0.1
 #: How many standard errors information is lowered by, so that chance is not taken for it.
 STANDARD_ERRORS = 2.0
 #: Mean information per band below which nothing stands out from the background [bit].
@@ -214,8 +215,10 @@ def _curve(
     evidence: _Evidence, edges_hz: Array, *, n_bootstrap: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Criterion of every candidate with its interval; the first candidate is no high-pass."""
+    from librosa import hz_to_mel  # importing it is slow
+
     first_bands = np.flatnonzero(edges_hz[:-1] <= edges_hz[-1] / 2)
-    weights = np.diff(_mel(edges_hz))
+    weights = np.diff(hz_to_mel(edges_hz))
     information, scatter = _information_and_scatter(evidence)
     kept = _share_above(weights * information, first_bands)
     scattered = _share_above(weights * scatter, first_bands)
@@ -244,17 +247,6 @@ def _curve(
     )
     curve.attrs["information"] = float(np.average(information, weights=weights))
     return curve
-
-
-def _mel(frequencies_hz: Array) -> Array:
-    """Mel scale of the Slaney filters that the features use."""
-    linear = frequencies_hz / (200.0 / 3.0)
-    mel: Array = np.where(
-        frequencies_hz < 1000.0,
-        linear,
-        15.0 + 27.0 * np.log(np.maximum(frequencies_hz, 1.0) / 1000.0) / np.log(6.4),
-    )
-    return mel
 
 
 def _share_above(amount: Array, first_bands: npt.NDArray[np.int64]) -> Array:

@@ -61,7 +61,7 @@ class LogMelTransform:
         """
         for first in range(0, len(samples), self._at_once):
             last = first + self._at_once
-            out[first:last] = self._decibel(self._mel(self._spectrum(samples[first:last])))
+            out[first:last] = self.decibel(self._mel(self.spectrum(samples[first:last])))
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         held = self._buffers.get(name)
@@ -70,8 +70,8 @@ class LogMelTransform:
             self._buffers[name] = held
         return held
 
-    def _spectrum(self, samples: torch.Tensor) -> torch.Tensor:
-        """|STFT|^power, centred, zero-padded: (n_clips, n_frames, n_bins), float32."""
+    def spectrum(self, samples: torch.Tensor) -> torch.Tensor:
+        """Compute |STFT|^power, centred, zero-padded: (n_clips, n_frames, n_bins), float32."""
         settings = self.settings
         clips, n_samples = samples.shape
         margin = settings.n_fft // 2
@@ -100,7 +100,8 @@ class LogMelTransform:
                 )
         return mel
 
-    def _decibel(self, mel: torch.Tensor) -> torch.Tensor:
+    def decibel(self, mel: torch.Tensor) -> torch.Tensor:
+        """Take 10 log10 in place, with the floors of the settings."""
         mel.clamp_(min=self.settings.amin).log10_().mul_(10.0)
         if self.settings.top_db is not None:
             floor = mel.amax(dim=(-2, -1), keepdim=True) - self.settings.top_db
@@ -197,6 +198,53 @@ def log_mel(
     LogMelTransform(settings, highpass_hz, batch.device)(batch, out)
     out = out.reshape(*samples.shape[:-1], *out.shape[1:])
     return out if isinstance(y, torch.Tensor) else out.numpy()
+
+
+def spectrogram(
+    y: Samples,
+    *,
+    sr: float = 16000,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    top_db: float | None = 80.0,
+) -> Samples:
+    """Power spectrogram in decibel: what `log_mel` computes before its filters.
+
+    Parameters
+    ----------
+    y : ndarray or Tensor, shape (..., n_samples)
+        Samples as for `log_mel`.
+    sr : float
+        Sample rate [Hz].
+    n_fft, hop_length : int
+        Length of the transform and distance of its frames [samples].
+    top_db : float or None
+        Range kept below each clip's maximum [dB].
+
+    Returns
+    -------
+    ndarray or Tensor of float32, shape (..., 1 + n_fft // 2, n_frames)
+        Levels [dB], bin k at ``k * sr / n_fft`` Hz.
+
+    Raises
+    ------
+    InputError
+        As `log_mel`.
+    """
+    settings = LogMelSettings(
+        sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=1, fmax=sr / 2, top_db=top_db,
+        fmin=0.0,
+    )  # fmt: skip
+    samples = _as_samples(y)
+    transform = LogMelTransform(settings, None, samples.device)
+    levels = torch.stack(
+        [
+            transform.decibel(transform.spectrum(clip[None]).mT.clone())[0]
+            for clip in samples.reshape(-1, samples.shape[-1])
+        ]
+    )
+    levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
+    return levels if isinstance(y, torch.Tensor) else levels.numpy()
 
 
 def _as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:

@@ -123,7 +123,7 @@ def highpass_response(
     Examples
     --------
     >>> highpass_response(np.array([100.0, 900.0, 1000.0, 4000.0]), 1000.0).round(2).tolist()
-    [0.0, 0.77, 1.0, 1.0]
+    [0.0, 0.57, 1.0, 1.0]
     """
     octaves_above_stop = (
         np.log2(np.maximum(frequencies_hz, 1e-9) / highpass_hz) + TRANSITION_OCTAVES
@@ -179,6 +179,16 @@ def mel_matrix(settings: LogMelSettings, highpass_hz: float | None = None) -> to
         frequencies_hz = np.fft.rfftfreq(settings.n_fft, 1.0 / settings.sample_rate)
         matrix = matrix * highpass_response(frequencies_hz, highpass_hz) ** (settings.power / 2)
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
+
+
+def band_centres_hz(settings: LogMelSettings) -> npt.NDArray[np.float64]:
+    """Frequencies at which the mel filters peak, shape (n_mels,) [Hz]."""
+    from librosa import mel_frequencies  # importing it is slow
+
+    edges: npt.NDArray[np.float64] = mel_frequencies(
+        settings.n_mels + 2, fmin=settings.fmin, fmax=settings.fmax
+    )
+    return edges[1:-1]
 
 
 @dataclass(frozen=True)

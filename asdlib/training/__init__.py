@@ -3,7 +3,7 @@
 from asdlib.training.augment import mixup
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, class_table
-from asdlib.training.embed import embed, load_embeddings, save_embeddings
+from asdlib.training.embed import embed, load_embeddings, open_embeddings, save_embeddings
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos
 from asdlib.training.network import EmbeddingNetwork, count_parameters
@@ -24,6 +24,7 @@ __all__ = [
     "load_embeddings",
     "load_model",
     "mixup",
+    "open_embeddings",
     "save_embeddings",
     "train",
 ]

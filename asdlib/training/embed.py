@@ -79,6 +79,43 @@ def embed(
     return embedding
 
 
+def open_embeddings(
+    path: Path,
+    model: TrainedModel,
+    features: npt.NDArray[Any],
+    positions: npt.NDArray[np.int64],
+    clip_ids: Sequence[str],
+    *,
+    device: str = "auto",
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> npt.NDArray[np.float32]:
+    """Read the embeddings of these clips by this network; compute and write them if need be.
+
+    Parameters
+    ----------
+    path : Path
+        ``embeddings.npz``; used as it is when it was made by the same training from the same
+        features for the same clips, else written anew.
+    model, features, positions, device, on_progress
+        As for `embed`; the features are those that the network was trained on.
+    clip_ids : sequence of str, length n_clips
+        Clip of every position.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_clips, embedding_dim)
+    """
+    made_by = model.identity.as_dict()
+    if path.exists():
+        stored_ids, embedding, settings = load_embeddings(path)
+        if settings == made_by and stored_ids == list(clip_ids):
+            on_progress(len(clip_ids))
+            return embedding
+    embedding = embed(model, features, positions, device=device, on_progress=on_progress)
+    save_embeddings(path, clip_ids, embedding, made_by)
+    return embedding
+
+
 def save_embeddings(
     path: Path,
     clip_ids: Sequence[str],

@@ -141,8 +141,6 @@ def run(arguments: list[str]) -> int:
 
 def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name: str) -> int:
     folder = out / "build" / name / "notebooks"
-    if not sys.stderr.isatty():
-        os.environ[PROGRESS_VARIABLE] = "log"
     for notebook in chosen:
         _say(f"{notebook.path.stem:<28} started")
         try:
@@ -187,6 +185,8 @@ def test(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Dispatch a command; bad input ends with one message and exit status 2."""
+    if not sys.stderr.isatty():
+        os.environ[PROGRESS_VARIABLE] = "log"
     command = "run"
     if arguments and not arguments[0].startswith("-"):
         command, arguments = arguments[0], arguments[1:]

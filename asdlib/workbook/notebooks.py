@@ -167,6 +167,8 @@ def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> 
             progress_bar=False,
             stderr_file=sys.stderr,
             cwd=str(notebook.path.parent),
+            # The kernel listens on this machine alone; its warning about that is no news.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
         _write_html(output)

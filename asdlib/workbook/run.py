@@ -213,7 +213,11 @@ class Run:
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``."""
-        prefix = "simulated_" if self.is_simulated else ""
+        prefix = ""
+        if self.is_simulated:
+            prefix = "simulated_"
+            if "simulated" not in figure.get_suptitle():
+                figure.suptitle(f"{figure.get_suptitle()} (simulated)")
         stem = self.figures / f"{prefix}{self.notebook[:2]}_{name}"
         self._written += save_figure(figure, stem, provenance=self.provenance())
 

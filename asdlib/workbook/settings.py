@@ -98,6 +98,22 @@ class ExplorationSettings(NotebookSettings):
                 f"0 or None (no high-pass) or a cut-off below fmax_hz = {self.fmax_hz}",
             )
 
+    def chosen_highpass_hz(self, by_criterion: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Join the cut-offs of the criterion with those that overrule it; None for none.
+
+        Raises
+        ------
+        InputError
+            When a cut-off is given for a machine that is not there.
+        """
+        unknown = sorted(set(self.highpass_hz) - set(by_criterion))
+        if unknown:
+            raise InputError(
+                f"highpass_hz names {', '.join(unknown)}: there are {', '.join(by_criterion)}."
+            )
+        chosen = dict(by_criterion) if self.highpass else dict.fromkeys(by_criterion)
+        return {name: cut or None for name, cut in {**chosen, **self.highpass_hz}.items()}
+
     @property
     def log_mel(self) -> LogMelSettings:
         """Settings of the log-mel spectrogram."""
@@ -116,15 +132,13 @@ class AnnotationSettings(NotebookSettings):
 
     method: str
     method_by_machine: Mapping[str, str]
-    max_clusters: int
-    seed: int
+    annotation_seed: int
 
     def check(self) -> None:
-        """Refuse unknown methods and fewer than two clusters at most."""
+        """Refuse unknown methods."""
         methods = ("auto", "none", "clusters", "frequencies", "both")
-        for name, value in {"method": self.method, **dict(self.method_by_machine)}.items():
+        for name, value in {"method": self.method, **self.method_by_machine}.items():
             _expect(value in methods, name, value, " or ".join(methods))
-        _expect(self.max_clusters >= 2, "max_clusters", self.max_clusters, "2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

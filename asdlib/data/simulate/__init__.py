@@ -4,26 +4,26 @@ Everything here is computed, nothing recorded. Each clip is a machine model in o
 state, heard by a microphone in a factory hall.
 
 Machines
-    ========== =========================================================== ====================
-    Type       Sound                                                       Attributes act on
-    ========== =========================================================== ====================
-    ToyCarSim  commutator whine, pinion mesh with sidebands, tyres         car: motor constant,
-                                                                           teeth, body; voltage:
-                                                                           all rates, levels
-    ToyTrainSim  pairs of clicks of a bogie over rail joints, rolling,     car: wheelbase, gears,
-               motor whine, breathing once a lap                           wheels; step: speed
-    bearingSim shaft and slot tones, rolling noise modulated by the shaft  product: geometry,
-                                                                           housing; velocity;
-                                                                           location: path
-    fanSim     blade-pass series, flow noise chopped by the blades, hum    mixture: duct, speed,
-                                                                           neighbours
-    gearboxSim two meshes with sidebands at their shafts, friction         voltage: rates and
-                                                                           levels; weight: load,
-                                                                           slowing
-    sliderSim  friction and drive whine along a trapezoidal speed profile, product: drive, rail;
-               thumps at the ends                                          velocity: cycle time
-    valveSim   opening and closing clicks, flow hiss while open, coil hum  pattern of openings
-    ========== =========================================================== ====================
+    ToyCarSim
+        Commutator whine, pinion mesh with sidebands, tyre noise turning with the wheels. The
+        car sets motor constant, teeth and body; the voltage all rates and levels.
+    ToyTrainSim
+        Pairs of clicks of a bogie over rail joints, rolling noise, motor whine, breathing once
+        a lap. The car sets wheelbase, gears and wheels; the speed step all rates and levels.
+    bearingSim
+        Shaft and slot tones, rolling noise modulated by the shaft. The product sets geometry
+        and housing, the velocity the shaft rate, the location the transfer path.
+    fanSim
+        Blade-pass series, flow noise chopped by the blades, magnetic hum. The mixture sets
+        duct and speed step.
+    gearboxSim
+        Two gear meshes with sidebands at the rates of their shafts, friction. The voltage sets
+        rates and levels; the weight loads the mesh and slows the motor.
+    sliderSim
+        Friction and drive whine along a trapezoidal speed profile, thumps at the ends. The
+        product sets drive and rail, the velocity the cycle time.
+    valveSim
+        Opening and closing clicks, flow hiss while open, coil hum, in a pattern of openings.
 
     `describe` gives the physical quantities of every attribute. Every rate, level, damping and
     force scatters from clip to clip, and rates wander within a clip.
@@ -38,7 +38,8 @@ Faults
 Scene
     Coloured noise, mains hum, neighbouring machines, foreign impacts; structure-borne path,
     two early reflections, microphone response. The machine's level over the background above
-    100 Hz is drawn between -6 and 6 dB per clip. The target domain has operating states, a
+    100 Hz scatters by 2.5 dB to either side (triangular); speed, load and path act on it, and
+    most clips come to lie between -6 and 6 dB. The target domain has operating states, a
     hall and a microphone that the source lacks. Halls, microphones and paths are drawn anew
     for every corpus seed; geometry and operating states are fixed.
 

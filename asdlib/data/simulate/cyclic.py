@@ -161,7 +161,7 @@ def synthesise_valve(state: State, fault: Fault, clip: Clip) -> FloatArray:
     cycles = np.arange(-1, int(n / sr / period_s) + 2) * period_s
     opens = (cycles[:, None] + np.array(openings)).ravel() - rng.uniform(0, period_s)
     if fault.name == "missing_click":
-        opens = opens[rng.uniform(size=len(opens)) > fault.grows("missing_click", 0.15, 0.6)]
+        opens = opens[rng.uniform(size=len(opens)) > fault.grows("missing_click", 0.12, 0.5)]
     opens = opens + 0.002 * rng.standard_normal(len(opens))
     late = 1.0 + fault.grows("weak_spring", 0.1, 0.4)
     closes = opens + open_s * late * np.exp(0.01 * rng.standard_normal(len(opens)))
@@ -176,7 +176,7 @@ def synthesise_valve(state: State, fault: Fault, clip: Clip) -> FloatArray:
     ):
         force = level * unit * np.exp(0.12 * rng.standard_normal(len(times)))
         sound += impacts(n, sr, times, force, response)
-        rebound = fault.grows("bouncing_plunger", 0.2, 0.6)
+        rebound = fault.grows("bouncing_plunger", 0.2, 0.5)
         for count, delay_s in enumerate((0.022, 0.037, 0.048), start=1):
             if rebound:
                 sound += impacts(n, sr, times + delay_s, force * rebound**count, response)
@@ -184,7 +184,7 @@ def synthesise_valve(state: State, fault: Fault, clip: Clip) -> FloatArray:
     narrow = fault.grows("clogged_seat", 0.2, 0.6)
     centres = (2400.0 * (1 + narrow), 5200.0)
     hiss = shaped_noise(n, resonance_gain(n, sr, centres, quality=1.2, floor_db=-16), rng)
-    leak = fault.level("leak", -14, -4)
+    leak = fault.level("leak", -16, -6)
     sound += clip.level(-5) * hiss * (is_open * (1.0 - narrow) + leak * (1.0 - is_open))
     if fault.name == "burr":
         scrape = shaped_noise(n, resonance_gain(n, sr, (4200.0, 6800.0), quality=3), rng)
@@ -229,8 +229,8 @@ MODELS = {
             "misaligned_rail",
             "worn_damper",
         ),
-        snr_db=(-6.0, 6.0),
-        domain_shift=0.5,
+        snr_db=(-2.5, 2.5),
+        domain_shift=0.3,
         synthesise=synthesise_slide,
     ),
     "valveSim": MachineModel(
@@ -253,7 +253,7 @@ MODELS = {
             "clogged_seat",
             "burr",
         ),
-        snr_db=(-6.0, 6.0),
+        snr_db=(-0.5, 4.5),
         domain_shift=0.3,
         synthesise=synthesise_valve,
     ),

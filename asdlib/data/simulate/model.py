@@ -97,7 +97,8 @@ class MachineModel:
     faults : tuple of str
         Names that ``synthesise`` understands.
     snr_db : tuple of float
-        Range of the level over the background above 100 Hz [dB].
+        Ends of the triangular distribution of the nominal level over the background above
+        100 Hz [dB]; operating state and transfer path add to it.
     domain_shift : float
         How far the target's hall, microphone and path lie from the source's.
     synthesise : callable

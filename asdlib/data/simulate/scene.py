@@ -30,7 +30,7 @@ from asdlib.data.simulate.sources import (
 CURVE_KNOTS_HZ = 62.5 * 2.0 ** (np.arange(15) / 2.0)
 SNR_BAND_FROM_HZ = 100.0
 # Scatter of background colour and transfer path from clip to clip, per knot [dB].
-CLIP_SCATTER_DB = 1.5
+CLIP_SCATTER_DB = 2.0
 SPEED_OF_SOUND_M_S = 343.0
 
 
@@ -51,7 +51,8 @@ class Hall:
     curve_db : ndarray, shape (15,)
         Deviation of the background from that slope at ``CURVE_KNOTS_HZ`` [dB].
     level_db : float
-        Level of the background above 100 Hz [dB re full scale].
+        Level of the background above 100 Hz, set by the gain of the microphone [dB re full
+        scale].
     hum_db : float
         Level of the mains hum below the background [dB].
     neighbours : tuple of (rate_hz, order, level_db)
@@ -75,9 +76,10 @@ class Hall:
 
 
 def draw_curve(rng: np.random.Generator, *, spread_db: float) -> FloatArray:
-    """Draw a smooth level curve [dB] at ``CURVE_KNOTS_HZ``, of about that standard deviation."""
+    """Draw a smooth level curve [dB] of mean zero at ``CURVE_KNOTS_HZ``."""
     knots = rng.standard_normal(len(CURVE_KNOTS_HZ) + 2)
-    return spread_db * (0.5 * knots[:-2] + 0.7 * knots[1:-1] + 0.5 * knots[2:])
+    curve = spread_db * (0.5 * knots[:-2] + 0.7 * knots[1:-1] + 0.5 * knots[2:])
+    return curve - float(curve.mean())
 
 
 def draw_hall(rng: np.random.Generator, *, origin: Hall | None = None, shift: float = 1.0) -> Hall:
@@ -99,15 +101,18 @@ def draw_hall(rng: np.random.Generator, *, origin: Hall | None = None, shift: fl
         for _ in range(2)
     )
     tilt_db = float(rng.uniform(-4.5, -2.5))
+    level_db = float(rng.uniform(-44, -38))
     if origin is not None:
         colour = origin.curve_db + shift * colour
         microphone = origin.microphone_db + shift * microphone
         neighbours = (origin.neighbours[0], neighbours[1])
+        # The second microphone is set to a lower gain.
+        level_db = origin.level_db - float(rng.uniform(1.5, 3.5))
         tilt_db = origin.tilt_db + 0.5 * shift * float(rng.standard_normal())
     return Hall(
         tilt_db=tilt_db,
         curve_db=colour,
-        level_db=float(rng.uniform(-44, -38)),
+        level_db=level_db,
         hum_db=float(rng.uniform(-12, -4)),
         neighbours=neighbours,
         impact_rate_hz=float(rng.uniform(0.1, 0.4)),
@@ -230,7 +235,8 @@ def record(
     lead_samples, n_samples : int
         Lead-in that is dropped (start of filters and impacts), and length kept.
     snr_db : float or None
-        Level of the machine over the background above 100 Hz [dB]; None: no background.
+        Level over the background above 100 Hz of a machine of unit level [dB]; None: no
+        background.
     rng : numpy.random.Generator
         Scatter of the clip.
 

@@ -61,7 +61,7 @@ def synthesise_car(state: State, fault: Fault, clip: Clip) -> FloatArray:
     loose wheel (rattle at irregular wheel turns), wrong voltage (speed).
     """
     n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
-    detune = rng.choice((-1.0, 1.0)) * fault.grows("wrong_voltage", 0.015, 0.05)
+    detune = rng.choice((-1.0, 1.0)) * fault.grows("wrong_voltage", 0.012, 0.035)
     rate_hz = state["shaft_rate_hz"] * (1.0 + detune) * clip.scatter(0.007)
     motor = rotation(n, sr, rate_hz, rng, wander=0.003)
     wheel = motor * (state["wheel_rate_hz"] / state["shaft_rate_hz"])
@@ -97,7 +97,7 @@ def synthesise_car(state: State, fault: Fault, clip: Clip) -> FloatArray:
             sound += impacts(
                 n, sr, times, force * spread, ring_down(sr, centres, rng, decay_s=0.004)
             )
-    sparks = fault.level("worn_brush", -11, -3)
+    sparks = fault.level("worn_brush", -14, -5)
     if sparks:
         hiss = shaped_noise(n, resonance_gain(n, sr, (6200.0,), quality=1, floor_db=-12), rng)
         sound += sparks * hiss * np.clip(np.cos(2 * np.pi * 6 * motor), 0.0, None) * 2.0
@@ -198,7 +198,7 @@ def _joint_clicks(state: State, fault: Fault, clip: Clip, way_m: FloatArray) -> 
     time = np.arange(n) / sr
     joints = round(_OVAL_M / _RAIL_M)
     strength = np.exp(0.25 * rng.standard_normal(joints))
-    strength[0] *= 1.0 + fault.grows("broken_joint", 1.5, 5.0)
+    strength[0] *= 1.0 + fault.grows("broken_joint", 1.5, 4.0)
     first = int(way_m[0] / _RAIL_M)
     last = int(way_m[-1] / _RAIL_M) + 1
     numbers = np.arange(first, last + 1)
@@ -225,8 +225,8 @@ MODELS = {
             *(_car_state(car, v, "target") for car in ("A1", "E1") for v in (28, 37)),
         ),
         faults=("bent_axle", "chipped_pinion", "worn_brush", "loose_wheel", "wrong_voltage"),
-        snr_db=(-6.0, 6.0),
-        domain_shift=0.5,
+        snr_db=(-2.5, 2.5),
+        domain_shift=0.4,
         synthesise=synthesise_car,
     ),
     "ToyTrainSim": MachineModel(
@@ -240,7 +240,7 @@ MODELS = {
             _train_state("C1", 7, "source"),
             _train_state("C1", 10, "source"),
             _train_state("A1", 9, "target"),
-            _train_state("E1", 5, "target"),
+            _train_state("E1", 9, "target"),
         ),
         faults=(
             "flat_wheel",
@@ -250,8 +250,8 @@ MODELS = {
             "wrong_voltage",
             "dry_axle",
         ),
-        snr_db=(-6.0, 6.0),
-        domain_shift=0.5,
+        snr_db=(-2.5, 2.5),
+        domain_shift=0.3,
         synthesise=synthesise_train,
     ),
 }  # fmt: skip

@@ -1,0 +1,373 @@
+"""Figures of notebook 01: one clip, average spectra, bands, the choice of the high-pass."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from asdlib.report.style import (
+    DOMAIN_COLOURS,
+    GROUP_COLOURS,
+    SPECTROGRAM_COLOURMAP,
+    WIDTH_WIDE_IN,
+)
+
+_COLUMNS = 4
+_TITLE_CHARACTERS = 98
+_MAX_LEGEND_GROUPS = 8
+_TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+_CONDITION_COLOURS = {
+    "training": GROUP_COLOURS[0],
+    "clean machine": GROUP_COLOURS[2],
+    "noise only": GROUP_COLOURS[7],
+}
+
+
+def draw_clip_overview(
+    samples: npt.NDArray[Any],
+    spectrogram_db: npt.NDArray[Any],
+    log_mel_db: npt.NDArray[Any],
+    *,
+    sample_rate: float,
+    band_centres_hz: npt.NDArray[np.float64],
+    highpass_hz: float | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw one clip as waveform, spectrogram and log-mel spectrogram.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples,)
+        Full scale 1.0.
+    spectrogram_db : ndarray, shape (n_bins, n_frames)
+        Levels from 0 Hz to half the sample rate [dB].
+    log_mel_db : ndarray, shape (n_mels, n_frames)
+        Levels of the mel bands [dB].
+    sample_rate : float
+        Sample rate [Hz].
+    band_centres_hz : ndarray, shape (n_mels,)
+        Centre frequencies of the mel bands [Hz].
+    highpass_hz : float, optional
+        Cut-off to mark [Hz].
+    title : str, optional
+        The finding; by default the level and the loudest band.
+
+    Returns
+    -------
+    Figure
+    """
+    duration_s = len(samples) / sample_rate
+    figure, (wave, linear, mel) = plt.subplots(
+        3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2],
+        layout="constrained",
+    )  # fmt: skip
+    low, high = _envelope(samples, 2000)
+    wave.fill_between(np.linspace(0, duration_s, len(low)), low, high, lw=0.3, color="0.3")
+    wave.set_ylabel("Amplitude [1]")
+    extent = (0.0, duration_s, 0.0, sample_rate / 2000)
+    image = linear.imshow(spectrogram_db, origin="lower", aspect="auto", extent=extent,
+                          cmap=SPECTROGRAM_COLOURMAP, interpolation="nearest")  # fmt: skip
+    linear.set_ylabel("Frequency [kHz]")
+    figure.colorbar(image, ax=linear, label="Level [dB]", pad=0.01)
+    bands = (0.0, duration_s, -0.5, len(log_mel_db) - 0.5)
+    image = mel.imshow(log_mel_db, origin="lower", aspect="auto", extent=bands,
+                       cmap=SPECTROGRAM_COLOURMAP, interpolation="nearest")  # fmt: skip
+    shown = [f for f in _TICKS_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
+    band = np.arange(len(band_centres_hz))
+    mel.set_yticks(np.interp(shown, band_centres_hz, band), [f"{f / 1000:g}" for f in shown])
+    mel.set(ylabel="Mel band at [kHz]", xlabel="Time [s]", xlim=(0, duration_s))
+    figure.colorbar(image, ax=mel, label="Level [dB]", pad=0.01)
+    if highpass_hz is not None:
+        linear.axhline(highpass_hz / 1000, color="w", ls="--", lw=0.8)
+        mel.axhline(
+            float(np.interp(highpass_hz, band_centres_hz, band)), color="w", ls="--", lw=0.8
+        )
+    _set_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
+    return figure
+
+
+def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> Figure:
+    """Draw the average spectrum of each machine's groups, shaded by the spread over clips.
+
+    Parameters
+    ----------
+    spectra : DataFrame
+        As from :func:`asdlib.spectra.average_spectra`.
+    title : str, optional
+        The finding; by default where the groups of a machine differ most.
+
+    Returns
+    -------
+    Figure
+        One panel per machine; the shade is one standard deviation either side, left out where
+        a machine has more than 3 groups.
+    """
+    machines = list(dict.fromkeys(spectra["machine_type"]))
+    shared = set(spectra["group"]) <= {*DOMAIN_COLOURS, *_CONDITION_COLOURS}
+    figure, panels = _panels(len(machines), height_in=1.9 if shared else 2.4)
+    named: dict[str, Any] = {}
+    for machine, ax in zip(machines, panels, strict=True):
+        own = spectra[spectra["machine_type"] == machine]
+        groups = list(dict.fromkeys(own["group"]))
+        for index, group in enumerate(groups):
+            lines = own[(own["group"] == group) & (own["frequency_hz"] > 0)]
+            x, mean_db = lines["frequency_hz"], lines["mean_db"]
+            colour = _group_colour(group, index)
+            label = f"{group} ({lines['n_clips'].iloc[0]})"
+            ax.plot(x, mean_db, color=colour, lw=0.8 if len(groups) <= 3 else 0.5, label=label)
+            if len(groups) <= 3:
+                spread = lines["std_db"].fillna(0)
+                ax.fill_between(
+                    x, mean_db - spread, mean_db + spread, color=colour, alpha=0.2, lw=0
+                )
+            named[str(group)] = colour
+        _frequency_axis(ax, 50, float(own["frequency_hz"].max()))
+        ax.set_title(machine)
+        if not shared:
+            _legend_inside(ax, groups)
+    _label_outside(panels, "Frequency [Hz]", "Level [dB]")
+    if shared:
+        handles = [Line2D([], [], color=colour, label=name) for name, colour in named.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    _set_title(figure, title or _average_finding(spectra))
+    return figure
+
+
+def draw_band_information(
+    bands: pd.DataFrame,
+    *,
+    highpass_hz: Mapping[str, float | None] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw where over frequency energy, SNR and attribute differences lie, machine by machine.
+
+    Parameters
+    ----------
+    bands : DataFrame
+        As from :func:`asdlib.spectra.band_information`.
+    highpass_hz : mapping of str to float or None, optional
+        Cut-offs to mark [Hz].
+    title : str, optional
+        The finding; by default which machines have most of their energy above 1 kHz.
+
+    Returns
+    -------
+    Figure
+        Three heat maps, machine by third-octave band; grey where nothing is known.
+    """
+    machines = list(dict.fromkeys(bands["machine_type"]))
+    lows = np.sort(bands["low_hz"].unique())
+    columns = [
+        ("energy_share", "Share of energy [%]", 100.0, {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0}),
+        ("snr_db", "SNR [dB]", 1.0, {"cmap": "RdBu_r", "vmin": -15, "vmax": 15}),
+        ("attribute_share", "Variance by attribute [%]", 100.0,
+         {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0, "vmax": 100}),
+    ]  # fmt: skip
+    height = 1.5 + 0.22 * len(machines)
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH_WIDE_IN, height), sharey=True, layout="constrained"
+    )
+    for ax, (column, label, scale, options) in zip(axes, columns, strict=True):
+        table = bands.pivot_table(
+            index="machine_type", columns="low_hz", values=column, dropna=False
+        ).reindex(index=machines, columns=lows)
+        ax.set_facecolor("0.85")
+        image = ax.imshow(
+            scale * table.to_numpy(dtype=np.float64),
+            aspect="auto",
+            interpolation="nearest",
+            **options,
+        )
+        figure.colorbar(image, ax=ax, label=label, location="bottom", pad=0.02)
+        shown = [f for f in _TICKS_HZ if lows[0] <= f <= bands["high_hz"].max()]
+        ax.set_xticks(_band_position(shown, lows), [_short(f) for f in shown])
+        ax.set_xlabel("Frequency [Hz]")
+        for row, machine in enumerate(machines):
+            cutoff = (highpass_hz or {}).get(machine)
+            if cutoff is not None:
+                x = _band_position([cutoff], lows)[0]
+                ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
+                ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
+    axes[0].set_yticks(range(len(machines)), machines)
+    _set_title(figure, title or _band_finding(bands))
+    return figure
+
+
+def draw_highpass_criterion(
+    curves: pd.DataFrame, table: pd.DataFrame, *, title: str | None = None
+) -> Figure:
+    """Draw the criterion over the cut-off for each machine and mark what was chosen.
+
+    Parameters
+    ----------
+    curves, table : DataFrame
+        Fields of :class:`asdlib.spectra.HighpassChoice`.
+    title : str, optional
+        The finding; by default which machines get a high-pass.
+
+    Returns
+    -------
+    Figure
+        One panel per machine: criterion with its 95 % interval, and the shares of information
+        and scatter above the cut-off; a machine without curve shows the reason.
+    """
+    figure, panels = _panels(len(table), height_in=1.9)
+    information, scatter, criterion = GROUP_COLOURS[2], GROUP_COLOURS[3], GROUP_COLOURS[0]
+    choices = zip(
+        table["machine_type"], table["highpass_hz"].astype(float), table["reason"], strict=True
+    )
+    for (machine, chosen, reason), ax in zip(choices, panels, strict=True):
+        own = curves[(curves["machine_type"] == machine) & (curves["cutoff_hz"] > 0)]
+        ax.axhline(0, color="0.7", lw=0.6)
+        if len(own):
+            x = own["cutoff_hz"].astype(float)
+            ax.plot(x, own["information_kept"], color=information, lw=0.9, ls="--")
+            ax.plot(x, own["scatter_kept"], color=scatter, lw=0.9, ls=":")
+            ax.fill_between(x, own["ci_low"], own["ci_high"], color=criterion, alpha=0.25, lw=0)
+            ax.plot(x, own["criterion"], color=criterion, lw=1.2)
+        if math.isnan(chosen):
+            ax.text(0.04, 0.04, textwrap.fill(reason, 27), transform=ax.transAxes, fontsize=6,
+                    color="0.35", va="bottom")  # fmt: skip
+        else:
+            ax.axvline(chosen, color="k", lw=0.9)
+        name = "none" if math.isnan(chosen) else f"{chosen:.0f} Hz"
+        ax.set_title(f"{machine}: {name}")
+        _frequency_axis(ax, 220, 4500)
+        ax.set_ylim(-0.75, 1.1)
+    _label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
+    handles = [
+        Line2D([], [], color=criterion, label="criterion"),
+        Patch(color=criterion, alpha=0.25, lw=0, label="95 % interval"),
+        Line2D([], [], color=information, ls="--", label="information kept"),
+        Line2D([], [], color=scatter, ls=":", label="scatter kept"),
+        Line2D([], [], color="k", label="chosen"),
+    ]
+    columns = len(handles) if figure.get_figwidth() == WIDTH_WIDE_IN else 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    _set_title(figure, title or _highpass_finding(table))
+    return figure
+
+
+def _panels(count: int, *, height_in: float) -> tuple[Figure, list[Axes]]:
+    """Make one panel per machine, at most four in a row, on common axes."""
+    columns = min(_COLUMNS, max(1, count))
+    rows = max(1, math.ceil(count / columns))
+    width = WIDTH_WIDE_IN if columns > 1 else WIDTH_WIDE_IN / 2
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, 0.8 + rows * height_in), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    panels = list(axes.ravel())
+    for ax in panels[count:]:
+        ax.set_axis_off()
+    return figure, panels[:count]
+
+
+def _label_outside(panels: list[Axes], x_label: str, y_label: str) -> None:
+    for position, ax in enumerate(panels):
+        if position + _COLUMNS >= len(panels):
+            ax.set_xlabel(x_label)
+        if position % _COLUMNS == 0:
+            ax.set_ylabel(y_label)
+
+
+def _frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(low_hz, high_hz)
+    ticks = [f for f in (100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
+    ax.set_xticks(ticks, [_short(f) for f in ticks])
+    ax.minorticks_off()
+
+
+def _short(frequency_hz: float) -> str:
+    return f"{frequency_hz / 1000:g}k" if frequency_hz >= 1000 else f"{frequency_hz:g}"
+
+
+def _band_position(
+    frequencies_hz: list[Any], lows: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Where a frequency lies on an axis whose cells are third octaves."""
+    position: npt.NDArray[np.float64] = 3 * np.log2(np.asarray(frequencies_hz) / lows[0]) - 0.5
+    return position
+
+
+def _group_colour(group: str, index: int) -> Any:
+    return {**DOMAIN_COLOURS, **_CONDITION_COLOURS}.get(
+        group, GROUP_COLOURS[index % len(GROUP_COLOURS)]
+    )
+
+
+def _legend_inside(ax: Axes, groups: list[str]) -> None:
+    if len(groups) <= _MAX_LEGEND_GROUPS:
+        ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2)
+    else:
+        ax.text(0.04, 0.04, f"{len(groups)} attributes", transform=ax.transAxes, fontsize=7)
+
+
+def _set_title(figure: Figure, title: str) -> None:
+    width = int(_TITLE_CHARACTERS * figure.get_figwidth() / WIDTH_WIDE_IN)
+    figure.suptitle(textwrap.fill(title, width))
+
+
+def _envelope(
+    samples: npt.NDArray[Any], points: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Reduce a waveform to the extremes that can be seen at this width."""
+    parts = np.array_split(np.asarray(samples, np.float64), min(points, len(samples)))
+    return np.array([p.min() for p in parts]), np.array([p.max() for p in parts])
+
+
+def _clip_finding(
+    samples: npt.NDArray[Any], log_mel_db: npt.NDArray[Any], centres: npt.NDArray[np.float64]
+) -> str:
+    rms_db = 10 * np.log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 1e-12))
+    powers = np.mean(10.0 ** (np.asarray(log_mel_db, np.float64) / 10.0), axis=1)
+    return (
+        f"A clip of {rms_db:.0f} dB re full scale whose loudest mel band lies at "
+        f"{centres[int(powers.argmax())]:.0f} Hz"
+    )
+
+
+def _average_finding(spectra: pd.DataFrame) -> str:
+    """Say where the groups of a machine differ most, in averages over a twelfth of the bins."""
+    best: tuple[float, str, float] | None = None
+    for machine, own in spectra[spectra["frequency_hz"] >= 100].groupby("machine_type"):
+        table = own.pivot_table(index="frequency_hz", columns="group", values="mean_db")
+        if table.shape[1] < 2:
+            continue
+        smooth = table.rolling(max(1, len(table) // 40), center=True, min_periods=1).mean()
+        spread = smooth.max(axis=1) - smooth.min(axis=1)
+        if best is None or spread.max() > best[0]:
+            best = (float(spread.max()), str(machine), round(float(spread.idxmax()), -1))
+    if best is None:
+        return "One group of clips per machine: nothing to compare"
+    return f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz"
+
+
+def _band_finding(bands: pd.DataFrame) -> str:
+    above = bands[bands["low_hz"] >= 1000].groupby("machine_type")["energy_share"].sum()
+    high = above[above > 0.5].index.tolist()
+    count = bands["machine_type"].nunique()
+    text = f"{len(high)} of {count} machines have most of their energy above 1 kHz"
+    return f"{text}: {', '.join(high)}" if high else text
+
+
+def _highpass_finding(table: pd.DataFrame) -> str:
+    chosen = table.dropna(subset="highpass_hz")
+    names = [
+        f"{machine} ({cutoff:.0f} Hz)"
+        for machine, cutoff in zip(chosen["machine_type"], chosen["highpass_hz"], strict=True)
+    ]
+    text = f"A high-pass for {len(names) or 'none'} of {len(table)} machines"
+    return f"{text}: {', '.join(names)}" if names else text

@@ -1,0 +1,242 @@
+"""Clusters, frequency levels, the choice between them, and agreement with the truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from asdlib.annotation import (
+    agreement,
+    annotate,
+    cross_table,
+    find_clusters,
+    find_levels,
+    score_agreement,
+)
+from asdlib.annotation.clustering import find_clusters_by_domain
+from asdlib.data import open_or_build
+from asdlib.errors import InputError
+
+SR = 16000
+COLUMNS = ["clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz"]
+
+
+def blobs(rng, n_groups, *, per_group=25, spread=1.0, dimensions=6):
+    centres = 8 * rng.standard_normal((n_groups, dimensions))
+    truth = np.repeat(np.arange(n_groups), per_group)
+    return centres[truth] + spread * rng.standard_normal((len(truth), dimensions)), truth
+
+
+# --- clusters ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["kmeans", "gmm", "agglomerative"])
+def test_the_number_of_clusters_is_found(rng, algorithm):
+    points, truth = blobs(rng, 4)
+    found = find_clusters(points, seed=0, algorithm=algorithm)
+    assert found.n_clusters == 4
+    assert metrics.adjusted_rand_score(truth, found.labels) == 1.0
+    assert found.confidence.min() > 0.3
+
+
+def test_unstructured_points_are_one_cluster(rng):
+    skewed = rng.standard_normal((120, 6)) * np.array([9, 4, 2, 1, 1, 1])
+    found = find_clusters(skewed, seed=0)
+    assert found.n_clusters == 1
+    assert not found.labels.any()
+    assert not found.criterion["is_accepted"].any()
+
+
+def test_an_outlier_is_marked(rng):
+    points, _ = blobs(rng, 3)
+    points[7] += 6.0
+    found = find_clusters(points, seed=0)
+    assert found.is_outlier[7]
+    assert found.is_outlier.sum() <= 3
+
+
+def test_domains_never_share_a_cluster(rng):
+    points, truth = blobs(rng, 3)
+    target = points[[0, 1, 2, 30, 31, 32]] + 3.0
+    domains = ["source"] * len(points) + ["target"] * 6
+    found = find_clusters_by_domain(np.vstack([points, target]), domains, seed=0)
+    assert not set(found.labels[: len(points)]) & set(found.labels[len(points) :])
+    assert metrics.adjusted_rand_score([0, 0, 0, 1, 1, 1], found.labels[-6:]) == 1.0
+
+
+def test_clusters_refuse_bad_input(rng):
+    with pytest.raises(InputError, match="kmeans, gmm, agglomerative"):
+        find_clusters(rng.standard_normal((50, 2)), seed=0, algorithm="dbscan")
+    with pytest.raises(InputError, match="NaN"):
+        find_clusters(np.full((50, 2), np.nan), seed=0)
+
+
+# --- levels -----------------------------------------------------------------------------
+
+
+def track_of(rng, rates_hz, *, extra=(), resolution=0.1):
+    """One strong family per clip near its rate, and some others in every clip."""
+    rows = []
+    for i, rate in enumerate(rates_hz):
+        own = rate * (1 + 0.005 * rng.standard_normal())
+        families = [(own, 40.0), *((hz, 9.0) for hz in extra)]
+        for rank, (hz, significance) in enumerate(families, start=1):
+            rows.append((f"c{i}", rank, hz, significance, np.nan, resolution))
+    return pd.DataFrame(rows, columns=COLUMNS), [f"c{i}" for i in range(len(rates_hz))]
+
+
+def test_levels_are_found_beside_a_line_that_all_clips_share(rng):
+    rates = np.repeat([12.0, 16.0, 20.0], 15)
+    track, ids = track_of(rng, rates, extra=(50.0,))
+    found = find_levels(track, ids)
+    assert found.levels_hz == pytest.approx([12.0, 16.0, 20.0], rel=0.01)
+    assert found.labels.tolist() == np.repeat([0, 1, 2], 15).tolist()
+    assert found.coverage == 1.0
+
+
+def test_levels_closer_than_their_scatter_are_one(rng):
+    track, ids = track_of(rng, np.repeat([16.0, 16.05], 20))
+    assert len(find_levels(track, ids).levels_hz) == 0  # one level tells no clip from another
+
+
+def test_scattered_lines_are_no_levels(rng):
+    track, ids = track_of(rng, np.exp(rng.uniform(np.log(2), np.log(200), 25)))
+    assert find_levels(track, ids).coverage < 0.5
+
+
+def test_lines_of_the_surroundings_are_left_out(rng):
+    track, ids = track_of(rng, np.repeat([12.0, 16.0, 50.0], 15))
+    found = find_levels(track, ids, exclude_hz=[50.0])
+    assert len(found.levels_hz) == 2
+    assert (found.labels[30:] == -1).all()
+
+
+def test_no_families_no_levels():
+    found = find_levels(pd.DataFrame(columns=COLUMNS), ["a", "b"])
+    assert found.coverage == 0
+    assert found.labels.tolist() == [-1, -1]
+
+
+# --- the whole --------------------------------------------------------------------------
+
+
+def corpus(tmp_path: Path, rng, rates_hz, *, seconds=2.0, machine="m"):
+    """Clip table and stores of clips that throb at the given rates (0 = steady)."""
+    n = int(seconds * SR)
+    t = np.arange(n) / SR
+    rows = []
+    for rate in rates_hz:
+        depth = 0.8 if rate else 0.0
+        y = (1 + depth * np.cos(2 * np.pi * rate * t + rng.uniform(0, 6))) * rng.standard_normal(n)
+        rows.append(np.round(2000 * y).astype(np.int16))
+    ids = [f"{machine}/train/{i:04d}.wav" for i in range(len(rows))]
+    lengths = np.full(len(rows), n)
+
+    def fill(first, last, out):
+        out[:] = np.concatenate(rows[first:last])
+
+    waveforms = open_or_build(
+        tmp_path / "w", settings={}, ids=ids, lengths=lengths, row_shape=(), dtype=np.int16,
+        fill=fill, block_rows=8, workers=1,
+    )  # fmt: skip
+    mels = rng.standard_normal((len(rows) * 16, 30)).astype(np.float16)
+
+    def fill_mels(first, last, out):
+        out[:] = mels[first * 16 : last * 16]
+
+    log_mel = open_or_build(
+        tmp_path / "m", settings={}, ids=ids, lengths=np.full(len(rows), 16), row_shape=(30,),
+        dtype=np.float16, fill=fill_mels, block_rows=8, workers=1,
+    )  # fmt: skip
+    clips = pd.DataFrame(
+        {
+            "clip_id": ids,
+            "machine_type": machine,
+            "section": "00",
+            "domain": "source",
+            "split": "train",
+            "attribute": pd.array([pd.NA] * len(ids), dtype="string"),
+            "supplemental_kind": pd.array([pd.NA] * len(ids), dtype="string"),
+        }
+    )
+    return clips, waveforms, log_mel
+
+
+def test_rates_become_attributes(tmp_path, rng):
+    rates = np.tile([9.0, 13.0], 11)
+    clips, waveforms, log_mel = corpus(tmp_path, rng, rates)
+    seen = []
+    found = annotate(clips, waveforms, log_mel, workers=1, on_progress=seen.append)
+    table = found.attributes
+    assert table.columns.tolist() == ["clip_id", "attribute", "method", "confidence"]
+    assert table["clip_id"].tolist() == clips["clip_id"].tolist()
+    assert table["attribute"].tolist() == ["f_9Hz", "f_13Hz"] * 11
+    assert set(table["method"]) == {"frequencies"}
+    assert table["confidence"].between(0, 1).all()
+    assert sum(seen) == len(clips)
+    again = annotate(clips, waveforms, log_mel, workers=2)
+    pd.testing.assert_frame_equal(again.attributes, table)
+
+
+def test_one_state_and_noise_are_one_class(tmp_path, rng):
+    for name, rate in (("throbbing", 11.0), ("steady", 0.0)):
+        clips, waveforms, log_mel = corpus(tmp_path / name, rng, [rate] * 24, seconds=2.0)
+        found = annotate(clips, waveforms, log_mel, workers=1)
+        assert set(found.attributes["attribute"]) == {"none"}
+        assert found.evidence["method"].tolist() == ["none"]
+
+
+def test_few_clips_and_given_attributes(tmp_path, rng):
+    clips, waveforms, log_mel = corpus(tmp_path, rng, [9.0, 13.0] * 3, seconds=1.0)
+    found = annotate(clips, waveforms, log_mel)
+    assert set(found.attributes["method"]) == {"none"}
+    assert "too little to tell: 6 clips" in found.evidence["reason"][0]
+    clips["attribute"] = "spd_1"
+    found = annotate(clips, waveforms, log_mel)
+    assert set(found.attributes["method"]) == {"given"}
+    assert set(found.attributes["attribute"]) == {"spd_1"}
+    with pytest.raises(InputError, match="none, clusters, frequencies, both"):
+        annotate(clips, waveforms, log_mel, method="guess")
+    with pytest.raises(InputError, match="no such machine"):
+        annotate(clips, waveforms, log_mel, method={"fan": "none"})
+
+
+# --- agreement --------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=60)
+)
+def test_agreement_equals_scikit_learn(pairs):
+    labels, truth = np.array(pairs).T
+    found = agreement(labels, truth)
+    assert found["ari"] == pytest.approx(metrics.adjusted_rand_score(truth, labels), abs=1e-9)
+    expected = metrics.normalized_mutual_info_score(truth, labels)
+    assert found["nmi"] == pytest.approx(expected, abs=1e-6)
+    assert found["v_measure"] == pytest.approx(metrics.v_measure_score(truth, labels), abs=1e-6)
+
+
+def test_agreement_by_domain_joined_by_clip_id(rng):
+    ids = [f"m/train/{i}.wav" for i in range(40)]
+    truth = pd.DataFrame({"clip_id": ids, "attribute": [f"a{i % 4}" for i in range(40)]})
+    clips = pd.DataFrame(
+        {"clip_id": ids, "machine_type": "m", "domain": ["source"] * 30 + ["target"] * 10}
+    )
+    labels = truth.assign(attribute=truth["attribute"].str.replace("a", "cluster_"))
+    found = score_agreement(labels.sample(frac=1, random_state=0), truth, clips, n_bootstrap=20)
+    assert set(found["domain"]) == {"all", "source", "target"}
+    assert (found["value"] == 1.0).all()
+    assert found["n_clips"].max() == 40
+    assert cross_table(labels, truth, clips["clip_id"]).to_numpy().trace() == 40
+    shuffled = truth.assign(attribute=rng.permutation(truth["attribute"]))
+    chance = score_agreement(shuffled, truth, clips, n_bootstrap=20)
+    chance = chance[(chance["metric"] == "ari") & (chance["domain"] == "all")]
+    assert abs(chance["value"].iloc[0]) < 0.2
+    with pytest.raises(InputError, match="twice"):
+        score_agreement(pd.concat([labels, labels]), truth, clips)
+    with pytest.raises(InputError, match="lacks the columns attribute"):
+        score_agreement(labels[["clip_id"]], truth, clips)
