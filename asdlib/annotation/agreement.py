@@ -46,12 +46,13 @@ def score_agreement(
     -------
     DataFrame
         ``machine_type, domain, metric, value, ci_low, ci_high, n_clips, n_labels,
-        n_true``; domain "all" counts both. NaN where a cell has fewer than two clips.
+        n_true``; domain "all" counts both. NaN where a cell has fewer than two clips. Empty
+        where ``truth`` is.
 
     Raises
     ------
     InputError
-        When a table lacks a column, lists a clip twice, or no clip is in both.
+        When a table lacks a column, lists a clip twice, or the truth covers none of the clips.
     """
     for name, table in (("attributes", attributes), ("truth", truth)):
         missing = {"clip_id", "attribute"} - set(table.columns)
@@ -64,7 +65,7 @@ def score_agreement(
         truth[["clip_id", "attribute"]].dropna(), on="clip_id", suffixes=("", "_true")
     )
     joined = joined.merge(clips[["clip_id", "machine_type", "domain"]], on="clip_id")
-    if joined.empty:
+    if joined.empty and len(truth):
         raise InputError("No clip is in attributes, truth and clips alike. Check clip_id.")
     rows: list[tuple[object, ...]] = []
     for machine, group in joined.groupby("machine_type", sort=True):

@@ -42,7 +42,7 @@ def read_true_attributes(
     -------
     DataFrame
         ``clip_id, attribute``, one row per clip of the table that a file covers, in the order of
-        the table.
+        the table; empty where no list was released.
 
     Raises
     ------
@@ -147,11 +147,6 @@ def _find_correspondences(root: Path) -> dict[tuple[str, str], Path]:
                 f"{found[key]} and {path}. Name the folder of one year."
             )
         found[key] = path
-    if not found:
-        raise InputError(
-            f"{root}: holds no list of true attributes. Expected "
-            "<machine>/attributes_00_train_correspondence.csv below it."
-        )
     return found
 
 

@@ -143,7 +143,7 @@ def draw_envelope_spectrum(
             ax.plot(sides, np.full(len(sides), 1.04 * top), "|", color=colour, ms=4)
         heights = np.full(len(places), (1.08 + 0.05 * i) * top)
         ax.plot(places, heights, "v", color=colour, ms=4, label=label)
-    ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope", xlim=(0, max_hz))
+    ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
     if families:
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
     ax.set_title(f"{title}: " + (f"{len(families)} families" if families else "no line stands out"))
@@ -166,7 +166,7 @@ def draw_kurtogram(levels: Sequence[BandLevel], *, title: str) -> Figure:
     centre = float(chosen.centres_hz[chosen.kurtosis.argmax()])
     left = (centre - chosen.width_hz / 2) / 1000
     ax.add_patch(
-        Rectangle((left, best), chosen.width_hz / 1000, 1, fill=False, ec="w", lw=1.2)
+        Rectangle((left, best), chosen.width_hz / 1000, 1, fill=False, ec="C0", lw=1.5)
     )
     ax.set_yticks(np.arange(len(levels)) + 0.5, [f"{level.width_hz:.0f}" for level in levels])
     ax.invert_yaxis()

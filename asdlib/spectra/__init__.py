@@ -20,6 +20,7 @@ __all__ = [
     "choose_highpass",
     "envelope_spectrum",
     "fit_length",
+    "kurtogram",
     "log_mel",
     "open_average_spectra",
     "open_log_mel",
@@ -30,6 +31,7 @@ __all__ = [
 _LAZY = {
     "characteristic_frequencies": "asdlib.spectra.characteristic",
     "envelope_spectrum": "asdlib.spectra.envelope",
+    "kurtogram": "asdlib.spectra.envelope",
 }
 
 

@@ -162,8 +162,8 @@ def line_evidence(power: Array) -> tuple[Array, Array]:
     # The floor itself is an estimate from n_floor lines, which fattens the tail.
     best = n_floor * np.log1p(best / n_floor)
     best[:MIN_PERIODS] = 0.0
-    # One line, one place: its skirts must not pass for sidebands.
-    best[best < ndimage.maximum_filter1d(best, max(LINE_WIDTHS))] = 0.0
+    # One line, one place: the skirts of a line must not pass for lines or sidebands.
+    best[relative < ndimage.maximum_filter1d(relative, max(LINE_WIDTHS))] = 0.0
     return relative, best
 
 

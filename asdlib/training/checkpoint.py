@@ -121,8 +121,9 @@ class TrainedModel:
     loss : AdaCos
         Its centres tell the classes apart (`asdlib.training.losses.AdaCos.cosines`).
     history : DataFrame
-        ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, one row per epoch. Loss
-        and accuracy are those of the augmented batches while they were learnt from.
+        ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, one row per epoch:
+        means over the epoch's augmented batches while they were learnt from; the learning rate
+        is that of the last step.
     device : str
         Name of the device it was trained on.
     path : Path

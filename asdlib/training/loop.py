@@ -215,6 +215,7 @@ class Trainer:
         order = torch.randperm(len(self.batches), generator=generator)
         loss_sum = torch.zeros((), device=self.device)
         n_correct = torch.zeros((), device=self.device)
+        scale_sum = torch.zeros((), device=self.device)
         first_step = self.epoch * self.steps_per_epoch
         self.network.train()
         self.loss.train()
@@ -223,6 +224,7 @@ class Trainer:
             loss, is_correct = self.step(clips, first_step + step, generator)
             loss_sum += loss * len(clips)
             n_correct += is_correct.sum()
+            scale_sum += self.loss.scale * len(clips)
             on_progress(len(clips))
         mean_loss = loss_sum.item() / len(order)
         if not np.isfinite(mean_loss):
@@ -235,7 +237,7 @@ class Trainer:
             "epoch": self.epoch,
             "loss": mean_loss,
             "accuracy": n_correct.item() / len(order),
-            "scale": self.loss.scale.item(),
+            "scale": scale_sum.item() / len(order),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "clips_per_s": len(order) / (time.perf_counter() - started),
         }

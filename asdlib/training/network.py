@@ -178,7 +178,7 @@ class EmbeddingNetwork(nn.Module):
         n_mels: int,
         stem_channels: int = 64,
         embedding_dim: int = 128,
-        input_norm: InputNorm = "corpus",
+        input_norm: InputNorm = "clip",
     ) -> None:
         super().__init__()
         if min(n_mels, stem_channels, embedding_dim) < 1:

@@ -64,7 +64,7 @@ class TrainSettings:
 
     stem_channels: int = 64
     embedding_dim: int = 128
-    input_norm: InputNorm = "corpus"
+    input_norm: InputNorm = "clip"
     epochs: int = 20
     batch_size: int = 32
     learning_rate: float = 1e-3

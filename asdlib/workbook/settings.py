@@ -6,7 +6,7 @@ them. The defaults stand in the notebooks alone, so that there is one set of def
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,10 @@ class AnnotationSettings(NotebookSettings):
         methods = ("auto", "none", "clusters", "frequencies", "both")
         for name, value in {"method": self.method, **self.method_by_machine}.items():
             _expect(value in methods, name, value, " or ".join(methods))
+
+    def method_of(self, machine_types: Iterable[str]) -> dict[str, str]:
+        """Give the method of every machine; those named one by one go before the common one."""
+        return {**dict.fromkeys(sorted(machine_types), self.method), **self.method_by_machine}
 
 
 @dataclass(frozen=True, kw_only=True)
