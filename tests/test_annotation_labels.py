@@ -15,7 +15,9 @@ from asdlib.annotation import (
     cross_table,
     find_clusters,
     find_levels,
+    frequencies,
     score_agreement,
+    track_frequencies,
 )
 from asdlib.annotation.clustering import find_clusters_by_domain
 from asdlib.data import open_or_build
@@ -180,6 +182,20 @@ def test_rates_become_attributes(tmp_path, rng):
     assert sum(seen) == len(clips)
     again = annotate(clips, waveforms, log_mel, workers=2)
     pd.testing.assert_frame_equal(again.attributes, table)
+
+
+def test_families_are_computed_once(tmp_path, rng, monkeypatch):
+    clips, waveforms, _ = corpus(tmp_path, rng, [9.0, 13.0], seconds=2.0)
+    ids = clips["clip_id"].tolist()
+    options = {"sr": SR, "seed": 0, "workers": 1, "cache_dir": tmp_path / "cache"}
+    first = track_frequencies(ids, waveforms, **options)
+    assert len(first.families)
+    monkeypatch.setattr(frequencies, "characteristic_frequencies", None)
+    again = track_frequencies(ids, waveforms, **options)
+    pd.testing.assert_frame_equal(again.families, first.families)
+    assert again.bands_hz == first.bands_hz
+    with pytest.raises(TypeError):  # other clips are not in the cache
+        track_frequencies(ids[:1], waveforms, **options)
 
 
 def test_one_state_and_noise_are_one_class(tmp_path, rng):

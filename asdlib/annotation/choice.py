@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +111,7 @@ def annotate(
     method: str | Mapping[str, str] = "auto",
     sr: float = 16000,
     seed: int = 0,
+    cache_dir: Path | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> Annotation:
@@ -129,6 +132,8 @@ def annotate(
         Sampling rate of the waveforms [Hz].
     seed : int
         Everything random follows from it.
+    cache_dir : Path, optional
+        Folder of the caches, for the frequencies of clips that were looked at before.
     workers : int, optional
         Threads for the envelope analysis.
     on_progress : callable
@@ -145,6 +150,10 @@ def annotate(
     """
     train = clips[clips["split"] == "train"]
     chosen = _methods(method, sorted(train["machine_type"].unique()))
+    track_families = partial(
+        track_frequencies, waveforms=waveforms, sr=sr, seed=seed, cache_dir=cache_dir,
+        workers=workers,
+    )  # fmt: skip
     tables, evidence, machines = [], [], {}
     for (machine, section), group in train.groupby(["machine_type", "section"], sort=True):
         key = (str(machine), str(section))
@@ -156,8 +165,8 @@ def annotate(
         extra = clips[(clips["machine_type"] == machine) & (clips["split"] == "supplemental")]
         noise_ids = extra.loc[extra["supplemental_kind"] == "noise", "clip_id"].tolist()
         table, row, details = _annotate_machine(
-            key, group, noise_ids, waveforms, log_mel,
-            method=chosen[key[0]], sr=sr, seed=seed, workers=workers, on_progress=on_progress,
+            key, group, noise_ids, log_mel, track_families,
+            method=chosen[key[0]], seed=seed, on_progress=on_progress,
         )  # fmt: skip
         tables.append(table)
         evidence.append(row)
@@ -202,13 +211,11 @@ def _annotate_machine(
     key: tuple[str, str],
     group: pd.DataFrame,
     noise_ids: list[str],
-    waveforms: ArrayStore,
     log_mel: ArrayStore,
+    track_families: Callable[..., FrequencyTrack],
     *,
     method: str,
-    sr: float,
     seed: int,
-    workers: int | None,
     on_progress: Callable[[int], object],
 ) -> tuple[pd.DataFrame, dict[str, object], MachineEvidence | None]:
     if len(group) < MIN_CLIPS:
@@ -220,15 +227,9 @@ def _annotate_machine(
     domains = group["domain"].fillna("").astype(str).tolist()
     statistics = clip_statistics(log_mel, clip_ids, noise_ids=noise_ids)
     points = reduce_dimensions(statistics, seed=seed)
-    track = track_frequencies(
-        clip_ids, waveforms, sr=sr, seed=seed, workers=workers, on_progress=on_progress
-    )
-    foreign_hz = common_frequencies(
-        track_frequencies(
-            noise_ids, waveforms, sr=sr, seed=seed, bands_hz=track.bands_hz, workers=workers
-        ).families,
-        len(noise_ids),
-    )
+    track = track_families(clip_ids, on_progress=on_progress)
+    foreign = track_families(noise_ids, bands_hz=track.bands_hz)
+    foreign_hz = common_frequencies(foreign.families, len(noise_ids))
     levels = find_levels(track.families, clip_ids, domains=domains, exclude_hz=foreign_hz)
     details = MachineEvidence(
         *key, clip_ids, points, find_clusters_by_domain(points, domains, seed=seed), track, levels

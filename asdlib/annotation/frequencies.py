@@ -7,17 +7,20 @@ that nearly all clips share tells no clip from another and is left out.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.data.store import ArrayStore
+from asdlib.data.store import ArrayStore, content_key
+from asdlib.files import write_atomically
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.envelope import Band
 
@@ -25,6 +28,11 @@ Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 FULL_SCALE = 32768.0
 
+#: Raised whenever the same clips would give other families.
+CODE_VERSION = 1
+_FAMILY_COLUMNS = [
+    "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz"
+]  # fmt: skip
 #: Highest characteristic frequency that identifies a state [Hz].
 MAX_HZ = 250.0
 #: Clips from which a machine's bands are chosen, and how many bands are kept.
@@ -63,10 +71,14 @@ def track_frequencies(
     sr: float,
     seed: int,
     bands_hz: list[Band] | None = None,
+    cache_dir: Path | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> FrequencyTrack:
     """Find the characteristic frequencies of all clips of a machine, in the machine's own bands.
+
+    With ``cache_dir``, what was found before for the same clips, store and arguments is read
+    from ``<cache_dir>/families/<key>.json``.
 
     Parameters
     ----------
@@ -80,12 +92,26 @@ def track_frequencies(
         Draws the clips from which the bands are chosen.
     bands_hz : list of (float, float), optional
         Bands to look at [Hz]; chosen from 16 clips by default.
+    cache_dir : Path, optional
+        Folder of the caches.
     workers : int, optional
         Threads; all processors by default.
     on_progress : callable
         Called with the number of clips just finished.
     """
     positions = waveforms.positions(list(clip_ids)).tolist()
+    arguments = {
+        "code_version": CODE_VERSION,
+        "waveforms": waveforms.directory.name,
+        "clip_ids": list(clip_ids),
+        "sr": sr,
+        "seed": seed,
+        "bands_hz": bands_hz,
+    }
+    path = cache_dir and cache_dir / "families" / f"{content_key(arguments)}.json"
+    if path and path.exists():
+        on_progress(len(positions))
+        return _read_track(path)
     workers = workers or os.cpu_count() or 1
 
     def analyse(position: int, bands_hz: list[Band] | None) -> list[FrequencyFamily]:
@@ -108,8 +134,17 @@ def track_frequencies(
                 on_progress(1)
         else:
             on_progress(len(positions))
-    columns = ["clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz"]
-    return FrequencyTrack(pd.DataFrame(rows, columns=columns), bands_hz)
+    track = FrequencyTrack(pd.DataFrame(rows, columns=_FAMILY_COLUMNS), bands_hz)
+    if path:
+        content = {"bands_hz": bands_hz, "families": track.families.to_dict("list")}
+        write_atomically(path, json.dumps(content))
+    return track
+
+
+def _read_track(path: Path) -> FrequencyTrack:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    families = pd.DataFrame(content["families"], columns=_FAMILY_COLUMNS)
+    return FrequencyTrack(families, [(low, high) for low, high in content["bands_hz"]])
 
 
 def _rows(clip_id: str, families: list[FrequencyFamily]) -> list[tuple[object, ...]]:

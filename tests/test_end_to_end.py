@@ -1,0 +1,156 @@
+"""The whole workbook on the smallest simulated corpus, as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from asdlib.scoring import evaluate, read_scores
+from asdlib.workbook import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "simulated_test"
+CONTRACT = {
+    "scores.csv": "clip_id,machine_type,section,domain,split,is_anomaly,anomaly_score,"
+    "is_decided_anomalous,system,seed",
+    "metrics.csv": "system,seed,machine_type,metric,value,ci_low,ci_high,n_normal,n_anomaly,reason",
+    "attributes.csv": "clip_id,attribute,method,confidence",
+}
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    where = ["--data", str(data), "--out", str(out), "--name", NAME, "--profile", "smoke"]
+    return [*where, "--machines", "bearingSim,fanSim", *more]
+
+
+@pytest.fixture(scope="module")
+def out(simulated_smoke, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    assert cli.main(command(simulated_smoke, folder)) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_tables_keep_the_contract(out, name):
+    path = out / "results" / NAME / name
+    assert path.read_text().splitlines()[0] == CONTRACT[name]
+
+
+def test_every_clip_is_scored_by_every_system(out):
+    scores = read_scores(out / "results" / NAME / "scores.csv")
+    counts = scores.groupby("system")["clip_id"].nunique()
+    assert counts.to_dict() == {"knn": 2 * (15 + 16), "trivial": 2 * (15 + 16)}
+    assert scores["is_decided_anomalous"].notna().all()
+
+
+def test_metrics_follow_from_the_scores(out):
+    scores = read_scores(out / "results" / NAME / "scores.csv")
+    stored = pd.read_csv(out / "results" / NAME / "metrics.csv")
+    again = evaluate(scores, n_bootstrap=100)
+    assert stored["value"].to_numpy() == pytest.approx(again["value"].to_numpy(float), nan_ok=True)
+    assert stored.loc[stored["machine_type"] == "all", "metric"].unique().tolist() == [
+        "auc_source", "auc_target", "pauc", "official_score",
+    ]  # fmt: skip
+
+
+def test_every_result_has_provenance(out):
+    tables = [p for p in (out / "results" / NAME).rglob("*") if p.suffix in (".csv", ".md")]
+    figures = list((out / "figures" / NAME).glob("*.png"))
+    assert tables
+    assert figures
+    sidecars = [path.with_name(path.name + ".json") for path in tables]
+    sidecars += [path.with_suffix(".json") for path in figures]
+    for path in sidecars:
+        facts = json.loads(path.read_text())
+        assert {"git", "notebook", "settings", "versions", "utc", "corpus", "sha256"} <= set(facts)
+        assert facts["corpus"] == "simulated"
+        assert facts["data_manifest"]
+
+
+def test_simulated_figures_say_so(out):
+    for path in (out / "figures" / NAME).iterdir():
+        assert path.name.startswith("simulated_")
+
+
+def test_submission_has_two_files_per_machine(out):
+    names = {path.name for path in (out / "results" / NAME / "submission").glob("*.csv")}
+    assert names == {
+        f"{kind}_{machine}_section_00_test.csv"
+        for kind in ("anomaly_score", "decision_result")
+        for machine in ("bearingSim", "fanSim")
+    }
+
+
+def test_notebooks_are_executed_and_shown(out):
+    folder = out / "build" / NAME / "notebooks"
+    assert len(list(folder.glob("*.ipynb"))) == 4
+    for page in folder.glob("*.html"):
+        assert "Written to disk" in page.read_text()
+
+
+def test_second_run_trains_nothing_again(out, simulated_smoke, capfd):
+    checkpoint = next((out / "build" / NAME).rglob("checkpoint.pt"))
+    embeddings = next((out / "build" / NAME).rglob("embeddings.npz"))
+    before = checkpoint.stat().st_mtime_ns, embeddings.stat().st_mtime_ns
+    assert cli.main(command(simulated_smoke, out, "--only", "03")) == 0
+    assert (checkpoint.stat().st_mtime_ns, embeddings.stat().st_mtime_ns) == before
+
+
+def test_attributes_edited_by_hand_are_used_and_said(out, simulated_smoke):
+    path = out / "results" / NAME / "attributes.csv"
+    written = path.read_text()
+    table = pd.read_csv(path)
+    table.loc[table["clip_id"].str.startswith("bearingSim"), "attribute"] = "mine"
+    table.to_csv(path, index=False)
+    try:
+        assert cli.main(command(simulated_smoke, out, "--only", "03")) == 0
+        facts = json.loads((out / "results" / NAME / "classes.csv.json").read_text())
+        assert facts["attributes_edited_by_hand"] is True
+        classes = pd.read_csv(out / "results" / NAME / "classes.csv")["class_name"]
+        assert "bearingSim|00|source|mine" in classes.tolist()
+    finally:
+        path.write_text(written)
+
+
+def test_missing_stage_names_the_notebook(simulated_smoke, tmp_path, capfd):
+    assert cli.main(command(simulated_smoke, tmp_path, "--only", "04")) == 1
+    lines = capfd.readouterr().err.strip().splitlines()[-3:]
+    assert lines[0].startswith("notebook")
+    assert "04_knn_scoring" in lines[0]
+    assert lines[1].startswith("cell")
+    assert "01_spectrum_exploration" in lines[2]
+
+
+def test_interrupt_ends_cleanly_and_the_next_run_goes_on(simulated_smoke, tmp_path):
+    arguments = command(simulated_smoke, tmp_path, "--only", "01")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asdlib.workbook.cli", *arguments],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    stage = tmp_path / "build" / NAME / "clips.csv"
+    deadline = time.monotonic() + 120
+    while not stage.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "goes on from there" in errors
+    assert cli.main(arguments) == 0
+
+
+def test_real_recordings_run_to_their_table(realdata, tmp_path):
+    arguments = ["--data", str(realdata / "dcase"), "--out", str(tmp_path), "--name", "real"]
+    machines = ["--machines", "desktopfan,fan", "--profile", "smoke"]
+    assert cli.main([*arguments, *machines, "--set", "duration_s=10"]) == 0
+    metrics = pd.read_csv(tmp_path / "results" / "real" / "metrics.csv")
+    empty = metrics[metrics["value"].isna()]
+    assert set(empty["machine_type"]) == {"fan"}
+    assert empty["reason"].str.contains("no normal test clips in the target domain").any()
+    assert not list((tmp_path / "figures").rglob("simulated_*"))
