@@ -71,3 +71,44 @@ def test_profiles_name_parameters_that_exist():
     known = {name for book in BOOKS for name in book.parameters}
     for profile in notebooks.PROFILES.values():
         assert set(profile) <= known
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Make and execute a notebook whose second cell runs the given code."""
+
+    def execute(code: str) -> str:
+        new = nbformat.v4
+        book = new.new_notebook(
+            cells=[
+                new.new_markdown_cell("# Title\n\n## First step"),
+                new.new_code_cell("x = 1"),
+                new.new_markdown_cell("## Second step\ntext"),
+                new.new_code_cell(code),
+                new.new_markdown_cell("## Third step"),
+                new.new_code_cell("y = 2"),
+            ],
+            metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+        )
+        path = tmp_path / "01_broken.ipynb"
+        nbformat.write(book, path)
+        with pytest.raises(notebooks.NotebookFailed) as failure:
+            notebooks.execute(notebooks.Notebook(path, {}), {}, tmp_path / "out")
+        assert (tmp_path / "out" / "01_broken.html").exists()
+        return str(failure.value)
+
+    return execute
+
+
+def test_failing_cell_is_named_in_three_lines(broken):
+    lines = broken("raise ValueError('no such thing\\nsecond line')").splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith("01_broken.ipynb")
+    assert lines[1].split(maxsplit=1)[1] == "Second step"
+    assert lines[2].split(maxsplit=1)[1] == "ValueError: no such thing"
+
+
+def test_a_kernel_that_dies_is_a_failure_like_any_other(broken):
+    lines = broken("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)").splitlines()
+    assert lines[1].split(maxsplit=1)[1] == "Second step"
+    assert "kernel died" in lines[2]

@@ -18,6 +18,7 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.training.batches import FeatureBatches
 from asdlib.training.checkpoint import TrainedModel
+from asdlib.training.network import memory_format
 from asdlib.training.settings import choose_device
 
 
@@ -65,7 +66,7 @@ def embed(
     chosen = choose_device(device)
     batches = FeatureBatches(features, positions, chosen)
     network = copy.deepcopy(model.network)
-    network = network.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(chosen, memory_format=memory_format(network))  # type: ignore[call-overload]
     embedding = np.empty((len(positions), model.identity.settings.embedding_dim), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))

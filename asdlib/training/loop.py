@@ -30,7 +30,7 @@ from asdlib.training.checkpoint import (
 )
 from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos
-from asdlib.training.network import EmbeddingNetwork
+from asdlib.training.network import EmbeddingNetwork, memory_format
 from asdlib.training.settings import TrainSettings, choose_device
 
 
@@ -192,8 +192,7 @@ class Trainer:
         else:
             network.load_state_dict(resume_from.network)
             loss.load_state_dict(resume_from.loss)
-        # Channels last: 1.5 times the clips per second on a CPU, and what tensor cores want.
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(self.device, memory_format=memory_format(network))  # type: ignore[call-overload]
         return network, loss.to(self.device)
 
     @property

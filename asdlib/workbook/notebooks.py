@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
@@ -29,6 +30,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "batch_size": 16,
         "duration_s": 2.0,
+        "crop_frames": 0,
         "n_bootstrap": 100,
     },
     "demo": {},
@@ -171,17 +173,17 @@ def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> 
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
-        _write_html(output)
-        interrupted = error.ename == "KeyboardInterrupt"
-        raise NotebookFailed(
-            _failure_lines(output, error), interrupted=interrupted
-        ) from error
+        if error.ename == "KeyboardInterrupt":
+            raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
+        message = _failure_lines(output, f"{error.ename}: {error.evalue}")
+        raise NotebookFailed(message, interrupted=False) from error
     except KeyboardInterrupt as error:
-        raise NotebookFailed(
-            f"notebook   {output}\ncell       (between cells)\nerror      interrupted",
-            interrupted=True,
-        ) from error
-    _write_html(output)
+        raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
+    except DeadKernelError as error:
+        message = _failure_lines(output, "the kernel died; was there too little memory?")
+        raise NotebookFailed(message, interrupted=False) from error
+    finally:
+        _write_html(output)
     return time.monotonic() - started
 
 
@@ -189,19 +191,20 @@ def _read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def _failure_lines(output: Path, error: PapermillExecutionError) -> str:
-    """Name notebook, heading and error in three lines."""
-    cells = _read(output).cells
-    heading = "(before the first heading)"
-    for cell in cells:
+def _failure_lines(output: Path, error: str) -> str:
+    """Name notebook, heading of the cell that was running, and error in three lines."""
+    heading = reached = "(before the first cell)"
+    for cell in _read(output).cells if output.exists() else []:
+        state = cell.metadata.get("papermill", {})
         if cell.cell_type == "markdown":
             titles = [line for line in cell.source.splitlines() if line.startswith("#")]
             heading = titles[-1].lstrip("# ") if titles else heading
-        if any(entry.output_type == "error" for entry in cell.get("outputs", [])):
+        elif state.get("start_time"):
+            reached = heading
+        if state.get("status") == "failed":
             break
-    what = "interrupted" if error.ename == "KeyboardInterrupt" else f"{error.ename}: {error.evalue}"
-    first_line = what.strip().splitlines()[0]
-    return f"notebook   {output}\ncell       {heading}\nerror      {first_line}"
+    first_line = error.strip().splitlines()[0]
+    return f"notebook   {output}\ncell       {reached}\nerror      {first_line}"
 
 
 def _write_html(path: Path) -> None:

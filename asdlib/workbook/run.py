@@ -139,7 +139,7 @@ class Run:
         path = self.stage_file(self.build / "clips.csv")
         clips = pd.read_csv(path, dtype={"section": str}, keep_default_na=False, na_values=[""])
         texts = [name for name in clips if name in _STRINGS or str(name).startswith("attribute_")]
-        clips = clips.astype({name: "string" for name in texts})
+        clips = clips.astype(dict.fromkeys(texts, "string"))
         clips["is_anomaly"] = clips["is_anomaly"].astype("boolean")
         wanted = list(self.settings.machines)
         unknown = sorted(set(wanted) - set(clips["machine_type"]))

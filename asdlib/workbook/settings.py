@@ -98,7 +98,9 @@ class ExplorationSettings(NotebookSettings):
                 f"0 or None (no high-pass) or a cut-off below fmax_hz = {self.fmax_hz}",
             )
 
-    def chosen_highpass_hz(self, by_criterion: Mapping[str, float | None]) -> dict[str, float | None]:
+    def chosen_highpass_hz(
+        self, by_criterion: Mapping[str, float | None]
+    ) -> dict[str, float | None]:
         """Join the cut-offs of the criterion with those that overrule it; None for none.
 
         Raises
