@@ -133,6 +133,8 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(simulated_smoke, tmp_pa
         [sys.executable, "-m", "asdlib.workbook.cli", *arguments],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # A test run started in the background hands down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     stage = tmp_path / "build" / NAME / "clips.csv"
     deadline = time.monotonic() + 120

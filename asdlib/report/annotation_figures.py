@@ -84,19 +84,22 @@ def draw_clip_map(
         names = np.asarray(values, dtype=str)
         for i, name in enumerate(sorted(set(names))):
             colour = GROUP_COLOURS[i % len(GROUP_COLOURS)]
-            for shape, member in (("o", ~is_target), ("^", is_target)):
-                chosen = (names == name) & member
-                if chosen.any():
-                    ax.scatter(
-                        *coordinates[chosen].T, s=10, color=colour, marker=shape, alpha=0.8, lw=0,
-                        label=name if i < _LEGEND_ROWS and shape == "o" else None,
-                    )  # fmt: skip
+            shapes = {"o": (names == name) & ~is_target, "^": (names == name) & is_target}
+            drawn = {shape: chosen for shape, chosen in shapes.items() if chosen.any()}
+            for number, (shape, chosen) in enumerate(drawn.items()):
+                ax.scatter(
+                    *coordinates[chosen].T, s=10, color=colour, marker=shape, alpha=0.8, lw=0,
+                    label=name if number == 0 else None,
+                )  # fmt: skip
         ax.set(xlabel="Component 1", ylabel="Component 2", title=title)
         n_names = len(set(names))
         if 1 < n_names <= _LEGEND_ROWS:
-            ax.legend(fontsize=6, markerscale=1.2, handletextpad=0.2, loc="best")
-    shapes = " (triangle = target)" if is_target.any() else ""
-    figure.suptitle(f"{machine_type}: {len(coordinates)} clips{shapes}")
+            ax.legend(
+                fontsize=6, markerscale=1.2, handletextpad=0.1, loc="upper left",
+                bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0,
+            )  # fmt: skip
+    triangles = " (triangle = target)" if is_target.any() else ""
+    figure.suptitle(f"{machine_type}: {len(coordinates)} clips{triangles}")
     return figure
 
 

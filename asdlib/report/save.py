@@ -52,6 +52,18 @@ def save_table(table: pd.DataFrame, path: Path, *, provenance: dict[str, Any]) -
     return save_text(table.to_csv(index=False), path, provenance=provenance)
 
 
+def mark_as_simulated(figure: Figure) -> None:
+    """Say in a figure's title that it shows simulated data, unless the title does already."""
+    titled = [axes for axes in figure.axes if axes.get_title()]
+    title = figure.get_suptitle() or (titled[0].get_title() if titled else "")
+    if "simulated" in title.lower():
+        return
+    if figure.get_suptitle() or not titled:
+        figure.suptitle(f"{title} (simulated)".strip())
+    else:
+        titled[0].set_title(f"{title} (simulated)")
+
+
 def save_figure(figure: Figure, stem: Path, *, provenance: dict[str, Any]) -> list[Path]:
     """Write a figure as PNG and PDF with one sidecar; the same figure gives the same bytes.
 

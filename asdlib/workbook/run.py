@@ -20,6 +20,7 @@ from asdlib.files import file_hash, write_atomically
 from asdlib.report.progress import progress_bar
 from asdlib.report.provenance import collect_provenance, shown_path
 from asdlib.report.save import (
+    mark_as_simulated,
     save_figure,
     save_table,
     save_text,
@@ -213,11 +214,9 @@ class Run:
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``."""
-        prefix = ""
         if self.is_simulated:
-            prefix = "simulated_"
-            if "simulated" not in figure.get_suptitle():
-                figure.suptitle(f"{figure.get_suptitle()} (simulated)")
+            mark_as_simulated(figure)
+        prefix = "simulated_" if self.is_simulated else ""
         stem = self.figures / f"{prefix}{self.notebook[:2]}_{name}"
         self._written += save_figure(figure, stem, provenance=self.provenance())
 
