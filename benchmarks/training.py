@@ -124,7 +124,9 @@ def loss_difference(
         torch.stack(
             run_steps(
                 make_trainer(features, classes, one, batch_size=batch_size),
-                len(features), steps=steps, batch_size=batch_size,
+                len(features),
+                steps=steps,
+                batch_size=batch_size,
             )
         ).cpu()
         for one in (device, torch.device("cpu"))

@@ -224,9 +224,7 @@ def test_few_clips_and_given_attributes(tmp_path, rng):
 # --- agreement --------------------------------------------------------------------------
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=60)
-)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=60))
 def test_agreement_equals_scikit_learn(pairs):
     labels, truth = np.array(pairs).T
     found = agreement(labels, truth)

@@ -39,9 +39,7 @@ def test_rows_follow_the_table_and_are_found_by_id(tmp_path, ragged):
     clips, samples = ragged
     shuffled = clips.iloc[[2, 0, 3, 1]]
     store = open_waveforms(shuffled, cache_dir=tmp_path / "cache")
-    for position, clip_id in zip(
-        store.positions(clips["clip_id"]), clips["clip_id"], strict=True
-    ):
+    for position, clip_id in zip(store.positions(clips["clip_id"]), clips["clip_id"], strict=True):
         np.testing.assert_array_equal(
             store.row(position), samples[clips["clip_id"].to_list().index(clip_id)]
         )

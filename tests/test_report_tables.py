@@ -89,8 +89,12 @@ def test_published_columns_stand_beside_the_machines_that_the_run_has(metrics):
 
 
 def test_table_without_any_value_is_all_dashes(metrics):
-    empty = metrics.assign(value=float("nan"), ci_low=float("nan"), ci_high=float("nan"),
-                           reason="condition of the test clips unknown")
+    empty = metrics.assign(
+        value=float("nan"),
+        ci_low=float("nan"),
+        ci_high=float("nan"),
+        reason="condition of the test clips unknown",
+    )
     text = render_markdown(result_table(empty), title="No labels")
     assert text.count("— [1]") == 2 * 10
     assert "[2]" not in text

@@ -22,16 +22,24 @@ from asdlib.scoring.published import MACHINES_2025_DEV
 def make_scores(rng, cells, *, system="knn", seed=0, section="00"):
     """Scores of {machine: {(domain, is_anomaly): count}}; anomalies score one higher."""
     rows = [
-        (f"{machine}/test/{section}_{domain}_{is_anomaly}_{i:04d}.wav", machine, section, domain,
-         "test", is_anomaly, rng.normal() + bool(is_anomaly), pd.NA, system, seed)
+        (
+            f"{machine}/test/{section}_{domain}_{is_anomaly}_{i:04d}.wav",
+            machine,
+            section,
+            domain,
+            "test",
+            is_anomaly,
+            rng.normal() + bool(is_anomaly),
+            pd.NA,
+            system,
+            seed,
+        )
         for machine, counts in cells.items()
         for (domain, is_anomaly), count in counts.items()
         for i in range(count)
     ]
     columns = "clip_id machine_type section domain split is_anomaly anomaly_score"
-    table = pd.DataFrame(
-        rows, columns=[*columns.split(), "is_decided_anomalous", "system", "seed"]
-    )
+    table = pd.DataFrame(rows, columns=[*columns.split(), "is_decided_anomalous", "system", "seed"])
     return table.astype({"is_anomaly": "boolean"})
 
 
@@ -47,13 +55,24 @@ def value(metrics, machine_type, metric, column="value"):
 
 def test_a_worked_example_by_hand():
     rows = [  # domain, anomaly, score
-        ("source", False, 1), ("source", False, 3), ("target", False, 4), ("target", False, 2),
-        ("source", True, 5), ("source", True, 2), ("target", True, 3), ("target", True, 6),
+        ("source", False, 1),
+        ("source", False, 3),
+        ("target", False, 4),
+        ("target", False, 2),
+        ("source", True, 5),
+        ("source", True, 2),
+        ("target", True, 3),
+        ("target", True, 6),
     ]
     table = pd.DataFrame(rows, columns=["domain", "is_anomaly", "anomaly_score"])
     table = table.assign(
-        clip_id=[f"fan/test/{i}.wav" for i in range(8)], machine_type="fan", section="00",
-        split="test", is_decided_anomalous=pd.NA, system="knn", seed=0,
+        clip_id=[f"fan/test/{i}.wav" for i in range(8)],
+        machine_type="fan",
+        section="00",
+        split="test",
+        is_decided_anomalous=pd.NA,
+        system="knn",
+        seed=0,
     )
     metrics = evaluate(table, n_bootstrap=0)
     # Source normals 1, 3 against 5, 2, 3, 6: 1 loses to all four; 3 to 5 and 6, ties with 3.
@@ -159,9 +178,7 @@ def test_unlabelled_test_clips_give_empty_cells_and_partly_known_ones_a_remark(r
     assert reason == "condition of 1 of 30 test clips unknown"
     no_domain = evaluate(scores.assign(domain=""), n_bootstrap=5)
     assert value(no_domain, "fan", "auc_source", "reason") == "domain of the test clips unknown"
-    assert value(no_domain, "fan", "pauc") == value(
-        evaluate(scores, n_bootstrap=5), "fan", "pauc"
-    )
+    assert value(no_domain, "fan", "pauc") == value(evaluate(scores, n_bootstrap=5), "fan", "pauc")
 
 
 def test_training_rows_are_ignored_and_a_machine_without_test_clips_is_named(rng):
@@ -304,11 +321,14 @@ def test_roc_curves_end_in_the_corners_and_hold_the_area(rng):
 
 def test_only_the_released_counts_are_the_2025_development_set():
     counts = {
-        ("train", "source", False): 990, ("train", "target", False): 10,
+        ("train", "source", False): 990,
+        ("train", "target", False): 10,
         **{("test", d, a): 50 for d in ("source", "target") for a in (False, True)},
     }
     rows = [
-        (machine, *key) for machine in ("fan", "bearing") for key, n in counts.items()
+        (machine, *key)
+        for machine in ("fan", "bearing")
+        for key, n in counts.items()
         for _ in range(n)
     ]
     clips = pd.DataFrame(rows, columns=["machine_type", "split", "domain", "is_anomaly"])

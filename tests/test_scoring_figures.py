@@ -18,17 +18,36 @@ def _close_figures():
 
 def make_scores(rng, machines, *, n_clips=6, labelled=True):
     rows = [
-        (f"{machine}/{split}/{domain}{anomaly}{i}", machine, "00", domain, split,
-         anomaly if labelled or split == "train" else pd.NA, rng.gamma(2.0) + 2 * anomaly,
-         pd.NA, "knn", 0)
+        (
+            f"{machine}/{split}/{domain}{anomaly}{i}",
+            machine,
+            "00",
+            domain,
+            split,
+            anomaly if labelled or split == "train" else pd.NA,
+            rng.gamma(2.0) + 2 * anomaly,
+            pd.NA,
+            "knn",
+            0,
+        )
         for machine in machines
         for split in ("train", "test")
         for domain in ("source", "target")
         for anomaly in ((False,) if split == "train" else (False, True))
         for i in range(n_clips)
     ]
-    columns = ["clip_id", "machine_type", "section", "domain", "split", "is_anomaly",
-               "anomaly_score", "is_decided_anomalous", "system", "seed"]
+    columns = [
+        "clip_id",
+        "machine_type",
+        "section",
+        "domain",
+        "split",
+        "is_anomaly",
+        "anomaly_score",
+        "is_decided_anomalous",
+        "system",
+        "seed",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -81,8 +100,13 @@ def test_maps_tell_domain_and_condition(rng):
     maps = {"fan": rng.normal(size=(of_fan, 2)), "pump": rng.normal(size=(len(clips) - of_fan, 2))}
     figure = figures.draw_embedding_maps(maps, clips, title="two machines")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["source, normal", "source, anomalous", "target, normal",
-                      "target, anomalous", "training (pale)"]
+    assert labels == [
+        "source, normal",
+        "source, anomalous",
+        "target, normal",
+        "target, anomalous",
+        "training (pale)",
+    ]
     drawn = sum(len(points.get_offsets()) for ax in figure.axes for points in ax.collections)
     assert drawn == len(clips)
     one = figures.draw_embedding_maps({"fan": np.zeros((1, 2))}, clips.iloc[:1], title="one clip")

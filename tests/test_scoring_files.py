@@ -16,8 +16,18 @@ from asdlib.scoring import (
 @pytest.fixture
 def scores(rng):
     rows = [
-        (f"{machine}/{split}/section_00_{i:04d}.wav", machine, "00", "source", split,
-         False if split == "train" else pd.NA, rng.gamma(3.0), pd.NA, "knn", 0)
+        (
+            f"{machine}/{split}/section_00_{i:04d}.wav",
+            machine,
+            "00",
+            "source",
+            split,
+            False if split == "train" else pd.NA,
+            rng.gamma(3.0),
+            pd.NA,
+            "knn",
+            0,
+        )
         for machine in ("fan", "ToyCar_2")
         for split, count in (("train", 50), ("test", 12))
         for i in reversed(range(count))
@@ -34,8 +44,11 @@ def test_threshold_is_the_quantile_of_a_gamma_distribution(rng, scale, shift):
 
 
 def test_thresholds_that_cannot_be_fitted_say_so(rng):
-    assert gamma_threshold([1.0, 2.0, 3.0]) == (pytest.approx(2.8), "quantile",
-                                                "only 3 training clips")
+    assert gamma_threshold([1.0, 2.0, 3.0]) == (
+        pytest.approx(2.8),
+        "quantile",
+        "only 3 training clips",
+    )
     assert gamma_threshold([0.25] * 8) == (0.25, "quantile", "all training scores are equal")
     threshold, method, reason = gamma_threshold([np.nan])
     assert np.isnan(threshold)

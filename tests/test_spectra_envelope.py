@@ -65,9 +65,7 @@ def test_leading_axes_are_a_batch(rng):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    rate=st.integers(5, 200), carrier=st.integers(1500, 6000), gain=st.floats(1e-3, 1e3)
-)
+@given(rate=st.integers(5, 200), carrier=st.integers(1500, 6000), gain=st.floats(1e-3, 1e3))
 def test_the_line_scales_with_power_and_stays_in_place(rate, carrier, gain):
     y = gain * modulated_tone(float(rate), carrier_hz=float(carrier), seconds=1)
     frequencies_hz, spectrum = envelope_spectrum(y, sr=SR)

@@ -71,8 +71,9 @@ def test_mixup_leaves_its_input_alone_and_repeats_with_its_seed() -> None:
     second = mixup(log_mel, labels, probability=1.0, generator=generator(3))
     assert torch.equal(log_mel, before)
     assert torch.equal(first[0], second[0])
-    assert not torch.equal(first[0], mixup(log_mel, labels, probability=1.0,
-                                           generator=generator(4))[0])
+    assert not torch.equal(
+        first[0], mixup(log_mel, labels, probability=1.0, generator=generator(4))[0]
+    )
 
 
 def test_crops_are_stretches_of_their_clips() -> None:

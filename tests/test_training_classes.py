@@ -42,7 +42,10 @@ def test_every_combination_is_a_class() -> None:
     clips = make_clips(ROWS)
     table = class_table(clips, make_attributes(clips, ["m_1", "m_2", "pat_1", None]))
     assert table.names == (
-        "fan|00|source|m_1", "fan|00|target|m_2", "valve|00|source|", "valve|00|source|pat_1",
+        "fan|00|source|m_1",
+        "fan|00|target|m_2",
+        "valve|00|source|",
+        "valve|00|source|pat_1",
     )
     assert table.clips["class_index"].tolist() == [0, 1, 3, 2]
     assert not table.is_made_up
@@ -53,7 +56,9 @@ def test_supplemental_clips_are_classes_of_their_own_when_asked() -> None:
     clips = make_clips(ROWS)
     attributes = make_attributes(clips, [None] * 4)
     assert class_table(clips, attributes).names == (
-        "fan|00|source|", "fan|00|target|", "valve|00|source|",
+        "fan|00|source|",
+        "fan|00|target|",
+        "valve|00|source|",
     )
     table = class_table(clips, attributes, use_supplemental=True)
     assert {"fan|00||clean", "valve|00||noise"} < set(table.names)

@@ -20,9 +20,7 @@ def close_figures():
 
 def history(n_epochs: int, accuracy: float) -> pd.DataFrame:
     epoch = np.arange(1, n_epochs + 1)
-    return pd.DataFrame(
-        {"epoch": epoch, "loss": 3 / epoch, "accuracy": accuracy, "scale": 5.0}
-    )
+    return pd.DataFrame({"epoch": epoch, "loss": 3 / epoch, "accuracy": accuracy, "scale": 5.0})
 
 
 def test_one_line_per_seed_and_the_finding_as_title() -> None:

@@ -59,8 +59,14 @@ def run(
 ) -> TrainedModel:
     features, classes = tone_task(n_clips)
     return train(
-        features, np.arange(n_clips), classes, settings,
-        feature_key="f", checkpoint_dir=folder, device="cpu", **options,
+        features,
+        np.arange(n_clips),
+        classes,
+        settings,
+        feature_key="f",
+        checkpoint_dir=folder,
+        device="cpu",
+        **options,
     )
 
 
@@ -256,7 +262,10 @@ def test_single_machine_without_labels_trains_on_versions(tmp_path: Path) -> Non
     clips = pd.DataFrame(
         {
             "clip_id": [f"fan/train/{i:03d}.wav" for i in range(12)],
-            "machine_type": "fan", "section": "00", "domain": pd.NA, "split": "train",
+            "machine_type": "fan",
+            "section": "00",
+            "domain": pd.NA,
+            "split": "train",
             "supplemental_kind": pd.NA,
         }
     )
@@ -264,8 +273,13 @@ def test_single_machine_without_labels_trains_on_versions(tmp_path: Path) -> Non
     settings = dataclasses.replace(QUICK, epochs=6, learning_rate=3e-3)
     positions = pd.Index(clips["clip_id"]).get_indexer(classes.clips["clip_id"])
     model = train(
-        features, positions, classes, settings,
-        feature_key="f", checkpoint_dir=tmp_path, device="cpu",
+        features,
+        positions,
+        classes,
+        settings,
+        feature_key="f",
+        checkpoint_dir=tmp_path,
+        device="cpu",
     )
     assert embed(model, features, np.arange(12), device="cpu").shape == (12, 8)
     assert model.history["accuracy"].iloc[-1] > model.history["accuracy"].iloc[0]
@@ -298,8 +312,13 @@ def test_cuda_learns_what_the_cpu_learns(tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK, stem_channels=16)
     losses = [
         train(
-            features, np.arange(64), classes, settings,
-            feature_key="f", checkpoint_dir=tmp_path / device, device=device,
+            features,
+            np.arange(64),
+            classes,
+            settings,
+            feature_key="f",
+            checkpoint_dir=tmp_path / device,
+            device=device,
         ).history["loss"]
         for device in ("cpu", "cuda")
     ]

@@ -138,9 +138,7 @@ def _entropy(counts: npt.NDArray[np.int64]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def cross_table(
-    attributes: pd.DataFrame, truth: pd.DataFrame, clip_ids: pd.Series
-) -> pd.DataFrame:
+def cross_table(attributes: pd.DataFrame, truth: pd.DataFrame, clip_ids: pd.Series) -> pd.DataFrame:
     """Count clips by artificial (rows) and true attribute (columns)."""
     joined = attributes.merge(truth[["clip_id", "attribute"]], on="clip_id", suffixes=("", "_true"))
     joined = joined[joined["clip_id"].isin(clip_ids)]

@@ -239,9 +239,7 @@ def _read_other(path: Path) -> npt.NDArray[np.int16]:
     return _to_int16(frames)
 
 
-def _resample(
-    mono: npt.NDArray[np.int16], from_rate: int, to_rate: int
-) -> npt.NDArray[np.int16]:
+def _resample(mono: npt.NDArray[np.int16], from_rate: int, to_rate: int) -> npt.NDArray[np.int16]:
     from scipy.signal import resample_poly
 
     divisor = int(np.gcd(from_rate, to_rate))

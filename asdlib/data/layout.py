@@ -18,9 +18,7 @@ SPLIT_FOLDERS = {
     "test_rename": "test",
     "supplemental": "supplemental",
 }
-EXPECTED_LAYOUT = (
-    "Expected <machine>/train/*.wav below it, or dev_data/raw/<machine>/train/*.wav."
-)
+EXPECTED_LAYOUT = "Expected <machine>/train/*.wav below it, or dev_data/raw/<machine>/train/*.wav."
 _PAIR_COLUMN = re.compile(r"d([0-9]+)p")
 
 

@@ -204,8 +204,17 @@ def open_or_build(
         if (directory / "meta.json").exists():  # another process was faster
             on_progress(len(ids))
         else:
-            _build(directory, ids, lengths, row_shape, np.dtype(dtype), fill, block_rows,
-                   workers, on_progress)
+            _build(
+                directory,
+                ids,
+                lengths,
+                row_shape,
+                np.dtype(dtype),
+                fill,
+                block_rows,
+                workers,
+                on_progress,
+            )
             write_atomically(directory / "ids.json", json.dumps(list(ids)))
             write_atomically(
                 directory / "meta.json",

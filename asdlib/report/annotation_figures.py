@@ -168,9 +168,7 @@ def draw_kurtogram(levels: Sequence[BandLevel], *, title: str) -> Figure:
     chosen = levels[best]
     centre = float(chosen.centres_hz[chosen.kurtosis.argmax()])
     left = (centre - chosen.width_hz / 2) / 1000
-    ax.add_patch(
-        Rectangle((left, best), chosen.width_hz / 1000, 1, fill=False, ec="C0", lw=1.5)
-    )
+    ax.add_patch(Rectangle((left, best), chosen.width_hz / 1000, 1, fill=False, ec="C0", lw=1.5))
     ax.set_yticks(np.arange(len(levels)) + 0.5, [f"{level.width_hz:.0f}" for level in levels])
     ax.invert_yaxis()
     ax.set(xlabel="Frequency [kHz]", ylabel="Bandwidth [Hz]")

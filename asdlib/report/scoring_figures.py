@@ -295,9 +295,7 @@ def _style_order(style: tuple[str, str]) -> tuple[int, int]:
     return list(DOMAIN_COLOURS).index(domain), list(CONDITION_LINES).index(condition)
 
 
-def _bin_edges(
-    values: npt.NDArray[np.float64], *, logarithmic: bool
-) -> npt.NDArray[np.float64]:
+def _bin_edges(values: npt.NDArray[np.float64], *, logarithmic: bool) -> npt.NDArray[np.float64]:
     count = int(np.clip(math.sqrt(len(values)) * 1.5, 5, 30))
     if logarithmic:
         return np.asarray(10.0 ** np.histogram_bin_edges(np.log10(values), bins=count))

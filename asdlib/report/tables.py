@@ -74,9 +74,7 @@ def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None
     wanted += [("all", metric) for metric in (*CELL_METRICS, "official_score")]
     order = {key: position for position, key in enumerate(wanted)}
     systems = {name: position for position, name in enumerate(dict.fromkeys(table["system"]))}
-    place = [
-        order.get(key, -1) for key in zip(table["machine_type"], table["metric"], strict=True)
-    ]
+    place = [order.get(key, -1) for key in zip(table["machine_type"], table["metric"], strict=True)]
     table = table.assign(_place=place, _system=table["system"].map(systems))
     table = table[table["_place"] >= 0].sort_values(["_place", "_system"], kind="stable")
     table = table.reindex(columns=TABLE_COLUMNS).reset_index(drop=True)

@@ -201,9 +201,7 @@ def _section_cells(
     anomalous = known["is_anomaly"].to_numpy(dtype=bool)
     domain = known["domain"].fillna("").to_numpy(dtype=object)
     strata = pd.factorize(pd.Series(domain) + np.where(anomalous, "|anomaly", "|normal"))[0]
-    drawn = resample_weights(
-        strata.astype(np.int64), n_resamples=n_bootstrap, seed=seed, name=name
-    )
+    drawn = resample_weights(strata.astype(np.int64), n_resamples=n_bootstrap, seed=seed, name=name)
     weights = np.vstack([np.ones(len(known)), drawn])
     cells = []
     for metric, which in zip(CELL_METRICS, ("source", "target", ""), strict=True):

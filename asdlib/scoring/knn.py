@@ -165,9 +165,7 @@ def _normalised(embeddings: npt.NDArray[np.floating]) -> FloatArray:
     """Rows of length one, in float64: nearly equal clips differ only in the last float32 digits."""
     rows = np.asarray(embeddings, dtype=np.float64)
     if rows.ndim != 2:
-        raise InputError(
-            f"Embeddings have shape {rows.shape}: expected (n_clips, n_dimensions)."
-        )
+        raise InputError(f"Embeddings have shape {rows.shape}: expected (n_clips, n_dimensions).")
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     usable = np.isfinite(length) & (length > 0)
     if not usable.all():

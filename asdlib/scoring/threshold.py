@@ -76,9 +76,7 @@ def gamma_threshold(
     return threshold, "gamma", ""
 
 
-def decide(
-    scores: pd.DataFrame, *, share_below: float = 0.9
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def decide(scores: pd.DataFrame, *, share_below: float = 0.9) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fill ``is_decided_anomalous``: score above the machine's threshold.
 
     Parameters

@@ -243,9 +243,7 @@ class Trainer:
         for name in HISTORY_COLUMNS:
             self.history[name].append(row[name])
 
-    def step(
-        self, clips: Tensor, step: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, clips: Tensor, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Learn from one batch.
 
         Parameters

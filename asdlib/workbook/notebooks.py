@@ -34,7 +34,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "n_bootstrap": 100,
     },
     "demo": {},
-    "full": {"stem_channels": 64, "epochs": 30, "batch_size": 64},
+    "full": {"stem_channels": 64, "epochs": 30, "batch_size": 64, "crop_frames": 0},
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -38,8 +39,16 @@ _STAGE_NOTEBOOKS = {
     "checkpoint.pt": "03_training",
     "embeddings.npz": "03_training",
 }
-_STRINGS = ("clip_id", "machine_type", "section", "domain", "split", "attribute", "path",
-            "supplemental_kind")
+_STRINGS = (
+    "clip_id",
+    "machine_type",
+    "section",
+    "domain",
+    "split",
+    "attribute",
+    "path",
+    "supplemental_kind",
+)
 
 
 @dataclass
@@ -213,12 +222,16 @@ class Run:
         )
 
     def save_figure(self, figure: Figure, name: str) -> None:
-        """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``."""
+        """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``.
+
+        The figure is closed: the notebook shows it once, where it displays it.
+        """
         if self.is_simulated:
             mark_as_simulated(figure)
         prefix = "simulated_" if self.is_simulated else ""
         stem = self.figures / f"{prefix}{self.notebook[:2]}_{name}"
         self._written += save_figure(figure, stem, provenance=self.provenance())
+        plt.close(figure)
 
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""
