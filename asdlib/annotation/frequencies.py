@@ -8,7 +8,6 @@ that nearly all clips share tells no clip from another and is left out.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.cores import available_cores
 from asdlib.data.store import ArrayStore, content_key
 from asdlib.files import write_atomically
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
@@ -112,7 +112,7 @@ def track_frequencies(
     if path and path.exists():
         on_progress(len(positions))
         return _read_track(path)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or available_cores()
 
     def analyse(position: int, bands_hz: list[Band] | None) -> list[FrequencyFamily]:
         samples = waveforms.row(position) / FULL_SCALE

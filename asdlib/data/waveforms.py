@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.cores import available_cores
 from asdlib.data.audio import FULL_SCALE, check_format, read_mono, resampled_length
 from asdlib.data.problems import raise_problems
 from asdlib.data.store import ArrayStore, open_or_build
@@ -106,7 +106,7 @@ def open_waveforms(
         dtype="<i2",
         fill=fill,
         block_rows=max(1, _BLOCK_BYTES // int(2 * lengths.max())),
-        workers=workers or _usable_cores(),
+        workers=workers or available_cores(),
         on_progress=on_progress,
     )
 
@@ -196,9 +196,3 @@ def _manifest_hash(clips: pd.DataFrame) -> str:
         line = f"{clip_id}\t{status.st_size}\t{status.st_mtime_ns}\t{n_samples}\n"
         digest.update(line.encode())
     return digest.hexdigest()
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

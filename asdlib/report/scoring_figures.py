@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from asdlib.report.panels import finish_panels, label_outside, make_panels
 from asdlib.report.style import (
     CONDITION_LINES,
     CONDITION_MARKERS,
@@ -24,9 +24,6 @@ from asdlib.report.style import (
 )
 from asdlib.report.tables import METRIC_LABELS
 
-_COLUMNS = 4
-_PANEL_HEIGHT_IN = 1.75
-_TITLE_CHARACTERS_PER_IN = 14
 _TRAINING_COLOUR = "0.85"
 
 
@@ -51,7 +48,7 @@ def draw_roc_curves(
         One panel per machine; false against true positive rate, 0 to 1.
     """
     machines = list(dict.fromkeys(curves["machine_type"]))
-    figure, panels = _panels(machines)
+    figure, panels = make_panels(len(machines))
     colours = {**DOMAIN_COLOURS, "both": "0.3"}
     for machine_type, ax in zip(machines, panels, strict=True):
         ax.axvspan(0, max_fpr, color="0.92", lw=0)
@@ -62,11 +59,11 @@ def draw_roc_curves(
             ax.plot(x, y, color=colours[domain], lw=0.8 if domain == "both" else 1.2)
         ax.set(title=machine_type, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         ax.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    _label_outside(panels, "False positive rate [1]", "True positive rate [1]")
+    label_outside(panels, "False positive rate [1]", "True positive rate [1]")
     shown = [name for name in colours if name in set(curves["normal_domain"])]
     handles = [Line2D([], [], color=colours[name], label=f"normal: {name}") for name in shown]
     handles.append(Line2D([], [], color="0.9", lw=5, label=f"partial AUC: rate up to {max_fpr:g}"))
-    _finish(figure, handles, title or _roc_finding(curves, max_fpr))
+    finish_panels(figure, handles, title or _roc_finding(curves, max_fpr))
     return figure
 
 
@@ -92,7 +89,7 @@ def draw_score_histograms(
         logarithmic where all scores are positive.
     """
     machines = sorted(scores["machine_type"].unique())
-    figure, panels = _panels(machines)
+    figure, panels = make_panels(len(machines))
     limits: dict[Any, float] = {}
     if thresholds is not None:
         limits = dict(zip(thresholds["machine_type"], thresholds["threshold"], strict=True))
@@ -126,7 +123,7 @@ def draw_score_histograms(
         if not math.isnan(limit):
             ax.axvline(limit, color="k", lw=0.8)
         ax.margins(x=0)
-    _label_outside(panels, "Anomaly score [1]", "Share of clips")
+    label_outside(panels, "Anomaly score [1]", "Share of clips")
     handles = [
         Line2D(
             [],
@@ -140,7 +137,7 @@ def draw_score_histograms(
     handles.append(Line2D([], [], color=_TRAINING_COLOUR, lw=5, label="training, left out"))
     if thresholds is not None:
         handles.append(Line2D([], [], color="k", lw=0.8, label="threshold"))
-    _finish(figure, handles, title or _decision_finding(scores))
+    finish_panels(figure, handles, title or _decision_finding(scores))
     return figure
 
 
@@ -165,20 +162,20 @@ def draw_embedding_maps(
     Figure
         One panel per machine.
     """
-    figure, panels = _panels(list(maps))
+    figure, panels = make_panels(len(maps))
     styles: set[tuple[str, str]] = set()
     for (machine_type, coordinates), ax in zip(maps.items(), panels, strict=True):
         of_machine = clips[clips["machine_type"] == machine_type]
         styles |= _scatter_clips(ax, coordinates, of_machine)
         ax.set(title=machine_type, xticks=[], yticks=[])
-    _label_outside(panels, "Map axis 1", "Map axis 2")
+    label_outside(panels, "Map axis 1", "Map axis 2")
     handles = [
         Line2D([], [], ls="", marker=CONDITION_MARKERS[condition], ms=5, mec="w",
                color=DOMAIN_COLOURS[domain], label=f"{domain}, {condition}")
         for domain, condition in sorted(styles, key=_style_order)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="o", ms=3, color="0.6", label="training (pale)"))
-    _finish(figure, handles, title)
+    finish_panels(figure, handles, title)
     return figure
 
 
@@ -241,44 +238,8 @@ def draw_result_summary(table: pd.DataFrame, *, title: str | None = None) -> Fig
         )
         for i, system in enumerate(systems)
     ]
-    _finish(figure, handles, title or _score_finding(table))
+    finish_panels(figure, handles, title or _score_finding(table))
     return figure
-
-
-def _panels(machines: list[str]) -> tuple[Figure, list[Axes]]:
-    """Make one panel per machine, at most four in a row, all of one size."""
-    columns = min(_COLUMNS, max(1, len(machines)))
-    rows = max(1, math.ceil(len(machines) / columns))
-    width = WIDTH_WIDE_IN if columns > 1 else WIDTH_WIDE_IN / 2
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(width, 0.9 + rows * (_PANEL_HEIGHT_IN if columns > 1 else 2.4)),
-        squeeze=False,
-        layout="constrained",
-    )
-    panels = list(axes.ravel())
-    for ax in panels[len(machines) :]:
-        ax.set_axis_off()
-    return figure, panels[: len(machines)]
-
-
-def _label_outside(panels: list[Axes], x_label: str, y_label: str) -> None:
-    """Label the lowest panel of every column and the first of every row."""
-    for position, ax in enumerate(panels):
-        if position + _COLUMNS >= len(panels):
-            ax.set_xlabel(x_label)
-        if position % _COLUMNS == 0:
-            ax.set_ylabel(y_label)
-
-
-def _finish(figure: Figure, handles: list[Line2D], title: str) -> None:
-    figure.set_layout_engine("constrained")
-    figure.suptitle(textwrap.fill(title, int(_TITLE_CHARACTERS_PER_IN * figure.get_figwidth())))
-    columns = len(handles) if len(handles) <= 4 else math.ceil(len(handles) / 2)
-    if figure.get_figwidth() < WIDTH_WIDE_IN:
-        columns = 2
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def _domain(table: pd.DataFrame) -> pd.Series:

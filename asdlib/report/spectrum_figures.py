@@ -16,6 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from asdlib.report.panels import (
+    finish_panels,
+    label_outside,
+    make_panels,
+    set_wrapped_title,
+)
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
@@ -23,8 +29,6 @@ from asdlib.report.style import (
     WIDTH_WIDE_IN,
 )
 
-_COLUMNS = 4
-_TITLE_CHARACTERS = 98
 _MAX_LEGEND_GROUPS = 8
 _TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 _CONDITION_COLOURS = {
@@ -93,7 +97,7 @@ def draw_clip_overview(
         mel.axhline(
             float(np.interp(highpass_hz, band_centres_hz, band)), color="w", ls="--", lw=0.8
         )
-    _set_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
+    set_wrapped_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
     return figure
 
 
@@ -115,7 +119,7 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
     """
     machines = list(dict.fromkeys(spectra["machine_type"]))
     shared = set(spectra["group"]) <= {*DOMAIN_COLOURS, *_CONDITION_COLOURS}
-    figure, panels = _panels(len(machines), height_in=1.9 if shared else 2.4)
+    figure, panels = make_panels(len(machines), height_in=1.9 if shared else 2.4)
     named: dict[str, Any] = {}
     for machine, ax in zip(machines, panels, strict=True):
         own = spectra[spectra["machine_type"] == machine]
@@ -136,11 +140,11 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
         ax.set_title(machine)
         if not shared:
             _legend_inside(ax, groups)
-    _label_outside(panels, "Frequency [Hz]", "Level [dB]")
+    label_outside(panels, "Frequency [Hz]", "Level [dB]")
     if shared:
         handles = [Line2D([], [], color=colour, label=name) for name, colour in named.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    _set_title(figure, title or _average_finding(spectra))
+    set_wrapped_title(figure, title or _average_finding(spectra))
     return figure
 
 
@@ -200,7 +204,7 @@ def draw_band_information(
                 ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
                 ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
     axes[0].set_yticks(range(len(machines)), machines)
-    _set_title(figure, title or _band_finding(bands))
+    set_wrapped_title(figure, title or _band_finding(bands))
     return figure
 
 
@@ -222,7 +226,7 @@ def draw_highpass_criterion(
         One panel per machine: criterion with its 95 % interval, and the shares of information
         and scatter above the cut-off; a machine without curve shows the reason.
     """
-    figure, panels = _panels(len(table), height_in=1.9)
+    figure, panels = make_panels(len(table), height_in=1.9)
     information, scatter, criterion = GROUP_COLOURS[2], GROUP_COLOURS[3], GROUP_COLOURS[0]
     choices = zip(
         table["machine_type"], table["highpass_hz"].astype(float), table["reason"], strict=True
@@ -245,7 +249,7 @@ def draw_highpass_criterion(
         ax.set_title(f"{machine}: {name}")
         _frequency_axis(ax, 220, 4500)
         ax.set_ylim(-0.75, 1.1)
-    _label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
+    label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
     handles = [
         Line2D([], [], color=criterion, label="criterion"),
         Patch(color=criterion, alpha=0.25, lw=0, label="95 % interval"),
@@ -253,33 +257,8 @@ def draw_highpass_criterion(
         Line2D([], [], color=scatter, ls=":", label="scatter kept"),
         Line2D([], [], color="k", label="chosen"),
     ]
-    columns = len(handles) if figure.get_figwidth() == WIDTH_WIDE_IN else 2
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-    _set_title(figure, title or _highpass_finding(table))
+    finish_panels(figure, handles, title or _highpass_finding(table))
     return figure
-
-
-def _panels(count: int, *, height_in: float) -> tuple[Figure, list[Axes]]:
-    """Make one panel per machine, at most four in a row, on common axes."""
-    columns = min(_COLUMNS, max(1, count))
-    rows = max(1, math.ceil(count / columns))
-    width = WIDTH_WIDE_IN if columns > 1 else WIDTH_WIDE_IN / 2
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, 0.8 + rows * height_in), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    panels = list(axes.ravel())
-    for ax in panels[count:]:
-        ax.set_axis_off()
-    return figure, panels[:count]
-
-
-def _label_outside(panels: list[Axes], x_label: str, y_label: str) -> None:
-    for position, ax in enumerate(panels):
-        if position + _COLUMNS >= len(panels):
-            ax.set_xlabel(x_label)
-        if position % _COLUMNS == 0:
-            ax.set_ylabel(y_label)
 
 
 def _frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
@@ -313,11 +292,6 @@ def _legend_inside(ax: Axes, groups: list[str]) -> None:
         ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2)
     else:
         ax.text(0.04, 0.04, f"{len(groups)} attributes", transform=ax.transAxes, fontsize=7)
-
-
-def _set_title(figure: Figure, title: str) -> None:
-    width = int(_TITLE_CHARACTERS * figure.get_figwidth() / WIDTH_WIDE_IN)
-    figure.suptitle(textwrap.fill(title, width))
 
 
 def _envelope(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from asdlib.cores import available_cores
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 from asdlib.spectra.logmel import LogMelTransform
@@ -176,7 +176,7 @@ def open_log_mel(
             dtype=np.float16,
             fill=fill,
             block_rows=_BLOCK_CLIPS,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or available_cores(),
             on_progress=on_progress,
         )
 

@@ -6,7 +6,6 @@ keyed store. Everything else is computed from those rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from asdlib.cores import available_cores
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 from asdlib.spectra.features import (
@@ -105,7 +105,7 @@ def open_average_spectra(
             dtype=np.float32,
             fill=fill,
             block_rows=_BLOCK_CLIPS,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or available_cores(),
             on_progress=on_progress,
         )
 

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, read_clips
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
@@ -97,7 +98,7 @@ class Run:
     @property
     def workers(self) -> int:
         """Threads to use."""
-        return self.settings.workers or len(os.sched_getaffinity(0))
+        return self.settings.workers or available_cores()
 
     @property
     def is_simulated(self) -> bool:

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import multiprocessing
-import os
 import signal
 import wave
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from asdlib.cores import available_cores
 from asdlib.data.simulate.machines import (
     MACHINES,
     SAMPLE_RATE_HZ,
@@ -178,7 +178,7 @@ def _write_clips(
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror}).") from error
     tasks = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
-    workers = min(workers or available_processors(), len(tasks))
+    workers = min(workers or available_cores(), len(tasks))
     if workers <= 1:
         for task in tasks:
             on_progress(_work(task))
@@ -195,13 +195,6 @@ def _write_clips(
     finally:
         # After an error or Ctrl-C only the clips in work are finished.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def available_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _ignore_interrupt() -> None:
