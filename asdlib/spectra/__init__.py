@@ -11,12 +11,14 @@ from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
+    "FrequencyFamily",
     "HighpassChoice",
     "LogMelSettings",
     "average_spectra",
     "band_centres_hz",
     "band_information",
     "characteristic_frequencies",
+    "choose_band",
     "choose_highpass",
     "envelope_spectrum",
     "fit_length",
@@ -24,14 +26,18 @@ __all__ = [
     "log_mel",
     "open_average_spectra",
     "open_log_mel",
+    "spectral_kurtosis",
     "spectrogram",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.
 _LAZY = {
+    "FrequencyFamily": "asdlib.spectra.characteristic",
     "characteristic_frequencies": "asdlib.spectra.characteristic",
+    "choose_band": "asdlib.spectra.envelope",
     "envelope_spectrum": "asdlib.spectra.envelope",
     "kurtogram": "asdlib.spectra.envelope",
+    "spectral_kurtosis": "asdlib.spectra.envelope",
 }
 
 

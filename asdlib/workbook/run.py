@@ -40,16 +40,7 @@ _STAGE_NOTEBOOKS = {
     "checkpoint.pt": "03_training",
     "embeddings.npz": "03_training",
 }
-_STRINGS = (
-    "clip_id",
-    "machine_type",
-    "section",
-    "domain",
-    "split",
-    "attribute",
-    "path",
-    "supplemental_kind",
-)
+_NUMBERS = ("n_samples", "sample_rate", "channels")
 
 
 @dataclass
@@ -148,10 +139,9 @@ class Run:
             When notebook 01 has not run or did not see a chosen machine.
         """
         path = self.stage_file(self.build / "clips.csv")
-        clips = pd.read_csv(path, dtype={"section": str}, keep_default_na=False, na_values=[""])
-        texts = [name for name in clips if name in _STRINGS or str(name).startswith("attribute_")]
-        clips = clips.astype(dict.fromkeys(texts, "string"))
-        clips["is_anomaly"] = clips["is_anomaly"].astype("boolean")
+        clips = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+        clips["is_anomaly"] = clips["is_anomaly"].map({"True": True, "False": False})
+        clips = clips.astype({"is_anomaly": "boolean", **dict.fromkeys(_NUMBERS, "int64")})
         wanted = list(self.settings.machines)
         unknown = sorted(set(wanted) - set(clips["machine_type"]))
         if unknown:

@@ -1,0 +1,88 @@
+"""Stage files and results as a notebook sees them."""
+
+import json
+
+import pandas as pd
+import pytest
+from corpus import make_tree, train_and_test
+
+from asdlib import spectra
+from asdlib.data import read_clips
+from asdlib.errors import InputError
+from asdlib.workbook.run import Run
+from asdlib.workbook.settings import NotebookSettings
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a run on a machine whose name looks like a number, and on another."""
+    data = make_tree(tmp_path / "data", [*train_and_test("007"), *train_and_test("fan")])
+    settings = NotebookSettings(
+        data_dir=str(data), out_dir=str(tmp_path / "out"), run_name="test", machines=[], workers=1
+    )
+    return Run("01_test", settings)
+
+
+def test_clip_table_survives_its_file(run):
+    scanned = run.scan_clips()
+    stored = run.clips()
+    expected = read_clips(run.settings.data_dir)
+    pd.testing.assert_frame_equal(stored, expected, check_dtype=False)
+    assert scanned["machine_type"].tolist() == stored["machine_type"].tolist()
+    assert "007" in stored["machine_type"].tolist()
+    assert stored.loc[stored["split"] == "test", "is_anomaly"].sum() == 4
+
+
+def test_clips_of_a_machine_that_notebook_01_did_not_see(run, tmp_path):
+    run.scan_clips()
+    other = NotebookSettings(
+        data_dir=run.settings.data_dir, out_dir=run.settings.out_dir, run_name="test",
+        machines=["pump"], workers=1,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="no machine pump; it has 007, fan"):
+        Run("03_training", other).clips()
+
+
+def test_a_table_changed_by_hand_is_kept_beside_the_new_one(run):
+    table = pd.DataFrame({"clip_id": ["a"], "attribute": ["x"]})
+    run.save_table(table, "attributes")
+    path = run.results / "attributes.csv"
+    path.write_text("clip_id,attribute\na,mine\n")
+    assert run.attributes()[1] == "edited by hand"
+    run.save_table(table, "attributes")
+    assert (run.results / "attributes_edited.csv").read_text().endswith("a,mine\n")
+    assert run.attributes()[1] == "as notebook 02 wrote them"
+
+
+def test_sidecar_says_where_a_table_came_from(run):
+    run.facts["data_manifest"] = "abc"
+    run.save_table(pd.DataFrame({"x": [0.1 + 0.2]}), "numbers")
+    facts = json.loads((run.results / "numbers.csv.json").read_text())
+    assert facts["corpus"] == "recorded"
+    assert facts["data_manifest"] == "abc"
+    assert facts["versions"]["torch"]
+    # Every digit is kept: rounding would make ties, and another AUC than was stated.
+    assert (run.results / "numbers.csv").read_text() == "x\n0.30000000000000004\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run_name": "a/b"}, "run_name"),
+        ({"run_name": ""}, "run_name"),
+        ({"workers": -1}, "workers"),
+        ({"data_dir": "nowhere"}, "existing folder"),
+    ],
+)
+def test_settings_refuse_what_makes_no_sense(run, changes, message):
+    good = {
+        "data_dir": run.settings.data_dir, "out_dir": ".", "run_name": "x", "machines": [],
+        "workers": 0,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        NotebookSettings(**{**good, **changes})
+
+
+def test_every_public_name_of_spectra_can_be_had():
+    for name in spectra.__all__:
+        assert getattr(spectra, name) is not None
