@@ -149,7 +149,8 @@ def draw_envelope_spectrum(
     ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
     if families:
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-    ax.set_title(f"{title}: " + (f"{len(families)} families" if families else "no line stands out"))
+    found = {0: "no line stands out", 1: "one family"}
+    ax.set_title(f"{title}: {found.get(len(families), f'{len(families)} families')}")
     return figure
 
 
