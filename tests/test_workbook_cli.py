@@ -39,9 +39,10 @@ def test_unknown_notebook_lists_notebooks(capsys):
 
 
 def test_missing_data_folder(capsys, tmp_path):
+    (tmp_path / "somewhere").mkdir()
     message = failure(capsys, "--data", str(tmp_path / "nowhere"))
-    assert "nowhere" in message
-    assert "existing folder" in message
+    assert "nowhere: expected an existing folder" in message
+    assert "there are: somewhere" in message
 
 
 def test_unknown_parameter_lists_parameters(capsys, tmp_path):

@@ -117,6 +117,17 @@ def _check_machines(data: Path, machines: list[str] | None) -> None:
         )
 
 
+def _no_such_folder(data: Path) -> str:
+    """Say that the data folder is not there, and which folders are."""
+    place = next(parent for parent in data.absolute().parents if parent.is_dir())
+    folders = sorted(path.name for path in place.iterdir() if path.is_dir())
+    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
+    return (
+        f"--data {data}: expected an existing folder of recordings. "
+        f"In {place} there are: {shown or 'no folders'}."
+    )
+
+
 def run(arguments: list[str]) -> int:
     """Execute the notebooks; see ``help.txt``."""
     options = _run_parser().parse_args(arguments)
@@ -125,7 +136,7 @@ def run(arguments: list[str]) -> int:
     notebooks = list_notebooks()
     chosen = _choose(notebooks, options.only, options.first)
     if options.data is not None and not options.data.is_dir():
-        raise InputError(f"--data {options.data}: expected an existing folder of recordings.")
+        raise InputError(_no_such_folder(options.data))
     name = options.name or (
         f"simulated_{options.profile}" if options.data is None else options.data.resolve().name
     )
