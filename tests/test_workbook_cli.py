@@ -57,6 +57,20 @@ def test_parameter_of_wrong_type(capsys, tmp_path):
     assert "int" in message
 
 
+def test_name_that_is_no_folder_name_writes_nothing(capsys, tmp_path):
+    out = tmp_path / "out"
+    message = failure(capsys, "--data", str(tmp_path), "--out", str(out), "--name", "../up")
+    assert "'../up'" in message
+    assert not out.exists()
+
+
+def test_parameter_with_an_option_of_its_own(capsys, tmp_path):
+    message = failure(
+        capsys, "--data", str(tmp_path), "--out", str(tmp_path), "--set", "run_name=x"
+    )
+    assert "use --name" in message
+
+
 def test_unknown_machine_lists_machines(capsys, tmp_path, simulated_smoke):
     message = failure(
         capsys, "--data", str(simulated_smoke), "--out", str(tmp_path), "--machines", "fan,pump"

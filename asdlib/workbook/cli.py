@@ -24,9 +24,15 @@ from asdlib.workbook.notebooks import (
     list_notebooks,
     parse_assignments,
 )
+from asdlib.workbook.settings import check_run_name
 
-_HELP = Path(__file__).with_name("help.txt")
 COMMANDS = ("run", "lab", "test")
+_OWN_OPTIONS = {
+    "data_dir": "--data",
+    "out_dir": "--out",
+    "run_name": "--name",
+    "machines": "--machines",
+}
 _GOES_ON = "What was computed stays; the same command goes on from there."
 
 
@@ -72,16 +78,19 @@ def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> l
     return notebooks[place : place + 1] if only else notebooks[place:]
 
 
-def _ensure_corpus(size: str) -> Path:
-    """Return the simulated corpus of a size, generating what is missing of it."""
-    folder = PROJECT_ROOT / "data" / f"simulated_{size}"
+def _corpus_folder(size: str) -> Path:
+    return PROJECT_ROOT / "data" / f"simulated_{size}"
+
+
+def _ensure_corpus(size: str) -> None:
+    """Generate what is missing of the simulated corpus of a size."""
+    folder = _corpus_folder(size)
     if not (folder / "simulated.json").exists():
         plan = SIZES[size]
         per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
         total = len(MACHINES) * per_machine
         with progress_bar(total, "simulated corpus") as bar:
             write_corpus(folder, size=size, on_progress=bar.update)
-    return folder
 
 
 def _seeds(words: list[str]) -> list[int]:
@@ -94,11 +103,21 @@ def _seeds(words: list[str]) -> list[int]:
 def _parameters(
     options: argparse.Namespace, notebooks: list[Notebook], data: Path, name: str
 ) -> dict[str, Any]:
-    """Join profile, options and assignments; a later one wins."""
+    """Join profile, options and assignments; a later one wins.
+
+    Raises
+    ------
+    InputError
+        When ``--set`` names a parameter that an option of its own sets.
+    """
     parameters = dict(PROFILES[options.profile])
     if options.seeds:
         parameters["seeds"] = _seeds(options.seeds)
-    parameters.update(parse_assignments(options.assignments, notebooks))
+    assigned = parse_assignments(options.assignments, notebooks)
+    for parameter, option in _OWN_OPTIONS.items():
+        if parameter in assigned:
+            raise InputError(f"--set {parameter}: has an option of its own, use {option}.")
+    parameters.update(assigned)
     parameters.update(
         data_dir=str(data.resolve()),
         out_dir=str(options.out.resolve()),
@@ -137,16 +156,15 @@ def run(arguments: list[str]) -> int:
     chosen = _choose(notebooks, options.only, options.first)
     if options.data is not None and not options.data.is_dir():
         raise InputError(_no_such_folder(options.data))
-    name = options.name or (
-        f"simulated_{options.profile}" if options.data is None else options.data.resolve().name
-    )
+    data = options.data or _corpus_folder(options.profile)
+    name = options.name or data.resolve().name
+    check_run_name(name)
+    parameters = _parameters(options, notebooks, data, name)
+    # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
-    data = options.data
-    parameters = _parameters(options, notebooks, Path(), name)
-    if data is None:
-        data = _ensure_corpus(options.profile)
+    if options.data is None:
+        _ensure_corpus(options.profile)
     _check_machines(data, options.machines)
-    parameters["data_dir"] = str(data.resolve())
     return _execute(chosen, parameters, options.out.resolve(), name)
 
 

@@ -21,6 +21,18 @@ def _expect(condition: bool, name: str, value: object, expected: str) -> None:
         raise InputError(f"parameter {name} = {value!r}: expected {expected}.")
 
 
+def check_run_name(name: str) -> None:
+    """Refuse a run name that could not be a folder's name everywhere.
+
+    Raises
+    ------
+    InputError
+        When it holds anything but letters, digits, ``.``, ``_`` and ``-``.
+    """
+    letters = name.replace(".", "").replace("_", "").replace("-", "")
+    _expect(letters.isalnum(), "run_name", name, "letters, digits, '.', '_' and '-' alone")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NotebookSettings:
     """Parameters that all notebooks share.
@@ -46,10 +58,7 @@ class NotebookSettings:
     workers: int
 
     def __post_init__(self) -> None:
-        letters = self.run_name.replace(".", "").replace("_", "").replace("-", "")
-        _expect(
-            letters.isalnum(), "run_name", self.run_name, "letters, digits, '.', '_' and '-' alone"
-        )
+        check_run_name(self.run_name)
         _expect(self.workers >= 0, "workers", self.workers, "a number of threads, or 0 for all")
         _expect(
             Path(self.data_dir).is_dir(),
