@@ -1,7 +1,10 @@
-"""Scoring: KNN backend, official metrics with intervals, thresholds, submission files."""
+"""Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
+from asdlib.scoring.backends import make_backend
 from asdlib.scoring.curves import roc_curves
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
+from asdlib.scoring.final import FINAL_BACKENDS, score_final, score_views
+from asdlib.scoring.fusion import fuse
 from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.machines import score_machines
 from asdlib.scoring.maps import embedding_map
@@ -9,24 +12,31 @@ from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.neighbours import neighbour_agreement
 from asdlib.scoring.published import is_dcase2025_dev, published_2025_dev
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
+from asdlib.scoring.selection import NEIGHBOURS, choose_neighbours, held_out_states
 from asdlib.scoring.submission import read_submission, write_submission
 from asdlib.scoring.threshold import decide, gamma_threshold
 from asdlib.scoring.trivial import time_average
 
 __all__ = [
     "CELL_METRICS",
+    "FINAL_BACKENDS",
     "MAX_FPR",
     "METRIC_COLUMNS",
+    "NEIGHBOURS",
     "SCORE_COLUMNS",
     "Backend",
     "KNNBackend",
     "auc",
+    "choose_neighbours",
     "decide",
     "embedding_map",
     "evaluate",
+    "fuse",
     "gamma_threshold",
     "harmonic_mean",
+    "held_out_states",
     "is_dcase2025_dev",
+    "make_backend",
     "mean_over_seeds",
     "neighbour_agreement",
     "pauc",
@@ -34,7 +44,9 @@ __all__ = [
     "read_scores",
     "read_submission",
     "roc_curves",
+    "score_final",
     "score_machines",
+    "score_views",
     "time_average",
     "validate_scores",
     "write_submission",

@@ -83,14 +83,9 @@ def score_machines(
                 f"{machine_type}: has {len(test)} test clips and no training clip to compare "
                 "them with. Add normal clips to its folder 'train' or leave the machine out."
             )
-        backend = make_backend()
-        backend.fit(rows[train], domains=domain[train])
-        if len(test):
-            anomaly_score[test] = backend.anomaly_score(rows[test])
-        if isinstance(backend, _LeavesOneOut):
-            anomaly_score[train] = backend.leave_one_out()
-        else:
-            anomaly_score[train] = _held_out_scores(make_backend, rows[train], domain[train])
+        anomaly_score[train], anomaly_score[test] = fit_and_score(
+            rows[train], rows[test], domains=domain[train], make_backend=make_backend
+        )
         on_progress(1)
     table = scored[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
     table["anomaly_score"] = anomaly_score
@@ -98,6 +93,40 @@ def score_machines(
     table["system"] = system
     table["seed"] = pd.array([seed] * len(table), dtype="Int64")
     return table
+
+
+def fit_and_score(
+    train: npt.NDArray[np.floating],
+    new: npt.NDArray[np.floating],
+    *,
+    domains: npt.NDArray[Any],
+    make_backend: Callable[[], Backend],
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a backend on the normal clips of one machine; score them and new clips.
+
+    Parameters
+    ----------
+    train : ndarray of float, shape (n_train, n_dimensions)
+        Normal training clips.
+    new : ndarray of float, shape (n_new, n_dimensions)
+        Clips to be scored, none of them in ``train``.
+    domains : ndarray of str, shape (n_train,)
+        Domain of each training clip.
+    make_backend : callable
+        Gives a fresh backend.
+
+    Returns
+    -------
+    train_score : ndarray of float64, shape (n_train,)
+        Of each training clip against the others only.
+    new_score : ndarray of float64, shape (n_new,)
+    """
+    backend = make_backend()
+    backend.fit(train, domains=domains)
+    new_score = backend.anomaly_score(new) if len(new) else np.empty(0)
+    if isinstance(backend, _LeavesOneOut):
+        return backend.leave_one_out(), new_score
+    return _held_out_scores(make_backend, train, domains), new_score
 
 
 def _joined(

@@ -14,6 +14,7 @@ __all__ = [
     "FrequencyFamily",
     "HighpassChoice",
     "LogMelSettings",
+    "PROFILES",
     "average_spectra",
     "band_centres_hz",
     "band_information",
@@ -26,12 +27,15 @@ __all__ = [
     "log_mel",
     "open_average_spectra",
     "open_log_mel",
+    "open_profiles",
     "spectral_kurtosis",
     "spectrogram",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.
 _LAZY = {
+    "PROFILES": "asdlib.spectra.profiles",
+    "open_profiles": "asdlib.spectra.profiles",
     "FrequencyFamily": "asdlib.spectra.characteristic",
     "characteristic_frequencies": "asdlib.spectra.characteristic",
     "choose_band": "asdlib.spectra.envelope",
