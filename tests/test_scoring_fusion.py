@@ -94,7 +94,7 @@ def test_final_system_scores_every_test_clip_of_tiny_machines(rng, n_source, n_t
 
 
 def states(rng, *, noise):
-    """Three source states of a machine and one of the target: directions of their own, blurred by noise."""
+    """Three source states and one target state: directions of their own, blurred by noise."""
     attribute = np.repeat(["a", "b", "c", "d"], [15, 15, 15, 5])
     domain = np.repeat(["source", "target"], [45, 5])
     direction = {"a": 0, "b": 1, "c": 2, "d": 3}
