@@ -1,5 +1,6 @@
 """Scoring: KNN backend, official metrics with intervals, thresholds, submission files."""
 
+from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.curves import roc_curves
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.knn import Backend, KNNBackend
@@ -34,7 +35,9 @@ __all__ = [
     "read_scores",
     "read_submission",
     "roc_curves",
+    "score_autoencoder",
     "score_machines",
+    "selective_mahalanobis",
     "time_average",
     "validate_scores",
     "write_submission",

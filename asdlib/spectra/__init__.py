@@ -5,6 +5,7 @@ from typing import Any
 
 from asdlib.spectra.bands import band_information
 from asdlib.spectra.features import fit_length, open_log_mel
+from asdlib.spectra.frames import open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
@@ -25,6 +26,7 @@ __all__ = [
     "kurtogram",
     "log_mel",
     "open_average_spectra",
+    "open_frames",
     "open_log_mel",
     "spectral_kurtosis",
     "spectrogram",
