@@ -261,9 +261,8 @@ def clip_residuals(
     mean_residual = np.empty((len(clip_starts), stacks.n_mels), np.float32)
     for clip, starts in enumerate(clip_starts):
         residual = _residual(network, stacks, starts)
-        mse[clip] = residual.square().mean(dtype=torch.float64).item()
-        vectors = residual.reshape(-1, stacks.n_mels)
-        mean_residual[clip] = vectors.mean(dim=0, dtype=torch.float64).cpu().numpy()
+        mse[clip] = residual.square().mean().item()
+        mean_residual[clip] = residual.reshape(-1, stacks.n_mels).mean(dim=0).cpu().numpy()
     return mse, mean_residual
 
 
@@ -308,7 +307,7 @@ def residual_covariance(
         residual = _residual(network, stacks, starts[batch])
         for row, name in enumerate(names):
             chosen = torch.from_numpy(domains[batch] == name).to(residual.device)
-            vectors = residual[chosen].reshape(-1, stacks.n_mels).double()
+            vectors = residual[chosen].reshape(-1, stacks.n_mels)
             if len(vectors):
                 vectors = vectors - vectors.mean(dim=0)
                 scatter[row] += (vectors.T @ vectors).cpu().numpy()
