@@ -9,9 +9,7 @@ import pytest
 from spectra_corpus import SR, coloured_noise, waveform_store
 
 from asdlib.errors import InputError
-from asdlib.spectra import LogMelSettings, open_frames
-
-OFFICIAL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
+from asdlib.spectra import OFFICIAL_LOG_MEL, LogMelSettings, open_frames
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def store(tmp_path, signals):
     ids = [f"saw/train/{i}.wav" for i in range(3)]
     waveforms = waveform_store(tmp_path, ids, signals)
     return open_frames(
-        waveforms, pd.DataFrame({"clip_id": ids}), settings=OFFICIAL, min_frames=5,
+        waveforms, pd.DataFrame({"clip_id": ids}), settings=OFFICIAL_LOG_MEL, min_frames=5,
         cache_dir=tmp_path, workers=1,
     )  # fmt: skip
 
@@ -57,7 +55,10 @@ def test_an_unknown_clip_and_another_rate_are_refused(tmp_path, signals):
     waveforms = waveform_store(tmp_path, ["a", "b", "c"], signals)
     with pytest.raises(InputError, match="no row for 1 clips, the first is d"):
         open_frames(
-            waveforms, pd.DataFrame({"clip_id": ["d"]}), settings=OFFICIAL, cache_dir=tmp_path
+            waveforms,
+            pd.DataFrame({"clip_id": ["d"]}),
+            settings=OFFICIAL_LOG_MEL,
+            cache_dir=tmp_path,
         )
     with pytest.raises(InputError, match="the waveforms in .* have 16000 Hz"):
         open_frames(

@@ -5,13 +5,14 @@ from typing import Any
 
 from asdlib.spectra.bands import band_information
 from asdlib.spectra.features import fit_length, open_log_mel
-from asdlib.spectra.frames import open_frames
+from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
+    "OFFICIAL_LOG_MEL",
     "FrequencyFamily",
     "HighpassChoice",
     "LogMelSettings",

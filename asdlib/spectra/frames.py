@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ from asdlib.spectra.mel import LogMelSettings
 #: Raised whenever the same settings would give other frames.
 CODE_VERSION = 1
 _BLOCK_CLIPS = 64
+
+#: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
+#: difference that double precision knows, no floor below a clip's maximum.
+OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
 
 
 def open_frames(

@@ -8,7 +8,7 @@ import json
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -228,6 +228,24 @@ def load_reconstruction(path: Path) -> Arrays:
         raise InputError(f"{path}: there is no autoencoder. Run notebook 03 first.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is damaged. Delete it and run notebook 03 again.") from error
+
+
+def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:
+    """List the losses of `open_reconstructions`: machine_type, epoch, loss, validation_loss."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "machine_type": machine,
+                    "epoch": np.arange(1, len(arrays["loss"]) + 1),
+                    "loss": arrays["loss"],
+                    "validation_loss": arrays["validation_loss"],
+                }
+            )
+            for machine, arrays in reconstructions.items()
+        ],
+        ignore_index=True,
+    )
 
 
 def _stack_width(frames: ArrayStore) -> int:
