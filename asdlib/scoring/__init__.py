@@ -3,6 +3,7 @@
 from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.curves import roc_curves
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
+from asdlib.scoring.explain import Explanation, explain, extreme_clips
 from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.machines import score_machines
 from asdlib.scoring.maps import embedding_map
@@ -20,11 +21,14 @@ __all__ = [
     "METRIC_COLUMNS",
     "SCORE_COLUMNS",
     "Backend",
+    "Explanation",
     "KNNBackend",
     "auc",
     "decide",
     "embedding_map",
     "evaluate",
+    "explain",
+    "extreme_clips",
     "gamma_threshold",
     "harmonic_mean",
     "is_dcase2025_dev",

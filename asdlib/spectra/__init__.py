@@ -4,7 +4,12 @@ from importlib import import_module
 from typing import Any
 
 from asdlib.spectra.bands import band_information
-from asdlib.spectra.features import fit_length, open_log_mel
+from asdlib.spectra.features import (
+    fit_length,
+    fitted_samples,
+    open_log_mel,
+    stored_settings,
+)
 from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
@@ -24,6 +29,7 @@ __all__ = [
     "choose_highpass",
     "envelope_spectrum",
     "fit_length",
+    "fitted_samples",
     "kurtogram",
     "log_mel",
     "open_average_spectra",
@@ -31,6 +37,7 @@ __all__ = [
     "open_log_mel",
     "spectral_kurtosis",
     "spectrogram",
+    "stored_settings",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.

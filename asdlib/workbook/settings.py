@@ -196,6 +196,8 @@ class ScoringSettings(NotebookSettings):
     decision_percentile: float
     confidence: float
     n_bootstrap: int
+    explained_neighbours: int
+    excerpt_s: float
 
     def check(self) -> None:
         """Refuse percentages outside their range."""
@@ -208,3 +210,6 @@ class ScoringSettings(NotebookSettings):
         )
         _expect(0 < self.confidence < 1, "confidence", self.confidence, "a share between 0 and 1")
         _expect(self.n_bootstrap >= 100, "n_bootstrap", self.n_bootstrap, "100 or more")
+        shown = self.explained_neighbours
+        _expect(shown >= 1, "explained_neighbours", shown, "1 or more")
+        _expect(self.excerpt_s > 0, "excerpt_s", self.excerpt_s, "a positive duration")
