@@ -1,8 +1,10 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
+from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.backends import make_backend
 from asdlib.scoring.curves import roc_curves
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
+from asdlib.scoring.explain import Explanation, explain, extreme_clips
 from asdlib.scoring.final import FINAL_BACKENDS, score_final, score_views
 from asdlib.scoring.fusion import fuse
 from asdlib.scoring.knn import Backend, KNNBackend
@@ -25,12 +27,15 @@ __all__ = [
     "NEIGHBOURS",
     "SCORE_COLUMNS",
     "Backend",
+    "Explanation",
     "KNNBackend",
     "auc",
     "choose_neighbours",
     "decide",
     "embedding_map",
     "evaluate",
+    "explain",
+    "extreme_clips",
     "fuse",
     "gamma_threshold",
     "harmonic_mean",
@@ -44,9 +49,11 @@ __all__ = [
     "read_scores",
     "read_submission",
     "roc_curves",
+    "score_autoencoder",
     "score_final",
     "score_machines",
     "score_views",
+    "selective_mahalanobis",
     "time_average",
     "validate_scores",
     "write_submission",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from asdlib.errors import InputError
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
+from asdlib.scoring.scores import scored_clips, scores_table
 
 #: Parts in which training clips are held out for a backend that cannot leave one out.
 _N_FOLDS = 10
@@ -69,7 +70,7 @@ def score_machines(
         When a clip has no embedding, a machine has no training clip, or an embedding is zero
         or not finite; the clip or machine is named.
     """
-    scored = clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
+    scored = scored_clips(clips)
     rows = _joined(embeddings, clip_ids, scored["clip_id"])
     domain = scored["domain"].to_numpy()
     is_train = scored["split"].eq("train").to_numpy()
@@ -87,12 +88,7 @@ def score_machines(
             rows[train], rows[test], domains=domain[train], make_backend=make_backend
         )
         on_progress(1)
-    table = scored[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
-    table["anomaly_score"] = anomaly_score
-    table["is_decided_anomalous"] = pd.array([pd.NA] * len(table), dtype="boolean")
-    table["system"] = system
-    table["seed"] = pd.array([seed] * len(table), dtype="Int64")
-    return table
+    return scores_table(scored, anomaly_score, system=system, seed=seed)
 
 
 def fit_and_score(

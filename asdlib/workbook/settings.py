@@ -13,6 +13,7 @@ from typing import Any
 
 from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings
+from asdlib.training.autoencoder import AutoencoderSettings
 from asdlib.training.settings import TrainSettings, choose_device
 
 
@@ -164,6 +165,7 @@ class TrainingNotebookSettings(NotebookSettings):
     device: str
     use_supplemental: bool
     network: Mapping[str, Any]
+    autoencoder: Mapping[str, Any]
 
     def check(self) -> None:
         """Refuse an empty or repeated list of seeds, and what no network can be trained with."""
@@ -174,10 +176,15 @@ class TrainingNotebookSettings(NotebookSettings):
         choose_device(self.device)
         for seed in self.seeds:
             self.train_settings(seed)
+            self.autoencoder_settings(seed)
 
     def train_settings(self, seed: int) -> TrainSettings:
         """Give the network's settings for one seed."""
         return TrainSettings(seed=seed, **self.network)
+
+    def autoencoder_settings(self, seed: int) -> AutoencoderSettings:
+        """Give the official baseline's settings for one seed."""
+        return AutoencoderSettings(seed=seed, **self.autoencoder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +196,8 @@ class ScoringSettings(NotebookSettings):
     decision_percentile: float
     confidence: float
     n_bootstrap: int
+    explained_neighbours: int
+    excerpt_s: float
 
     def check(self) -> None:
         """Refuse percentages outside their range."""
@@ -201,3 +210,6 @@ class ScoringSettings(NotebookSettings):
         )
         _expect(0 < self.confidence < 1, "confidence", self.confidence, "a share between 0 and 1")
         _expect(self.n_bootstrap >= 100, "n_bootstrap", self.n_bootstrap, "100 or more")
+        shown = self.explained_neighbours
+        _expect(shown >= 1, "explained_neighbours", shown, "1 or more")
+        _expect(self.excerpt_s > 0, "excerpt_s", self.excerpt_s, "a positive duration")
