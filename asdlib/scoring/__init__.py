@@ -5,7 +5,7 @@ from asdlib.scoring.backends import make_backend
 from asdlib.scoring.curves import roc_curves
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.explain import Explanation, explain, extreme_clips
-from asdlib.scoring.final import FINAL_BACKENDS, score_final, score_views
+from asdlib.scoring.final import FINAL_BACKENDS, hindsight, score_final, score_views
 from asdlib.scoring.fusion import fuse
 from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.machines import score_machines
@@ -40,6 +40,7 @@ __all__ = [
     "gamma_threshold",
     "harmonic_mean",
     "held_out_states",
+    "hindsight",
     "is_dcase2025_dev",
     "make_backend",
     "mean_over_seeds",

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.scoring.backends import make_backend
+from asdlib.scoring.evaluation import evaluate
 from asdlib.scoring.fusion import fuse
 from asdlib.scoring.machines import score_machines
 
@@ -92,3 +93,42 @@ def score_final(tables: Mapping[str, pd.DataFrame], *, seed: int | None) -> pd.D
         Seed of the network among the views.
     """
     return fuse(list(tables.values()), system="final", seed=seed)
+
+
+def hindsight(
+    views: Mapping[str, View],
+    clips: pd.DataFrame,
+    *,
+    candidates: Sequence[tuple[str, int]],
+    on_progress: Callable[[int], object] = lambda candidates: None,
+) -> pd.DataFrame:
+    """Official score that every backend would have reached: test labels, so never for a choice.
+
+    Parameters
+    ----------
+    views : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
+        As for `score_views`.
+    clips : DataFrame
+        Clip table.
+    candidates : sequence of (str, int)
+        Backends by name and their neighbours; each scores all views alone.
+    on_progress : callable
+        Called with 1 after every candidate.
+
+    Returns
+    -------
+    DataFrame
+        ``backend, neighbours, official_score``; NaN where nothing can be computed.
+    """
+    rows = []
+    for name, k in candidates:
+        make = partial(make_backend, name, k=k)
+        tables = [
+            score_machines(values, clip_ids, clips, system=view, seed=None, make_backend=make)
+            for view, (clip_ids, values) in views.items()
+        ]
+        metrics = evaluate(fuse(tables, system=name, seed=None), n_bootstrap=0)
+        official = metrics.loc[metrics["metric"] == "official_score", "value"].iloc[0]
+        rows.append([name, k, official])
+        on_progress(1)
+    return pd.DataFrame(rows, columns=["backend", "neighbours", "official_score"])

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from asdlib.errors import InputError
-from asdlib.spectra import LogMelSettings
+from asdlib.scoring import make_backend
+from asdlib.spectra import PROFILES, LogMelSettings
 from asdlib.training.autoencoder import AutoencoderSettings
 from asdlib.training.settings import TrainSettings, choose_device
 
@@ -193,6 +194,9 @@ class ScoringSettings(NotebookSettings):
 
     seeds: Sequence[int]
     neighbours: int
+    backends: Sequence[str]
+    views: Sequence[str]
+    final_neighbours: int
     decision_percentile: float
     confidence: float
     n_bootstrap: int
@@ -202,6 +206,21 @@ class ScoringSettings(NotebookSettings):
     def check(self) -> None:
         """Refuse percentages outside their range."""
         _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
+        for name in self.backends:
+            make_backend(name)
+        known = ("learned", *PROFILES)
+        _expect(
+            len(self.views) > 0 and set(self.views) <= set(known),
+            "views",
+            list(self.views),
+            f"one or more of {', '.join(known)}",
+        )
+        _expect(
+            self.final_neighbours >= 0,
+            "final_neighbours",
+            self.final_neighbours,
+            "1 or more, or 0 for the rule's choice",
+        )
         _expect(
             0 < self.decision_percentile < 100,
             "decision_percentile",
