@@ -85,7 +85,9 @@ def draw_rule_against_hindsight(
         ylabel="Hindsight: official score",
         title=f"{_agreement(choice)} ({corpus})",
     )
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title="backend; number: k")
+    ax.legend(
+        loc="upper left", bbox_to_anchor=(1.0, 1.0), title="backend; number: k", title_fontsize=8
+    )
     return figure
 
 
