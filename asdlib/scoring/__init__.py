@@ -1,6 +1,7 @@
 """Scoring: KNN backend, official metrics with intervals, thresholds, submission files."""
 
 from asdlib.scoring.curves import roc_curves
+from asdlib.scoring.differences import DIFFERENCE_COLUMNS, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.machines import score_machines
@@ -15,6 +16,7 @@ from asdlib.scoring.trivial import time_average
 
 __all__ = [
     "CELL_METRICS",
+    "DIFFERENCE_COLUMNS",
     "MAX_FPR",
     "METRIC_COLUMNS",
     "SCORE_COLUMNS",
@@ -29,6 +31,7 @@ __all__ = [
     "is_dcase2025_dev",
     "mean_over_seeds",
     "neighbour_agreement",
+    "paired_differences",
     "pauc",
     "published_2025_dev",
     "read_scores",
