@@ -46,7 +46,7 @@ class Place:
     data : Path
         Folder of the recordings.
     key : str
-        Key of what they hold and of the installed packages; see :func:`key_of_data`.
+        Key of what they hold; see :func:`key_of_data`.
     root : Path
         Folder of all stages, below the folder ``build`` that also has the stores.
     """
@@ -114,18 +114,12 @@ class Stage:
 
 
 def key_of_data(data: Path, machines: Sequence[str]) -> str:
-    """Key of the recordings and of the packages that will read them.
-
-    Of the recordings every file's size and time of change count, and what names and tables
-    tell of them.
-    """
+    """Key of the recordings: every file's size and time of change, and what is told of them."""
     clips = read_clips(data, machines=list(machines) or None)
     told = clips.drop(columns="path").to_csv(index=False)
     train = clips[clips["split"] == "train"]
     truth = read_true_attributes(data, train).to_csv(index=False)
-    files = manifest_hash(clips)
-    packages = package_versions()
-    return content_key({"files": files, "clips": told, "truth": truth, "packages": packages})
+    return content_key({"files": manifest_hash(clips), "clips": told, "truth": truth})
 
 
 def plan_chain(
@@ -142,7 +136,7 @@ def plan_chain(
     place : Place
     """
     chain: list[Stage] = []
-    key, before = place.key, None
+    key, before = content_key({"data": place.key, "packages": package_versions()}), None
     for notebook, code in notebooks:
         own = {
             name: parameters.get(name, default)

@@ -38,6 +38,7 @@ from asdlib.workbook.sweep_file import SweepFile, Variant
 if TYPE_CHECKING:
     _Task = Future[str | None]
 
+CONNECT_TIMEOUT_S = 20.0
 _BYTES_PER_WORKER = 3 << 30  # a kernel with torch, its features and a little training
 _THREAD_VARIABLES = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -150,12 +151,14 @@ def _execute(client: Client, cells: Sequence[Cell]) -> Iterator[tuple[Cell, str 
     """Give each cell when it ends, with the reason if it failed."""
     tasks: dict[str, _Task] = {}
     ends: dict[_Task, list[Cell]] = {}
-    for cell in cells:
+    for place, cell in enumerate(cells):
         before: _Task | None = None
         for stage in cell.missing:
             if stage.key not in tasks:
                 name = f"{stage.notebook.path.stem}-{stage.key}"
-                tasks[stage.key] = client.submit(run_stage, stage, before, key=name, pure=False)
+                tasks[stage.key] = client.submit(
+                    run_stage, stage, before, key=name, pure=False, priority=-place
+                )
             before = tasks[stage.key]
         if before is not None:
             ends.setdefault(before, []).append(cell)
@@ -193,7 +196,7 @@ def _failure(future: _Task) -> str | None:
 def _connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout="20s")  # type: ignore[no-untyped-call]
+            client = Client(scheduler, timeout=CONNECT_TIMEOUT_S)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--scheduler {scheduler}: no scheduler answers ({error}). Start one with "
@@ -209,7 +212,7 @@ def _connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=logging.CRITICAL,
             memory_limit=0,  # what needs memory are the kernels, which Dask does not see
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

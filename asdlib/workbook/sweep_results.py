@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,16 @@ def _facts(sweep: SweepFile, cells: Sequence[Cell]) -> dict[str, Any]:
         "reference": sweep.parameters,
         "variants": [asdict(variant) for variant in sweep.variants],
         "data_manifest": cells[0].chain[0].place.key,
+        "device": sorted({device for cell in cells for device in _devices(cell)}),
     }
+
+
+def _devices(cell: Cell) -> Iterator[str]:
+    """Devices that the sidecars of a cell's tables name."""
+    for path in sorted(cell.chain[-1].results.glob("*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if "device" in facts:
+            yield str(facts["device"])
 
 
 def _list_cells(
