@@ -59,8 +59,7 @@ def bench(tmp_path) -> Bench:
 @pytest.fixture(scope="module")
 def cluster():
     options = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 50}
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    with LocalCluster(n_workers=1, threads_per_worker=1, env={"PYTHONPATH": path}, **options) as up:
+    with LocalCluster(n_workers=1, threads_per_worker=1, **options) as up:
         yield up
 
 
@@ -205,7 +204,7 @@ def finish(cell, gain: float, *, device: str = "cpu") -> None:
 
 
 def test_results_hold_every_variant_and_say_what_is_missing(bench):
-    text = SWEEP.replace("epochs: [1]", "epochs: [1, 13]")
+    text = SWEEP.replace("epochs: [1]", "epochs: [1, 13]").replace("[0, 1]", "[5, 7]")
     sweep, cells, failures = bench.read(text), bench.cells(text), {}
     for cell in cells:
         gain = {"two neighbours": 1.2, "epochs = 1": 0.1}.get(cell.variant.name, 1.0)
@@ -216,7 +215,7 @@ def test_results_hold_every_variant_and_say_what_is_missing(bench):
     place = {"data": bench.data, "out": bench.out, "name": "try"}
     text = save_results(sweep, cells, failures, **place).read_text()
     assert "|  | reference | knn | 2 |" in text
-    assert "- epochs = 13, seed 0: ValueError: unlucky" in text
+    assert "- epochs = 13, seed 5: ValueError: unlucky" in text
     table = pd.read_csv(bench.out / "results" / "try" / "sweep.csv")
     rows = table[table["metric"] == "official_score"].set_index("variant")
     assert rows.index.tolist() == ["reference", "two neighbours", "trivial", "epochs = 1"]
@@ -225,6 +224,8 @@ def test_results_hold_every_variant_and_say_what_is_missing(bench):
     assert rows.loc["trivial", ["group", "system"]].tolist() == ["backend", "trivial"]
     assert rows["n_seeds"].eq(2).all()
     assert set(table["machine_type"]) == {"fan", "pump", "all"}
+    metrics = pd.read_csv(bench.out / "results" / "try" / "metrics.csv")
+    assert set(metrics["seed"]) == {5, 7}
     listing = pd.read_csv(bench.out / "results" / "try" / "cells.csv")
     assert listing["state"].value_counts().to_dict() == {"finished": 8, "failed": 2}
     official = listing.groupby("variant")["official_score"].mean()

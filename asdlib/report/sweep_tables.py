@@ -83,15 +83,13 @@ def _difference(row: dict[Hashable, Any]) -> str:
 
 
 def _legend(table: pd.DataFrame) -> list[str]:
-    few = (
-        "" if table["n_seeds"].max() > 1 else " With one seed they are intervals over clips alone."
-    )
+    has_seeds = table["n_seeds"].max() > 1
     lines = [
         "Differences in points of 0.01 to the reference, on the same clips and seeds; in brackets "
-        f"95 % bootstrap intervals over seeds and test clips, bold where they exclude 0.{few} "
-        "They are not corrected for the number of variants.  ",
+        f"95 % bootstrap intervals over {'seeds and test clips' if has_seeds else 'test clips'}, "
+        "bold where they exclude 0. They are not corrected for the number of variants.  ",
     ]
-    if table["n_seeds"].max() > 1:
+    if has_seeds:
         lines.append("±: standard deviation over the seeds.  ")
     reasons = table.loc[table["metric"] == "official_score", ["variant", "reason"]]
     lines += [

@@ -8,7 +8,6 @@ so a sweep that was stopped, failed in part or lost a worker goes on from there.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -215,7 +214,7 @@ def _connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
             dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=logging.CRITICAL,
             memory_limit=0,  # what needs memory are the kernels, which Dask does not see
-            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=environment,
             preload=["asdlib.workbook.stages"],
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]

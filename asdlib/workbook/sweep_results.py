@@ -132,9 +132,7 @@ def save_results(
     save_table(listing, run.results / "cells.csv", provenance=provenance)
     if scores.empty or REFERENCE not in set(scores["system"]):
         return None
-    dropped = ["ci_low", "ci_high"]  # intervals stand in the table of differences
-    metrics = metrics.drop(columns=dropped).rename(columns={"system": "variant"})
-    save_table(metrics, run.results / "metrics.csv", provenance=provenance)
+    save_table(_by_seed(metrics, cells), run.results / "metrics.csv", provenance=provenance)
     table = compare(scores, sweep)
     save_table(table, run.results / "sweep.csv", provenance=provenance)
     title = f"{name}: {run.corpus} machines"
@@ -159,6 +157,14 @@ def _save_figures(run: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> 
             mark_as_simulated(figure)
         save_figure(figure, run.figures / f"{prefix}{name}", provenance=provenance)
         plt.close(figure)
+
+
+def _by_seed(metrics: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
+    """Metrics of every cell with its seed; intervals stand in the table of differences."""
+    seeds = {(cell.variant.name, cell.position): cell.seeds for cell in cells}
+    keys = zip(metrics["system"], metrics["seed"], strict=True)
+    table = metrics.assign(seed=[seeds[key] for key in keys])
+    return table.drop(columns=["ci_low", "ci_high"]).rename(columns={"system": "variant"})
 
 
 def _facts(sweep: SweepFile, cells: Sequence[Cell]) -> dict[str, Any]:
