@@ -15,6 +15,7 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
 from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
     NOTEBOOK_FOLDER,
     PROFILES,
@@ -24,7 +25,6 @@ from asdlib.workbook.notebooks import (
     list_notebooks,
     parse_assignments,
 )
-from asdlib.workbook.settings import check_run_name
 from asdlib.workbook.sweep_file import SweepFile, read_sweep_file
 
 COMMANDS = ("run", "sweep", "lab", "test")
