@@ -91,6 +91,9 @@ def _legend(table: pd.DataFrame) -> list[str]:
     ]
     if has_seeds:
         lines.append("±: standard deviation over the seeds.  ")
+    if 1 < table["n_seeds"].max() < 5:
+        few = "Fewer than five seeds tell little of their own scatter: where it exceeds that of "
+        lines.append(f"{few}the clips, the intervals are somewhat too narrow.  ")
     reasons = table.loc[table["metric"] == "official_score", ["variant", "reason"]]
     lines += [
         f"{variant}: {reason}.  "

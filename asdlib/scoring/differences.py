@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.bootstrap import bias_corrected_interval, resample_weights
+from asdlib.scoring.bootstrap import bias_corrected_interval
 from asdlib.scoring.evaluation import MetricDraws, draw_metrics
 from asdlib.scoring.metrics import MAX_FPR
 from asdlib.scoring.scores import validate_scores
@@ -71,12 +71,14 @@ def paired_differences(
 
     .. math:: \Delta = \frac1S \sum_s \big(m_s^\mathrm{system} - m_s^\mathrm{reference}\big)
 
-    One bootstrap resample draws :math:`S` seeds with replacement, and clips with replacement
-    inside every machine x section x domain x condition: the same seeds and the same clips for
-    the system and the reference, and the same clips for all seeds. The intervals are
+    One bootstrap resample draws :math:`S - 1` seeds with replacement (one fewer than there are,
+    which makes the variance of their mean that of the :math:`S` seeds), and clips with
+    replacement inside every machine x section x domain x condition: the same seeds and the same
+    clips for the system and the reference, and the same clips for all seeds. The intervals are
     bias-corrected percentiles. They hold the scatter over seeds as well as that over clips; with
-    one seed, over clips alone. A bootstrap over few seeds sees their scatter too small, by
-    :math:`\sqrt{(S-1)/S}`.
+    one seed, over clips alone. Few seeds tell little of their own scatter: where it exceeds that
+    of the clips, intervals of 95 % held the truth in about 83 % of simulated comparisons with
+    three seeds, and in 93 % with five.
 
     Parameters
     ----------
@@ -188,12 +190,18 @@ def _mean_over_seeds(draws: FloatArray, seed: int) -> FloatArray:
     ----------
     draws : ndarray of float64, shape (n_seeds, 1 + n_bootstrap, n_metrics)
     seed : int
-        Seed of the draw.
+        Seed of the draw; runs of as many seeds draw the same ones.
+
+    References
+    ----------
+    J. N. K. Rao and C. F. J. Wu, "Resampling inference with complex survey data", JASA 83 (1988):
+    drawing n - 1 of n units.
     """
     count, resamples = len(draws), draws.shape[1] - 1
-    one_stratum = np.zeros(count, dtype=np.int64)
-    drawn = resample_weights(one_stratum, n_resamples=resamples, seed=seed, name="seeds of runs")
-    weights = np.vstack([np.ones(count), drawn]) / count
+    fewer = max(1, count - 1)
+    picked = np.random.default_rng([seed, count]).integers(0, count, (resamples, fewer))
+    drawn = (picked[:, :, None] == np.arange(count)).sum(axis=1) / fewer
+    weights = np.vstack([np.full(count, 1.0 / count), drawn])
     return np.asarray(np.einsum("bs,sbm->bm", weights, draws), dtype=np.float64)
 
 
