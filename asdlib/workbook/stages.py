@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock
 
 from asdlib.data import read_clips, read_true_attributes
+from asdlib.data.layout import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import manifest_hash
 from asdlib.errors import InputError
@@ -58,7 +59,7 @@ class Place:
     @property
     def run_name(self) -> str:
         """Name of the run's folders inside every stage."""
-        return self.data.name
+        return "simulated" if is_simulated(self.data) else "recorded"
 
 
 @dataclass(frozen=True)
