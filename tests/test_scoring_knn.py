@@ -44,7 +44,7 @@ def test_scores_do_not_depend_on_the_block_size(rng, monkeypatch):
     backend = KNNBackend(k=2)
     backend.fit(bank)
     whole = backend.anomaly_score(clips), backend.leave_one_out()
-    monkeypatch.setattr(knn, "_BLOCK_ELEMENTS", 7 * 30)
+    monkeypatch.setattr(knn, "BLOCK_ELEMENTS", 7 * 30)
     np.testing.assert_allclose(backend.anomaly_score(clips), whole[0], atol=1e-15)
     np.testing.assert_allclose(backend.leave_one_out(), whole[1], atol=1e-15)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.report.training_figures import draw_training_curves
+from asdlib.report.training_figures import draw_autoencoder_curves, draw_training_curves
 
 mpl.use("Agg")
 
@@ -46,3 +46,19 @@ def test_before_the_first_epoch_and_without_curves() -> None:
     assert "not finished its first epoch" in figure.get_suptitle()
     with pytest.raises(InputError, match="no learning curve"):
         draw_training_curves({})
+
+
+def test_autoencoder_curves_have_two_lines_a_machine_and_an_error_in_db() -> None:
+    epoch = np.arange(1, 5)
+    losses = pd.concat(
+        [
+            pd.DataFrame(
+                {"machine_type": name, "epoch": epoch, "loss": last * 4 / epoch,
+                 "validation_loss": last}
+            )
+            for name, last in (("pump", 4.0), ("saw", 25.0))
+        ]
+    )  # fmt: skip
+    axis = draw_autoencoder_curves(losses).axes[0]
+    assert [line.get_linestyle() for line in axis.lines] == ["-", "--"] * 2
+    assert "After 4 epochs the autoencoders miss a level by 2.0 to 5.0 dB" in axis.get_title()

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from asdlib.errors import InputError
 from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN
@@ -81,6 +82,37 @@ def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
     reached = f"{low} %" if low == high else f"{low} to {high} %"
     after = f"{done} of {epochs} epochs" if epochs and done < epochs else f"{done} epochs"
     return f"After {after}, {reached} of the augmented training clips get their class"
+
+
+def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
+    """Draw the loss of each machine's autoencoder over the epochs.
+
+    Parameters
+    ----------
+    losses : DataFrame
+        ``machine_type, epoch, loss, validation_loss`` [dB²], of one seed.
+
+    Returns
+    -------
+    Figure
+        One colour per machine; logarithmic loss; held-out frames dashed.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
+    for number, (machine_type, curve) in enumerate(losses.groupby("machine_type", sort=True)):
+        colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
+        marker = "." if len(curve) < 3 else None
+        axis.plot(curve["epoch"], curve["loss"], color=colour, marker=marker, label=machine_type)
+        axis.plot(curve["epoch"], curve["validation_loss"], color=colour, marker=marker, ls="--")
+    last = losses[losses["epoch"] == losses["epoch"].max()]
+    low, high = (last["loss"] ** 0.5).min(), (last["loss"] ** 0.5).max()
+    axis.set(yscale="log", xlabel="Epoch", ylabel="Loss [dB²]")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_title(
+        f"After {losses['epoch'].max()} epochs the autoencoders miss a level by "
+        f"{low:.1f} to {high:.1f} dB (dashed: held-out frames)"
+    )
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
 
 
 def draw_class_counts(counts: pd.DataFrame) -> Figure:

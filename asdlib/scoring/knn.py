@@ -1,10 +1,12 @@
 """Anomaly score = cosine distance to the nearest normal training clips.
 
-A backend is anything with the two methods of :class:`Backend`; one is fitted per machine.
+A backend is anything with the two methods of :class:`Backend`; one is fitted per machine. One
+that can score its own training clips without refitting has a third, ``leave_one_out``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +17,7 @@ from asdlib.errors import InputError
 FloatArray = npt.NDArray[np.float64]
 
 #: Distances held in memory at once (float64, 64 MiB).
-_BLOCK_ELEMENTS = 2**23
+BLOCK_ELEMENTS = 2**23
 
 
 class Backend(Protocol):
@@ -85,10 +87,7 @@ class KNNBackend:
         InputError
             When there is no clip, or an embedding is zero or not finite.
         """
-        bank = _normalised(embeddings)
-        if len(bank) == 0:
-            raise InputError("The bank is empty: expected at least one normal training clip.")
-        self._bank = bank
+        self._bank = normalised_bank(embeddings)
 
     @property
     def effective_k(self) -> int:
@@ -113,13 +112,7 @@ class KNNBackend:
             Before ``fit``; or when an embedding is zero, not finite, or of another length.
         """
         bank = self._fitted()
-        clips = _normalised(embeddings)
-        if clips.shape[1] != bank.shape[1]:
-            raise InputError(
-                f"Embeddings have {clips.shape[1]} dimensions, the bank has {bank.shape[1]}. "
-                "Use embeddings of one network."
-            )
-        return self._mean_distance(clips, own_positions=None)
+        return self._mean_distance(normalised_like(bank, embeddings))
 
     def leave_one_out(self) -> FloatArray:
         """Score every clip of the bank against the others.
@@ -135,30 +128,82 @@ class KNNBackend:
         bank = self._fitted()
         if len(bank) == 1:
             return np.full(1, np.nan)
-        return self._mean_distance(bank, own_positions=np.arange(len(bank)))
+        return self._mean_distance(bank, without_self=True)
 
-    def _mean_distance(
-        self, clips: FloatArray, *, own_positions: npt.NDArray[np.int64] | None
-    ) -> FloatArray:
+    def _mean_distance(self, clips: FloatArray, *, without_self: bool = False) -> FloatArray:
         bank = self._fitted()
-        k = min(self.k, len(bank) - (own_positions is not None))
+        k = min(self.k, len(bank) - without_self)
         score = np.empty(len(clips))
-        block = max(1, _BLOCK_ELEMENTS // len(bank))
-        for first in range(0, len(clips), block):
-            rows = slice(first, first + block)
-            distance = 1.0 - clips[rows] @ bank.T
-            if own_positions is not None:
-                own = own_positions[rows]
-                distance[np.arange(len(own)), own] = np.inf
-            nearest = np.partition(distance, k - 1, axis=1)[:, :k]
-            # Rounding takes equal directions a few 1e-16 below zero.
-            score[rows] = np.clip(nearest, 0.0, 2.0).mean(axis=1)
+        blocks = distance_blocks(clips, bank, without_self=without_self)
+        for rows, distance in blocks:
+            score[rows] = np.partition(distance, k - 1, axis=1)[:, :k].mean(axis=1)
         return score
 
     def _fitted(self) -> FloatArray:
         if self._bank is None:
             raise InputError("The backend has no bank yet: call fit with training embeddings.")
         return self._bank
+
+
+def distance_blocks(
+    clips: FloatArray, bank: FloatArray, *, without_self: bool = False
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Cosine distances to all clips of a bank, a block of clips at a time.
+
+    Parameters
+    ----------
+    clips, bank : ndarray of float64, shapes (n_clips, n_dimensions), (n_bank, n_dimensions)
+        Of length one.
+    without_self : bool
+        The clips are the bank: the distance of each to itself is infinite.
+
+    Yields
+    ------
+    rows : slice
+        Clips of the block.
+    distance : ndarray of float64, shape (n_rows, n_bank)
+        0 to 2.
+    """
+    block = max(1, BLOCK_ELEMENTS // len(bank))
+    for first in range(0, len(clips), block):
+        rows = slice(first, min(first + block, len(clips)))
+        # Rounding takes equal directions a few 1e-16 below zero.
+        distance = np.clip(1.0 - clips[rows] @ bank.T, 0.0, 2.0)
+        if without_self:
+            own = np.arange(rows.start, rows.stop)
+            distance[own - first, own] = np.inf
+        yield rows, distance
+
+
+def normalised_bank(embeddings: npt.NDArray[np.floating]) -> FloatArray:
+    """Training embeddings at length one.
+
+    Raises
+    ------
+    InputError
+        When there is no clip, or an embedding is zero or not finite.
+    """
+    bank = _normalised(embeddings)
+    if len(bank) == 0:
+        raise InputError("The bank is empty: expected at least one normal training clip.")
+    return bank
+
+
+def normalised_like(bank: FloatArray, embeddings: npt.NDArray[np.floating]) -> FloatArray:
+    """Embeddings at length one, of as many dimensions as the bank.
+
+    Raises
+    ------
+    InputError
+        When an embedding is zero, not finite, or of another length.
+    """
+    clips = _normalised(embeddings)
+    if clips.shape[1] != bank.shape[1]:
+        raise InputError(
+            f"Embeddings have {clips.shape[1]} dimensions, the bank has {bank.shape[1]}. "
+            "Use embeddings of one network."
+        )
+    return clips
 
 
 def _normalised(embeddings: npt.NDArray[np.floating]) -> FloatArray:

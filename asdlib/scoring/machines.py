@@ -11,6 +11,7 @@ import pandas as pd
 
 from asdlib.errors import InputError
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
+from asdlib.scoring.scores import scored_clips, scores_table
 
 #: Parts in which training clips are held out for a backend that cannot leave one out.
 _N_FOLDS = 10
@@ -69,7 +70,7 @@ def score_machines(
         When a clip has no embedding, a machine has no training clip, or an embedding is zero
         or not finite; the clip or machine is named.
     """
-    scored = clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
+    scored = scored_clips(clips)
     rows = _joined(embeddings, clip_ids, scored["clip_id"])
     domain = scored["domain"].to_numpy()
     is_train = scored["split"].eq("train").to_numpy()
@@ -83,21 +84,45 @@ def score_machines(
                 f"{machine_type}: has {len(test)} test clips and no training clip to compare "
                 "them with. Add normal clips to its folder 'train' or leave the machine out."
             )
-        backend = make_backend()
-        backend.fit(rows[train], domains=domain[train])
-        if len(test):
-            anomaly_score[test] = backend.anomaly_score(rows[test])
-        if isinstance(backend, _LeavesOneOut):
-            anomaly_score[train] = backend.leave_one_out()
-        else:
-            anomaly_score[train] = _held_out_scores(make_backend, rows[train], domain[train])
+        anomaly_score[train], anomaly_score[test] = fit_and_score(
+            rows[train], rows[test], domains=domain[train], make_backend=make_backend
+        )
         on_progress(1)
-    table = scored[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
-    table["anomaly_score"] = anomaly_score
-    table["is_decided_anomalous"] = pd.array([pd.NA] * len(table), dtype="boolean")
-    table["system"] = system
-    table["seed"] = pd.array([seed] * len(table), dtype="Int64")
-    return table
+    return scores_table(scored, anomaly_score, system=system, seed=seed)
+
+
+def fit_and_score(
+    train: npt.NDArray[np.floating],
+    new: npt.NDArray[np.floating],
+    *,
+    domains: npt.NDArray[Any],
+    make_backend: Callable[[], Backend],
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a backend on the normal clips of one machine; score them and new clips.
+
+    Parameters
+    ----------
+    train : ndarray of float, shape (n_train, n_dimensions)
+        Normal training clips.
+    new : ndarray of float, shape (n_new, n_dimensions)
+        Clips to be scored, none of them in ``train``.
+    domains : ndarray of str, shape (n_train,)
+        Domain of each training clip.
+    make_backend : callable
+        Gives a fresh backend.
+
+    Returns
+    -------
+    train_score : ndarray of float64, shape (n_train,)
+        Of each training clip against the others only.
+    new_score : ndarray of float64, shape (n_new,)
+    """
+    backend = make_backend()
+    backend.fit(train, domains=domains)
+    new_score = backend.anomaly_score(new) if len(new) else np.empty(0)
+    if isinstance(backend, _LeavesOneOut):
+        return backend.leave_one_out(), new_score
+    return _held_out_scores(make_backend, train, domains), new_score
 
 
 def _joined(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
@@ -82,6 +83,40 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
             f"{first['clip_id']}: stands more than once in the scores of system "
             f"{first['system']!r}. Expected one score per clip, system and seed."
         )
+    return table
+
+
+def scored_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Reduce a clip table to the clips that are scored: training and test, rows renumbered."""
+    return clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
+
+
+def scores_table(
+    clips: pd.DataFrame, anomaly_score: npt.NDArray[np.float64], *, system: str, seed: int | None
+) -> pd.DataFrame:
+    """Write one system's scores as a table, nothing decided yet.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        As from :func:`scored_clips`.
+    anomaly_score : ndarray of float64, shape (n_clips,)
+        NaN where there is none.
+    system : str
+        Name of the system.
+    seed : int or None
+        Seed of the run; None where nothing is random.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``SCORE_COLUMNS``, ``is_decided_anomalous`` empty.
+    """
+    table = clips[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
+    table["anomaly_score"] = anomaly_score
+    table["is_decided_anomalous"] = pd.array([pd.NA] * len(table), dtype="boolean")
+    table["system"] = system
+    table["seed"] = pd.array([seed] * len(table), dtype="Int64")
     return table
 
 

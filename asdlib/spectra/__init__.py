@@ -4,16 +4,24 @@ from importlib import import_module
 from typing import Any
 
 from asdlib.spectra.bands import band_information
-from asdlib.spectra.features import fit_length, open_log_mel
+from asdlib.spectra.features import (
+    fit_length,
+    fitted_samples,
+    open_log_mel,
+    stored_settings,
+)
+from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
+    "OFFICIAL_LOG_MEL",
     "FrequencyFamily",
     "HighpassChoice",
     "LogMelSettings",
+    "PROFILES",
     "average_spectra",
     "band_centres_hz",
     "band_information",
@@ -22,16 +30,22 @@ __all__ = [
     "choose_highpass",
     "envelope_spectrum",
     "fit_length",
+    "fitted_samples",
     "kurtogram",
     "log_mel",
     "open_average_spectra",
+    "open_frames",
     "open_log_mel",
+    "open_profiles",
     "spectral_kurtosis",
     "spectrogram",
+    "stored_settings",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.
 _LAZY = {
+    "PROFILES": "asdlib.spectra.profiles",
+    "open_profiles": "asdlib.spectra.profiles",
     "FrequencyFamily": "asdlib.spectra.characteristic",
     "characteristic_frequencies": "asdlib.spectra.characteristic",
     "choose_band": "asdlib.spectra.envelope",

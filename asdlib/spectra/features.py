@@ -181,6 +181,39 @@ def open_log_mel(
         )
 
 
+def fitted_samples(
+    features: ArrayStore, waveforms: ArrayStore, clip_id: str, *, first_frame: int, last_frame: int
+) -> npt.NDArray[np.int16]:
+    """Cut out the samples behind some frames of a clip's features: what the features heard.
+
+    Parameters
+    ----------
+    features : ArrayStore
+        Store of `open_log_mel`.
+    waveforms : ArrayStore
+        The store that the features were computed from.
+    clip_id : str
+    first_frame, last_frame : int
+        Frames, the last one exclusive.
+
+    Returns
+    -------
+    ndarray of int16
+        ``hop_length`` samples per frame, fewer at the end of the clip.
+
+    Raises
+    ------
+    InputError
+        When the clip is not in the waveform store.
+    """
+    made_with = stored_settings(features)
+    hop_length = int(made_with["log_mel"]["hop_length"])
+    n_samples = round(made_with["duration_s"] * made_with["log_mel"]["sample_rate"])
+    row = waveforms.row(int(waveforms.positions([clip_id])[0]))
+    fitted = fit_length(row, n_samples, long_clips=made_with["long_clips"])
+    return fitted[first_frame * hop_length : last_frame * hop_length]
+
+
 def _cutoff_per_machine(
     clips: pd.DataFrame, highpass_hz: Mapping[str, float | None], settings: LogMelSettings
 ) -> dict[str, float | None]:

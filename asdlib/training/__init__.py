@@ -1,16 +1,25 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
 from asdlib.training.augment import mixup
+from asdlib.training.autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, class_table
 from asdlib.training.embed import embed, load_embeddings, open_embeddings, save_embeddings
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos
 from asdlib.training.network import EmbeddingNetwork, count_parameters
+from asdlib.training.reconstruction import (
+    load_reconstruction,
+    loss_table,
+    open_reconstructions,
+)
 from asdlib.training.settings import TrainSettings, choose_device
 
 __all__ = [
+    "STACKED_FRAMES",
     "AdaCos",
+    "Autoencoder",
+    "AutoencoderSettings",
     "ClassTable",
     "EmbeddingNetwork",
     "Identity",
@@ -23,8 +32,11 @@ __all__ = [
     "load_checkpoint",
     "load_embeddings",
     "load_model",
+    "load_reconstruction",
+    "loss_table",
     "mixup",
     "open_embeddings",
+    "open_reconstructions",
     "save_embeddings",
     "train",
 ]

@@ -28,13 +28,20 @@ PROFILES: dict[str, dict[str, Any]] = {
     "smoke": {
         "stem_channels": 4,
         "epochs": 2,
+        "ae_epochs": 2,
         "batch_size": 16,
         "duration_s": 2.0,
         "crop_frames": 0,
         "n_bootstrap": 100,
     },
     "demo": {},
-    "full": {"stem_channels": 64, "epochs": 30, "batch_size": 64, "crop_frames": 0},
+    "full": {
+        "stem_channels": 64,
+        "epochs": 30,
+        "ae_epochs": 100,
+        "batch_size": 64,
+        "crop_frames": 0,
+    },
 }
 
 

@@ -35,6 +35,7 @@ from asdlib.workbook.settings import NotebookSettings
 
 _STAGE_NOTEBOOKS = {
     "clips.csv": "01_spectrum_exploration",
+    "waveforms.json": "01_spectrum_exploration",
     "features.json": "01_spectrum_exploration",
     "highpass.csv": "01_spectrum_exploration",
     "attributes.csv": "02_attribute_annotation",

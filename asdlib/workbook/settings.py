@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from asdlib.errors import InputError
-from asdlib.spectra import LogMelSettings
+from asdlib.scoring import make_backend
+from asdlib.spectra import PROFILES, LogMelSettings
+from asdlib.training.autoencoder import AutoencoderSettings
 from asdlib.training.settings import TrainSettings, choose_device
 from asdlib.workbook.names import check_run_name
 
@@ -153,6 +155,7 @@ class TrainingNotebookSettings(NotebookSettings):
     device: str
     use_supplemental: bool
     network: Mapping[str, Any]
+    autoencoder: Mapping[str, Any]
 
     def check(self) -> None:
         """Refuse an empty or repeated list of seeds, and what no network can be trained with."""
@@ -163,10 +166,15 @@ class TrainingNotebookSettings(NotebookSettings):
         choose_device(self.device)
         for seed in self.seeds:
             self.train_settings(seed)
+            self.autoencoder_settings(seed)
 
     def train_settings(self, seed: int) -> TrainSettings:
         """Give the network's settings for one seed."""
         return TrainSettings(seed=seed, **self.network)
+
+    def autoencoder_settings(self, seed: int) -> AutoencoderSettings:
+        """Give the official baseline's settings for one seed."""
+        return AutoencoderSettings(seed=seed, **self.autoencoder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,13 +183,33 @@ class ScoringSettings(NotebookSettings):
 
     seeds: Sequence[int]
     neighbours: int
+    backends: Sequence[str]
+    views: Sequence[str]
+    final_neighbours: int
     decision_percentile: float
     confidence: float
     n_bootstrap: int
+    explained_neighbours: int
+    excerpt_s: float
 
     def check(self) -> None:
         """Refuse percentages outside their range."""
         _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
+        for name in self.backends:
+            make_backend(name)
+        known = ("learned", *PROFILES)
+        _expect(
+            len(self.views) > 0 and set(self.views) <= set(known),
+            "views",
+            list(self.views),
+            f"one or more of {', '.join(known)}",
+        )
+        _expect(
+            self.final_neighbours >= 0,
+            "final_neighbours",
+            self.final_neighbours,
+            "1 or more, or 0 for the rule's choice",
+        )
         _expect(
             0 < self.decision_percentile < 100,
             "decision_percentile",
@@ -190,3 +218,6 @@ class ScoringSettings(NotebookSettings):
         )
         _expect(0 < self.confidence < 1, "confidence", self.confidence, "a share between 0 and 1")
         _expect(self.n_bootstrap >= 100, "n_bootstrap", self.n_bootstrap, "100 or more")
+        shown = self.explained_neighbours
+        _expect(shown >= 1, "explained_neighbours", shown, "1 or more")
+        _expect(self.excerpt_s > 0, "excerpt_s", self.excerpt_s, "a positive duration")

@@ -1,0 +1,148 @@
+"""The official baseline's two scores, from the residuals of its autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib.errors import InputError
+from asdlib.scoring.scores import scored_clips, scores_table
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Domains with fewer stacks do not show how the residuals of so many bands scatter.
+FEWEST_STACKS = 128
+#: Added to every variance, as a share of their mean: bands that never vary keep a distance finite.
+_RIDGE = 1e-6
+
+
+def selective_mahalanobis(
+    mean_residual: npt.NDArray[np.floating],
+    covariance: npt.NDArray[np.floating],
+    n_stacks: npt.NDArray[np.integer],
+) -> FloatArray:
+    r"""Smallest squared Mahalanobis distance of each clip's mean residual over the domains.
+
+    .. math:: s(x) = \min_d \bar r^T \Sigma_d^{-1} \bar r
+
+    The **square** of the distance, around zero and not around the mean of the training
+    residuals, as in the organisers' code. A domain of fewer than 128 stacks is left out where
+    another has more, as the organisers leave out a target domain that is not there: the
+    inverse of a covariance of so few is far too large in all directions that they happened
+    not to show.
+
+    Parameters
+    ----------
+    mean_residual : ndarray of float, shape (n_clips, n_bands)
+        [dB]
+    covariance : ndarray of float, shape (n_domains, n_bands, n_bands)
+        Covariance of the training residuals per domain [dB²].
+    n_stacks : ndarray of int, shape (n_domains,)
+        Stacks that each was estimated from.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_clips,)
+        0 and up.
+
+    Raises
+    ------
+    InputError
+        When there is no domain, or a covariance is zero or not finite.
+
+    References
+    ----------
+    N. Harada et al., "First-shot anomaly sound detection for machine condition monitoring: a
+    domain generalization baseline", EUSIPCO 2023, section on selective Mahalanobis.
+
+    Examples
+    --------
+    >>> covariance = np.array([np.eye(2), 4 * np.eye(2)])
+    >>> selective_mahalanobis(np.array([[3.0, 4.0]]), covariance, np.array([900, 900])).round(3)
+    array([6.25])
+    """
+    counts = np.asarray(n_stacks)
+    if len(counts) == 0:
+        raise InputError("There is no domain with a covariance: expected at least one.")
+    enough = counts >= min(FEWEST_STACKS, counts.max())
+    residual = np.asarray(mean_residual, dtype=np.float64)
+    distances = []
+    for matrix in np.asarray(covariance, dtype=np.float64)[enough]:
+        mean_variance = np.trace(matrix) / len(matrix)
+        if not (np.isfinite(matrix).all() and mean_variance > 0):
+            raise InputError(
+                "A covariance of residuals is zero or not finite. Are all training clips silent "
+                "or the same?"
+            )
+        regular = matrix + _RIDGE * mean_variance * np.eye(len(matrix))
+        distances.append(np.sum(residual * np.linalg.solve(regular, residual.T).T, axis=1))
+    return np.asarray(np.min(distances, axis=0))
+
+
+def score_autoencoder(
+    reconstructions: Mapping[str, Mapping[str, npt.NDArray[Any]]],
+    clips: pd.DataFrame,
+    *,
+    seed: int | None,
+) -> pd.DataFrame:
+    """Score all training and test clips by the official baseline, in its two ways.
+
+    - ``ae_mse``: mean squared error of the clip.
+    - ``ae_mahalanobis``: `selective_mahalanobis` of its mean residual.
+
+    The network has learnt from the training clips: unlike those of a leave-one-out backend,
+    their scores are a little lower than a new normal clip's.
+
+    Parameters
+    ----------
+    reconstructions : mapping of str to mapping of arrays
+        By machine type: ``clip_id``, ``mse`` (n_clips,), ``mean_residual`` (n_clips, n_bands),
+        ``covariance`` (n_domains, n_bands, n_bands) and ``n_stacks`` (n_domains,).
+    clips : DataFrame
+        Clip table. Supplemental clips are not scored.
+    seed : int or None
+        Seed of the training.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`asdlib.scoring.score_machines`, one row per clip and system.
+
+    Raises
+    ------
+    InputError
+        When a machine or clip has no residuals; it is named.
+    """
+    scored = scored_clips(clips)
+    mse: dict[str, float] = {}
+    distance: dict[str, float] = {}
+    for machine_type in sorted(scored["machine_type"].unique()):
+        if machine_type not in reconstructions:
+            raise InputError(f"{machine_type}: has no autoencoder. Run notebook 03 with it.")
+        arrays = reconstructions[machine_type]
+        names = arrays["clip_id"].tolist()
+        mse |= dict(zip(names, arrays["mse"], strict=True))
+        squared = selective_mahalanobis(
+            arrays["mean_residual"], arrays["covariance"], arrays["n_stacks"]
+        )
+        distance |= dict(zip(names, squared, strict=True))
+    missing = [clip_id for clip_id in scored["clip_id"] if clip_id not in mse]
+    if missing:
+        raise InputError(
+            f"{missing[0]}: has no residual ({len(missing)} clips have none). Run notebook 03 "
+            "with the same clips."
+        )
+    tables = [
+        scores_table(
+            scored,
+            np.array([score[clip_id] for clip_id in scored["clip_id"]]),
+            system=name,
+            seed=seed,
+        )
+        for name, score in {"ae_mse": mse, "ae_mahalanobis": distance}.items()
+    ]
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,304 @@
+"""Profiles: what a clip sounds like in a few hundred numbers, with nothing learnt.
+
+A network hears what tells its classes apart, and may be deaf to the rest. Three profiles keep
+what a mechanic listens for, each blind to the colour and the level of the recording:
+
+``lines``
+    Fine structure of the stationary spectrum: tones and their neighbours, the colour removed.
+``envelope``
+    Fast modulation, 2 to 500 Hz, of five octave bands: impacts, bearings, gears, combustion.
+``modulation``
+    Slow modulation, 0.3 Hz to half the frame rate, of sixteen groups of mel bands: cycles,
+    strokes, wobble.
+
+Each is compared between clips of one machine by the scoring backends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy import fft, ndimage, signal
+
+from asdlib.cores import available_cores
+from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.errors import InputError
+from asdlib.spectra.envelope import Array, band_lines, checked_signal, complex_envelope
+from asdlib.spectra.features import (
+    check_lengths,
+    check_sample_rate,
+    stored_settings,
+    torch_threads_restored,
+)
+from asdlib.spectra.logmel import LogMelTransform
+from asdlib.spectra.mel import LogMelSettings
+
+#: Raised whenever the same clips would give other profiles.
+CODE_VERSION = 1
+PROFILES = ("lines", "envelope", "modulation")
+
+N_LINES = 1024
+_LINE_SEGMENT = 4096
+_COLOUR_LINES = 31
+#: Octave bands whose envelopes are analysed [Hz].
+ENVELOPE_BANDS_HZ = ((250.0, 500.0), (500.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0),
+                     (4000.0, 7600.0))  # fmt: skip
+_ENVELOPE_RATE_HZ = 2000.0
+_ENVELOPE_SEGMENT = 4096
+_ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65)
+_MEL_GROUPS = 16
+_MODULATION_FRAMES = 256
+_N_MODULATION = 16
+_SLOWEST_HZ = 0.3
+_BLOCK_CLIPS = 32
+
+
+def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
+    """Level of the averaged spectrum above its own running median.
+
+    Welch's average of segments of 4096 samples at ``N_LINES`` frequencies from 0 to ``sr / 2``,
+    in dB, less its median over 31 of them: the colour of machine, room and microphone drops
+    out, tones stand.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+        Signal, any unit.
+    sr : float
+        Sampling rate [Hz].
+
+    Returns
+    -------
+    ndarray of float64, shape (N_LINES,)
+        [dB]
+
+    Raises
+    ------
+    InputError
+        When the signal is too short or not finite.
+    """
+    samples = checked_signal(y, sr=sr)
+    frequencies_hz, power = _averaged_power(samples, sr=sr, segment=_LINE_SEGMENT)
+    wanted_hz = np.arange(N_LINES) * (sr / 2 / N_LINES)
+    level = _decibels(np.interp(wanted_hz, frequencies_hz, power))
+    return np.asarray(level - ndimage.median_filter(level, size=_COLOUR_LINES, mode="nearest"))
+
+
+def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
+    """Spectrum of the relative envelope in octave bands.
+
+    In every band the Hilbert envelope is divided by its mean, so that levels drop out; its
+    averaged power spectrum is pooled to 64 bins a band, logarithmic from 2 to 500 Hz, by the
+    largest value, so that a line counts as much as in a narrow bin. Bins above the width of
+    the band are left out: no modulation can be that fast.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+        Signal, any unit.
+    sr : float
+        Sampling rate [Hz], above 1 kHz: bands above ``sr / 2`` are left out.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_values,)
+        [dB re 1/Hz], band after band; 311 values at 16 kHz.
+
+    Raises
+    ------
+    InputError
+        When the signal is too short or not finite, or no band lies below ``sr / 2``.
+    """
+    samples = checked_signal(y, sr=sr)
+    bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]
+    if not bands:
+        raise InputError(f"sr = {sr:g} Hz: no band of {ENVELOPE_BANDS_HZ} lies below sr / 2.")
+    n_samples = samples.shape[-1]
+    spectrum = fft.rfft(samples)
+    parts = []
+    for band in bands:
+        first, last = band_lines(band, sr=sr, n_samples=n_samples)
+        envelope = np.abs(complex_envelope(spectrum, first, last, n_samples=n_samples))
+        relative = _resampled(envelope, duration_s=n_samples / sr)
+        frequencies_hz, power = _averaged_power(
+            relative, sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT
+        )
+        width_hz = band[1] - band[0]
+        edges_hz = np.array([edge for edge in _ENVELOPE_EDGES_HZ if edge <= width_hz])
+        parts.append(_decibels(_largest_in_bins(power, frequencies_hz, edges_hz)))
+    return np.concatenate(parts)
+
+
+def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array:
+    """Spectrum of the level over time in groups of mel bands.
+
+    Parameters
+    ----------
+    log_mel : array_like, shape (n_mels, n_frames)
+        Level [dB]; ``n_mels`` a multiple of 16.
+    frame_rate_hz : float
+        Frames per second.
+
+    Returns
+    -------
+    ndarray of float64, shape (256,)
+        [dB re 1 dB²/Hz]: 16 groups of mel bands, 16 modulation frequencies each, logarithmic
+        from 0.3 Hz to half the frame rate.
+    """
+    level = np.asarray(log_mel, dtype=np.float64)
+    groups = level.reshape(_MEL_GROUPS, -1, level.shape[1]).mean(axis=1)
+    frequencies_hz, power = signal.welch(
+        groups - groups.mean(axis=1, keepdims=True),
+        fs=frame_rate_hz,
+        nperseg=min(_MODULATION_FRAMES, groups.shape[1]),
+        axis=1,
+    )
+    edges_hz = np.asarray(
+        np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1), dtype=np.float64
+    )
+    pooled = [_mean_in_bins(np.asarray(row), frequencies_hz, edges_hz) for row in power]
+    # The floor lies far below the flutter of noise: constant clips stay finite.
+    return np.asarray(10 * np.log10(np.stack(pooled) + 1e-3)).ravel()
+
+
+def open_profiles(
+    waveforms: ArrayStore,
+    clips: pd.DataFrame,
+    *,
+    kind: str,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the store of one kind of profile of these clips; compute what of it is missing.
+
+    Clips have their own length here: nothing is repeated or cut off. No high-pass is applied:
+    the colour is removed anyway, and what lies below a machine's cut-off fills few values.
+
+    Parameters
+    ----------
+    waveforms : ArrayStore
+        int16 samples, one ragged row per clip (`asdlib.data.waveforms.open_waveforms`).
+    clips : DataFrame
+        Clip table; ``clip_id`` is read.
+    kind : str
+        One of ``PROFILES``.
+    cache_dir : Path
+        Folder of the caches; the store lies in ``profiles/<key>`` below it.
+    workers : int or None
+        Threads; None takes all processors.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    ArrayStore
+        Rows (n_values,) of float32 [dB], ids = ``clip_id`` in the table's order.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, or a clip that is not in the waveform store or too short; the clip
+        is named.
+    """
+    if kind not in PROFILES:
+        raise InputError(f"kind={kind!r}: expected one of {', '.join(PROFILES)}.")
+    sr = float(stored_settings(waveforms).get("sample_rate", LogMelSettings().sample_rate))
+    check_sample_rate(waveforms, sr)
+    positions = waveforms.positions(clips["clip_id"])
+    check_lengths(waveforms, positions)
+    profile_of = _profile_function(kind, sr=sr)
+    n_values = len(profile_of(np.zeros(round(sr), np.int16)))
+
+    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
+        rows = out.reshape(last - first, n_values)
+        for row, index in zip(rows, range(first, last), strict=True):
+            try:
+                row[:] = profile_of(waveforms.row(int(positions[index])))
+            except InputError as error:
+                raise InputError(f"{clips['clip_id'].iloc[index]}: {error}") from error
+        waveforms.release()
+
+    with torch_threads_restored():
+        return open_or_build(
+            Path(cache_dir) / "profiles",
+            settings={
+                "kind": kind,
+                "waveforms": waveforms.directory.name,
+                "code_version": CODE_VERSION,
+            },
+            ids=clips["clip_id"].tolist(),
+            lengths=np.full(len(clips), n_values, np.int64),
+            row_shape=(),
+            dtype=np.float32,
+            fill=fill,
+            block_rows=_BLOCK_CLIPS,
+            workers=workers or available_cores(),
+            on_progress=on_progress,
+        )
+
+
+def _profile_function(kind: str, *, sr: float) -> Callable[[npt.NDArray[np.int16]], Array]:
+    """Profile of int16 samples; the log-mel transform of each thread is made once."""
+    if kind != "modulation":
+        profile = line_profile if kind == "lines" else envelope_profile
+        return lambda samples: profile(samples / 32768.0, sr=sr)
+    settings = LogMelSettings(sample_rate=round(sr), fmax=sr / 2)
+    owned = threading.local()
+
+    def modulation(samples: npt.NDArray[np.int16]) -> Array:
+        if not hasattr(owned, "transform"):
+            torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
+            owned.transform = LogMelTransform(settings, None, torch.device("cpu"))
+        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
+        level = torch.empty(1, settings.n_mels, settings.n_frames(len(samples)))
+        owned.transform(batch, level)
+        return modulation_profile(level[0].numpy(), frame_rate_hz=sr / settings.hop_length)
+
+    return modulation
+
+
+def _averaged_power(samples: Array, *, sr: float, segment: int) -> tuple[Array, Array]:
+    """Welch's averaged power spectral density of Hann segments that overlap by half."""
+    frequencies_hz, power = signal.welch(samples, fs=sr, nperseg=min(segment, len(samples)))
+    return frequencies_hz, power
+
+
+def _decibels(power: Array) -> Array:
+    return np.asarray(10 * np.log10(power + 1e-12))
+
+
+def _resampled(envelope: Array, *, duration_s: float) -> Array:
+    """Relative deviation of an envelope from its mean at `_ENVELOPE_RATE_HZ`; 0 for silence."""
+    mean = envelope.mean()
+    relative = envelope / mean - 1 if mean > 0 else np.zeros_like(envelope)
+    n_samples = max(round(duration_s * _ENVELOPE_RATE_HZ), 8)
+    return np.asarray(signal.resample(relative, n_samples))
+
+
+def _largest_in_bins(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
+    return _in_bins(power, frequencies_hz, edges_hz, np.max)
+
+
+def _mean_in_bins(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
+    return _in_bins(power, frequencies_hz, edges_hz, np.mean)
+
+
+def _in_bins(
+    power: Array, frequencies_hz: Array, edges_hz: Array, pool: Callable[[Array], Any]
+) -> Array:
+    """Pool a spectrum in bins; a bin narrower than the resolution is interpolated."""
+    centres_hz = np.sqrt(edges_hz[1:] * edges_hz[:-1])
+    pooled = np.interp(centres_hz, frequencies_hz, power)
+    bounds = np.searchsorted(frequencies_hz, edges_hz)
+    for number, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        if last > first:
+            pooled[number] = pool(power[first:last])
+    return np.asarray(pooled)

@@ -1,0 +1,252 @@
+"""The autoencoder of every machine, and the files that carry its residuals to the scoring."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from asdlib.cores import available_cores
+from asdlib.data.store import ArrayStore
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.spectra.features import torch_threads_restored
+from asdlib.training.autoencoder import (
+    STACKED_FRAMES,
+    Autoencoder,
+    AutoencoderSettings,
+    FrameStacks,
+    clip_residuals,
+    fit,
+    residual_covariance,
+    stack_starts,
+)
+from asdlib.training.settings import choose_device
+
+#: Raised whenever the same settings would give other residuals.
+CODE_VERSION = 1
+
+Arrays = dict[str, npt.NDArray[Any]]
+_ARRAYS = (
+    *("clip_id", "mse", "mean_residual"),
+    *("domain", "covariance", "n_stacks"),
+    *("loss", "validation_loss", "settings"),
+)
+
+
+def open_reconstructions(
+    frames: ArrayStore,
+    clips: pd.DataFrame,
+    settings: AutoencoderSettings,
+    *,
+    folder: Path,
+    device: str = "auto",
+    workers: int | None = None,
+    on_epoch: Callable[[int], object] = lambda epochs: None,
+) -> dict[str, Arrays]:
+    """Train one autoencoder per machine and keep its residuals; read those that exist.
+
+    A machine's file is written when the machine is finished, so that an interrupted call goes
+    on with the next one. On the CPU machines train side by side, one thread each: the result
+    is the same for any number of threads, and depends on the machine's own clips and the seed
+    alone. Computation is in float32 everywhere.
+
+    Parameters
+    ----------
+    frames : ArrayStore
+        Ragged rows (n_frames, n_mels) [dB] as from `asdlib.spectra.open_frames`, each of at
+        least 5 frames.
+    clips : DataFrame
+        Clip table. Training clips are learnt from; training and test clips get residuals.
+    settings : AutoencoderSettings
+    folder : Path
+        Receives ``<machine>.npz``.
+    device : str
+        See `asdlib.training.settings.choose_device`.
+    workers : int or None
+        Machines at once on the CPU; None for one per core.
+    on_epoch : callable
+        Called with the number of epochs just finished; in all: epochs times machines.
+
+    Returns
+    -------
+    dict of str to dict of arrays
+        By machine type:
+
+        - ``clip_id`` (text, n_clips), ``mse`` (float64, n_clips) [dB²], ``mean_residual``
+          (float32, n_clips x n_mels) [dB]: see `asdlib.training.autoencoder.clip_residuals`;
+        - ``domain`` (text, n_domains), ``covariance`` (float64, n_domains x n_mels x n_mels)
+          [dB²], ``n_stacks`` (int64, n_domains): see
+          `asdlib.training.autoencoder.residual_covariance`;
+        - ``loss``, ``validation_loss`` (float64, epochs) [dB²];
+        - ``settings`` (JSON text): everything that shaped them.
+
+    Raises
+    ------
+    InputError
+        When a machine has no training clip or too few frames, a clip is not in the store, the
+        loss diverges, the device is not there or a file is damaged or cannot be written.
+    """
+    chosen = choose_device(device)
+    used = clips[clips["split"].isin(["train", "test"])]
+    jobs = [
+        _Job(str(machine), own, frames, settings, Path(folder) / f"{machine}.npz", chosen)
+        for machine, own in used.groupby("machine_type", sort=True)
+    ]
+    stop, lock = threading.Event(), threading.Lock()
+
+    def count(epochs: int) -> None:
+        with lock:  # progress bars are not made for threads
+            on_epoch(epochs)
+        if stop.is_set():
+            raise InterruptedError
+
+    at_once = 1 if chosen.type == "cuda" else min(workers or available_cores(), len(jobs))
+    pool = ThreadPoolExecutor(max_workers=max(at_once, 1))
+    try:
+        with torch_threads_restored():
+            arrays = pool.map(lambda job: job.run(count), jobs)
+            return {job.machine: own for job, own in zip(jobs, arrays, strict=True)}
+    finally:
+        stop.set()  # after an error or Ctrl-C the other machines end with their epoch
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Job:
+    """One machine's training; its weights are drawn here, in the calling thread."""
+
+    def __init__(
+        self,
+        machine: str,
+        clips: pd.DataFrame,
+        frames: ArrayStore,
+        settings: AutoencoderSettings,
+        path: Path,
+        device: torch.device,
+    ) -> None:
+        if not clips["split"].eq("train").any():
+            raise InputError(
+                f"{machine}: has no training clip to learn from. Add normal clips to its folder "
+                "'train' or leave the machine out."
+            )
+        self.machine, self.path, self._settings, self._device = machine, path, settings, device
+        self._clips = clips.reset_index(drop=True)
+        self._frames = frames
+        self._positions = frames.positions(clips["clip_id"])
+        self._rng = np.random.default_rng([settings.seed, zlib.crc32(machine.encode())])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self._rng.integers(2**31)))
+            self._network = Autoencoder(_stack_width(frames))
+
+    @property
+    def _made_by(self) -> dict[str, Any]:
+        columns = self._clips[["clip_id", "split", "domain"]].astype("string").fillna("")
+        return {
+            "code_version": CODE_VERSION,
+            "settings": self._settings.as_dict(),
+            "frames": self._frames.directory.name,
+            "machine_type": self.machine,
+            "clips": hashlib.sha256(columns.to_csv().encode()).hexdigest()[:16],
+        }
+
+    def run(self, count: Callable[[int], None]) -> Arrays:
+        """Read the machine's file where it fits, else train and write it."""
+        if self.path.exists():
+            stored = load_reconstruction(self.path)
+            if json.loads(str(stored["settings"])) == self._made_by:
+                count(self._settings.epochs)
+                return stored
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)  # of this thread: the machines are what runs in parallel
+        arrays = self._train(lambda: count(1))
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+        write_atomically(self.path, content.getvalue())
+        return arrays
+
+    def _train(self, on_epoch: Callable[[], object]) -> Arrays:
+        offsets = self._frames.offsets
+        first, last = offsets[self._positions.min()], offsets[self._positions.max() + 1]
+        stacks = FrameStacks(self._frames.flat[first:last], self._device)
+        clip_starts = stack_starts(offsets - first, self._positions)
+        is_train = self._clips["split"].eq("train").to_numpy()
+        train_starts = [starts for starts, own in zip(clip_starts, is_train, strict=True) if own]
+        network = self._network.to(self._device)
+        try:
+            trained_on, history = fit(
+                network, stacks, np.concatenate(train_starts), self._settings, self._rng,
+                on_epoch=on_epoch,
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(f"{self.machine}: {error}") from error
+        of_start = np.repeat(
+            self._clips.loc[is_train, "domain"].astype("string").fillna("unknown").to_numpy(str),
+            [len(starts) for starts in train_starts],
+        )
+        lookup = np.empty(last - first, of_start.dtype)
+        lookup[np.concatenate(train_starts)] = of_start
+        domain, covariance, n_stacks = residual_covariance(
+            network, stacks, trained_on, lookup[trained_on], batch_size=self._settings.batch_size
+        )
+        mse, mean_residual = clip_residuals(network, stacks, clip_starts)
+        return {
+            "clip_id": self._clips["clip_id"].to_numpy(str),
+            "mse": mse,
+            "mean_residual": mean_residual,
+            "domain": np.array(domain, dtype=np.str_),
+            "covariance": covariance,
+            "n_stacks": n_stacks,
+            **{name: np.array(values) for name, values in history.items()},
+            "settings": np.asarray(json.dumps(self._made_by, sort_keys=True)),
+        }
+
+
+def load_reconstruction(path: Path) -> Arrays:
+    """Read one machine's file of `open_reconstructions`.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in _ARRAYS}
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no autoencoder. Run notebook 03 first.") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is damaged. Delete it and run notebook 03 again.") from error
+
+
+def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:
+    """List the losses of `open_reconstructions`: machine_type, epoch, loss, validation_loss."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "machine_type": machine,
+                    "epoch": np.arange(1, len(arrays["loss"]) + 1),
+                    "loss": arrays["loss"],
+                    "validation_loss": arrays["validation_loss"],
+                }
+            )
+            for machine, arrays in reconstructions.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _stack_width(frames: ArrayStore) -> int:
+    return STACKED_FRAMES * int(frames.flat.shape[1])

@@ -1,0 +1,189 @@
+"""Local density, domain-wise minimum and changed banks against what they are defined as."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.metrics import roc_auc_score
+
+from asdlib.errors import InputError
+from asdlib.scoring import KNNBackend, make_backend
+from asdlib.scoring.backends import BANKS, SCORES
+from asdlib.scoring.banks import kmeans_bank, smote_bank
+from asdlib.scoring.density import LocalDensityBackend
+from asdlib.scoring.domains import DomainMinimumBackend
+from asdlib.scoring.fusion import mean_and_scatter
+
+NAMES = [*SCORES, *(f"{bank}+{score}" for bank in BANKS for score in SCORES)]
+
+
+def naive_density_score(clip, bank, k):
+    """The definition, one bank clip after the other, by scipy's distances."""
+    ratios = []
+    for number, member in enumerate(bank):
+        others = np.delete(bank, number, axis=0)
+        radius = np.sort(cdist([member], others, "cosine")[0])[:k].mean()
+        ratios.append(cdist([clip], [member], "cosine")[0, 0] / radius)
+    return min(ratios)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_local_density_is_its_definition(rng, k):
+    bank, clips = rng.normal(size=(20, 6)), rng.normal(size=(5, 6))
+    backend = LocalDensityBackend(k)
+    backend.fit(bank)
+    expected = [naive_density_score(clip, bank, k) for clip in clips]
+    np.testing.assert_allclose(backend.anomaly_score(clips), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_leaving_one_out_of_local_density_is_refitting_without_it(rng, k):
+    bank = rng.normal(size=(15, 4))
+    backend = LocalDensityBackend(k)
+    backend.fit(bank)
+    expected = []
+    for number in range(len(bank)):
+        other = LocalDensityBackend(k)
+        other.fit(np.delete(bank, number, axis=0))
+        expected.append(other.anomaly_score(bank[[number]])[0])
+    np.testing.assert_allclose(backend.leave_one_out(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_clips", [2, 3, 4])
+def test_leaving_one_out_of_a_tiny_bank_is_finite(rng, n_clips):
+    backend = LocalDensityBackend(8)
+    backend.fit(rng.normal(size=(n_clips, 4)))
+    assert np.isfinite(backend.leave_one_out()).all()
+
+
+def test_local_density_in_blocks_is_local_density(rng, monkeypatch):
+    bank = rng.normal(size=(40, 5))
+    whole = LocalDensityBackend(3)
+    whole.fit(bank)
+    monkeypatch.setattr("asdlib.scoring.knn.BLOCK_ELEMENTS", 7 * 40)
+    blocks = LocalDensityBackend(3)
+    blocks.fit(bank)
+    np.testing.assert_allclose(blocks.leave_one_out(), whole.leave_one_out())
+    np.testing.assert_allclose(blocks.anomaly_score(bank + 0.1), whole.anomaly_score(bank + 0.1))
+
+
+def imbalanced(rng):
+    """Dense source, sparse target, around two directions; normal and odd clips of both."""
+    centre = {"source": np.eye(8)[0], "target": np.eye(8)[1]}
+    spread = {"source": 0.02, "target": 0.15}
+    draw = {
+        name: lambda n, name=name: centre[name] + spread[name] * rng.normal(size=(n, 8))
+        for name in centre
+    }
+    bank = np.concatenate([draw["source"](200), draw["target"](10)])
+    domains = np.repeat(["source", "target"], [200, 10])
+    odd = draw["source"](50) + 0.12 * np.eye(8)[2]
+    return bank, domains, draw, odd
+
+
+@pytest.mark.parametrize("name", ["local_density", "domain_minimum"])
+def test_sparse_target_clips_stop_being_odd(rng, name):
+    bank, domains, draw, odd = imbalanced(rng)
+    normal = draw["target"](50)
+
+    def target_auc(backend):
+        backend.fit(bank, domains=domains)
+        truth = np.repeat([0, 1], [len(normal), len(odd)])
+        return roc_auc_score(truth, backend.anomaly_score(np.concatenate([normal, odd])))
+
+    assert target_auc(KNNBackend(1)) < 0.3
+    assert target_auc(make_backend(name, k=2)) > 0.7
+
+
+def test_domain_minimum_is_its_definition(rng):
+    bank, clips = rng.normal(size=(30, 5)), rng.normal(size=(4, 5))
+    domains = np.repeat(["source", "target"], [22, 8])
+    backend = DomainMinimumBackend(2)
+    backend.fit(bank, domains=domains)
+    standardised = []
+    for name in ("source", "target"):
+        own = bank[domains == name]
+        among = cdist(own, own, "cosine")
+        np.fill_diagonal(among, np.inf)
+        reference = np.sort(among, axis=1)[:, :2].mean(axis=1)
+        distance = np.sort(cdist(clips, own, "cosine"), axis=1)[:, :2].mean(axis=1)
+        standardised.append((distance - reference.mean()) / reference.std())
+    np.testing.assert_allclose(backend.anomaly_score(clips), np.min(standardised, axis=0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "domains",
+    [["source"], ["source", "target"], ["source"] * 6, ["source"] * 5 + ["target"], ["", "", ""]],
+)
+def test_tiny_banks_and_missing_domains_give_finite_scores(rng, name, domains):
+    backend = make_backend(name, k=4)
+    backend.fit(rng.normal(size=(len(domains), 3)), domains=np.array(domains))
+    assert np.isfinite(backend.anomaly_score(rng.normal(size=(7, 3)))).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_bank_of_equal_clips_gives_finite_scores(name):
+    backend = make_backend(name, k=2)
+    backend.fit(np.ones((5, 3)), domains=np.array(["source"] * 5))
+    score = backend.anomaly_score(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]))
+    assert np.isfinite(score).all()
+    assert score[1] > score[0]
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scale_of_the_embeddings_does_not_matter(rng, name):
+    bank, clips = rng.normal(size=(20, 4)), rng.normal(size=(6, 4))
+    domains = np.repeat(["source", "target"], [14, 6])
+    first, second = make_backend(name, k=2), make_backend(name, k=2)
+    first.fit(bank, domains=domains)
+    second.fit(bank * rng.uniform(0.1, 10, (20, 1)), domains=domains)
+    np.testing.assert_allclose(first.anomaly_score(clips), second.anomaly_score(3 * clips))
+
+
+def test_kmeans_bank_keeps_every_target_clip(rng):
+    bank = rng.normal(size=(50, 4))
+    domains = np.repeat(["source", "target"], [43, 7])
+    rows, names = kmeans_bank(bank, domains, n_centres=5)
+    assert (names == "source").sum() == 5
+    unit = bank[43:] / np.linalg.norm(bank[43:], axis=1, keepdims=True)
+    np.testing.assert_allclose(rows[names == "target"], unit)
+
+
+def test_smote_points_lie_between_target_clips(rng):
+    angle = np.concatenate([rng.uniform(2, 3, 100), np.linspace(0, 0.5, 6)])
+    bank = np.column_stack([np.cos(angle), np.sin(angle)])
+    domains = np.repeat(["source", "target"], [100, 6])
+    rows, names = smote_bank(bank, domains, ratio=0.2)
+    assert (names == "target").sum() == 20
+    new = rows[106:]
+    assert (np.arctan2(new[:, 1], new[:, 0]) >= -1e-9).all()
+    assert (np.arctan2(new[:, 1], new[:, 0]) <= 0.5 + 1e-9).all()
+    np.testing.assert_allclose(np.linalg.norm(new, axis=1), 1)
+
+
+def test_unknown_backends_are_refused():
+    with pytest.raises(InputError, match="backend 'svm': expected knn, local_density"):
+        make_backend("svm")
+    with pytest.raises(InputError, match=r"kmeans\+\.\.\. or smote"):
+        make_backend("pca+knn")
+    with pytest.raises(InputError, match="k = 0: expected 1 neighbour"):
+        LocalDensityBackend(0)
+
+
+@pytest.mark.parametrize("make", [LocalDensityBackend, DomainMinimumBackend])
+def test_scores_before_fit_are_refused(make):
+    with pytest.raises(InputError, match="no bank yet"):
+        make().anomaly_score(np.ones((1, 2)))
+
+
+def test_scatter_of_equal_scores_can_be_divided_by():
+    assert mean_and_scatter(np.array([2.0, 2.0])) == (2.0, pytest.approx(0.1))
+    assert mean_and_scatter(np.array([np.nan])) == (0.0, 1.0)
+    assert mean_and_scatter(np.zeros(3)) == (0.0, 1.0)
+
+
+def test_backends_are_fresh(rng):
+    make = partial(make_backend, "local_density", k=1)
+    assert make() is not make()
