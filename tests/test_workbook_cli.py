@@ -27,7 +27,7 @@ def test_abbreviated_option_is_unknown(capsys):
 
 
 def test_unknown_command_lists_commands(capsys):
-    assert "run, lab, test" in failure(capsys, "dance")
+    assert "run, sweep, lab, test" in failure(capsys, "dance")
 
 
 def test_unknown_profile_lists_profiles(capsys):
@@ -99,8 +99,9 @@ def test_help_fits_one_screen_and_names_every_option():
     ).stdout
     assert len(shown.splitlines()) <= 45
     assert max(map(len, shown.splitlines())) <= 100
-    for option in cli._run_parser()._option_string_actions:
-        assert option in shown
+    for parser in (cli._run_parser(), cli._sweep_parser()):
+        for option in parser._option_string_actions:
+            assert option in shown
 
 
 def test_assignments_take_the_type_of_the_default():

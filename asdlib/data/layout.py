@@ -66,6 +66,12 @@ def find_machines(root: Path) -> dict[str, list[Path]]:
     return dict(sorted(machines.items()))
 
 
+def is_simulated(folder: Path) -> bool:
+    """Whether recordings come from the workbook's own generator."""
+    resolved = folder.resolve()
+    return any((place / "simulated.json").exists() for place in (resolved, *resolved.parents[:2]))
+
+
 def split_folders(machine_folder: Path) -> dict[str, Path]:
     """Folder of every split of a machine, ``test`` rather than ``test_rename`` where both are."""
     by_name = {folder.name.lower(): folder for folder in _folders(machine_folder)}

@@ -95,7 +95,7 @@ def open_waveforms(
         "sample_rate": sample_rate,
         "resample": resample,
         "channel": channel,
-        "manifest": _manifest_hash(clips),
+        "manifest": manifest_hash(clips),
     }
     return open_or_build(
         Path(cache_dir) / "waveforms",
@@ -109,6 +109,36 @@ def open_waveforms(
         workers=workers or available_cores(),
         on_progress=on_progress,
     )
+
+
+def manifest_hash(clips: pd.DataFrame) -> str:
+    """Hash the files of a clip table by name, size, time of change and length.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table of `asdlib.data.read_clips`.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    columns = clips[["clip_id", "path", "n_samples"]]
+    for clip_id, path, n_samples in columns.itertuples(index=False):
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        line = f"{clip_id}\t{status.st_size}\t{status.st_mtime_ns}\t{n_samples}\n"
+        digest.update(line.encode())
+    return digest.hexdigest()
 
 
 def defects(waveforms: ArrayStore) -> pd.DataFrame:
@@ -183,16 +213,3 @@ def _check(clips: pd.DataFrame, *, sample_rate: int, resample: bool, channel: in
         except InputError as error:
             problems.append(str(error))
     raise_problems(problems)
-
-
-def _manifest_hash(clips: pd.DataFrame) -> str:
-    digest = hashlib.sha256()
-    columns = clips[["clip_id", "path", "n_samples"]]
-    for clip_id, path, n_samples in columns.itertuples(index=False):
-        try:
-            status = Path(path).stat()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-        line = f"{clip_id}\t{status.st_size}\t{status.st_mtime_ns}\t{n_samples}\n"
-        digest.update(line.encode())
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.backends import make_backend
 from asdlib.scoring.curves import roc_curves
+from asdlib.scoring.differences import DIFFERENCE_COLUMNS, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.explain import Explanation, explain, extreme_clips
 from asdlib.scoring.final import FINAL_BACKENDS, hindsight, score_final, score_views
@@ -21,6 +22,7 @@ from asdlib.scoring.trivial import time_average
 
 __all__ = [
     "CELL_METRICS",
+    "DIFFERENCE_COLUMNS",
     "FINAL_BACKENDS",
     "MAX_FPR",
     "METRIC_COLUMNS",
@@ -45,6 +47,7 @@ __all__ = [
     "make_backend",
     "mean_over_seeds",
     "neighbour_agreement",
+    "paired_differences",
     "pauc",
     "published_2025_dev",
     "read_scores",

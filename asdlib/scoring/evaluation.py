@@ -47,6 +47,23 @@ class _Cell:
         return not np.isnan(self.draws[0])
 
 
+@dataclass(frozen=True)
+class MetricDraws:
+    """Metrics of one system and seed, on all clips and on every resample of them.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``machine_type, metric, n_normal, n_anomaly, reason``, one row per metric.
+    draws : ndarray of float64, shape (1 + n_bootstrap, n_rows)
+        First the values on all clips, then those on the resamples; 0 to 1, NaN where a metric
+        cannot be computed.
+    """
+
+    rows: pd.DataFrame
+    draws: FloatArray
+
+
 def evaluate(
     scores: pd.DataFrame,
     *,
@@ -147,9 +164,19 @@ def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def _evaluate_run(
-    run: pd.DataFrame, max_fpr: float, n_bootstrap: int, confidence: float, seed: int
-) -> pd.DataFrame:
+def draw_metrics(run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: int) -> MetricDraws:
+    """Compute the metrics of one system and seed on all clips and on resamples of them.
+
+    The resamples depend on the clips and on ``seed`` alone: two systems scored on the same
+    clips meet the same ones, so that the differences of their draws are paired.
+
+    Parameters
+    ----------
+    run : DataFrame
+        Rows of one system and seed as :func:`asdlib.scoring.validate_scores` returns them.
+    max_fpr, n_bootstrap, seed
+        As for :func:`evaluate`.
+    """
     rows: list[tuple[str, str, _Cell]] = []
     all_cells: list[_Cell] = []
     for machine_type, machine in run.groupby("machine_type", sort=True):
@@ -172,23 +199,29 @@ def _evaluate_run(
     for position, metric in enumerate(CELL_METRICS):
         rows.append(("all", metric, _mean(all_cells[position::3])))
     rows.append(("all", "official_score", _mean(all_cells)))
-    values = np.array([cell.draws for _, _, cell in rows]).T
-    low, high = bias_corrected_interval(values[0], values[1:], confidence=confidence)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "machine_type": [machine_type for machine_type, _, _ in rows],
             "metric": [metric for _, metric, _ in rows],
-            "value": values[0],
-            "ci_low": low,
-            "ci_high": high,
             "n_normal": [cell.n_normal for _, _, cell in rows],
             "n_anomaly": [cell.n_anomaly for _, _, cell in rows],
-            "reason": [
-                _with_remark(cell.reason, same)
-                for (_, _, cell), same in zip(rows, low == high, strict=True)
-            ],
+            "reason": [cell.reason for _, _, cell in rows],
         }
     )
+    return MetricDraws(table, np.array([cell.draws for _, _, cell in rows]).T)
+
+
+def _evaluate_run(
+    run: pd.DataFrame, max_fpr: float, n_bootstrap: int, confidence: float, seed: int
+) -> pd.DataFrame:
+    drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
+    value = drawn.draws[0]
+    low, high = bias_corrected_interval(value, drawn.draws[1:], confidence=confidence)
+    reasons = [
+        _with_remark(reason, same)
+        for reason, same in zip(drawn.rows["reason"], low == high, strict=True)
+    ]
+    return drawn.rows.assign(value=value, ci_low=low, ci_high=high, reason=reasons)
 
 
 def _section_cells(

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asdlib.data.layout import find_machines
+from asdlib.data.layout import find_machines, is_simulated
 from asdlib.data.simulate import MACHINES, SIZES, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
 from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
     NOTEBOOK_FOLDER,
     PROFILES,
@@ -24,9 +25,9 @@ from asdlib.workbook.notebooks import (
     list_notebooks,
     parse_assignments,
 )
-from asdlib.workbook.settings import check_run_name
+from asdlib.workbook.sweep_file import SweepFile, read_sweep_file
 
-COMMANDS = ("run", "lab", "test")
+COMMANDS = ("run", "sweep", "lab", "test")
 _OWN_OPTIONS = {
     "data_dir": "--data",
     "out_dir": "--out",
@@ -54,6 +55,18 @@ def _run_parser() -> _Parser:
     part.add_argument("--only")
     part.add_argument("--from", dest="first")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
+    return parser
+
+
+def _sweep_parser() -> _Parser:
+    parser = _Parser(prog="run_all.sh sweep", add_help=False, allow_abbrev=False)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--scheduler")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--profile")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     return parser
 
 
@@ -198,6 +211,57 @@ def _print_results(out: Path, name: str) -> None:
         sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
 
 
+def sweep(arguments: list[str]) -> int:
+    """Execute the variants of a sweep file and compare them; see ``help.txt``."""
+    options = _sweep_parser().parse_args(arguments)
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers {options.workers}: expected 1 or more.")
+    notebooks = list_notebooks()
+    plan = read_sweep_file(options.file, notebooks, profile=options.profile)
+    is_given = options.data is not None or plan.data is not None
+    data = options.data or plan.data or _corpus_folder(plan.profile)
+    if is_given and not data.is_dir():
+        raise InputError(_no_such_folder(data))
+    if not is_given:
+        _ensure_corpus(plan.profile)
+    name = options.name or _sweep_name(options.file.stem, data)
+    check_run_name(name)
+    _check_machines(data, plan.machines)
+    # Written first, so that a folder that cannot be written is met before any work.
+    write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
+    return _sweep(plan, notebooks, data, name, options)
+
+
+def _sweep_name(stem: str, data: Path) -> str:
+    """Name results after the sweep file, and say there if the recordings are simulated."""
+    return f"{stem}_simulated" if is_simulated(data) and "simulated" not in stem else stem
+
+
+def _sweep(
+    plan: SweepFile, notebooks: list[Notebook], data: Path, name: str, options: argparse.Namespace
+) -> int:
+    # Dask takes a second to load, which the other commands need not wait for.
+    from asdlib.workbook.sweep import plan_cells, run_cells
+    from asdlib.workbook.sweep_results import save_results
+
+    out = options.out.resolve()
+    cells = plan_cells(plan, notebooks, data=data, build=out / "build")
+    stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
+    _say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
+         f"{len(stages)} notebooks to execute")  # fmt: skip
+    failures = run_cells(cells, scheduler=options.scheduler, workers=options.workers)
+    table = save_results(plan, cells, failures, data=data, out=out, name=name)
+    if table is None:
+        _say("No cell of the reference has a result, so there is nothing to compare with.")
+    else:
+        sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
+    for what in ("results", "figures"):
+        sys.stdout.write(f"{what:<10} {os.path.relpath(out / what / name)}\n")
+    if failures:
+        _say(f"{len(failures)} of {len(cells)} cells failed; the same command tries them again.")
+    return 1 if failures else 0
+
+
 def lab(arguments: list[str]) -> int:
     """Open JupyterLab on the notebooks; the simulated corpus is made first if missing."""
     _ensure_corpus("demo")
@@ -222,7 +286,7 @@ def main(arguments: list[str]) -> int:
     try:
         if command not in COMMANDS:
             raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
-        return {"run": run, "lab": lab, "test": test}[command](arguments)
+        return {"run": run, "sweep": sweep, "lab": lab, "test": test}[command](arguments)
     except InputError as error:
         _say(f"run_all.sh: {error}")
         return 2

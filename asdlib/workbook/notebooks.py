@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
 import papermill
@@ -109,40 +109,71 @@ def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict
         For a word without ``=``, a name that no notebook has (all names are listed), or a
         value of another type than the default's.
     """
-    known = {
-        name: (default, notebook.number)
-        for notebook in reversed(notebooks)
-        for name, default in notebook.parameters.items()
-    }
     values = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator:
             raise InputError(f"--set {assignment}: expected NAME=VALUE.")
+        values[name] = yaml.safe_load(_literal(text))
+    return check_parameters(values, notebooks, where="--set")
+
+
+def check_parameters(
+    values: Mapping[str, Any], notebooks: list[Notebook], *, where: str
+) -> dict[str, Any]:
+    """Bring values to the types that the notebooks' defaults have.
+
+    Parameters
+    ----------
+    values : mapping
+        Values by name.
+    notebooks : list of Notebook
+    where : str
+        Where the values were given, for messages.
+
+    Raises
+    ------
+    InputError
+        For a name that no notebook has (all names are listed), or a value of another type than
+        the default's.
+    """
+    known = {
+        name: default
+        for notebook in reversed(notebooks)
+        for name, default in notebook.parameters.items()
+    }
+    for name in values:
         if name not in known:
             listing = "\n".join(
                 f"  {notebook.number}  {key} = {default!r}"
                 for notebook in notebooks
                 for key, default in notebook.parameters.items()
             )
-            raise InputError(f"--set {name}: no notebook has this parameter. There are:\n{listing}")
-        values[name] = _typed(name, yaml.safe_load(_literal(text)), known[name][0])
-    return values
+            raise InputError(
+                f"{where} {name}: no notebook has this parameter. There are:\n{listing}"
+            )
+    return {name: _typed(name, value, known[name], where) for name, value in values.items()}
 
 
-def _typed(name: str, value: Any, default: Any) -> Any:
+def _typed(name: str, value: Any, default: Any, where: str) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(default, list) and isinstance(value, str | int | float):
         return [value]
     if default is not None and value is not None and type(value) is not type(default):
         raise InputError(
-            f"--set {name}={value!r}: expected a {type(default).__name__} such as {default!r}."
+            f"{where} {name}={value!r}: expected a {type(default).__name__} such as {default!r}."
         )
     return value
 
 
-def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> float:
+def execute(
+    notebook: Notebook,
+    parameters: Mapping[str, Any],
+    folder: Path,
+    *,
+    messages: TextIO | None = None,
+) -> float:
     """Execute one notebook with papermill and write it and its HTML to ``folder``.
 
     Parameters
@@ -152,6 +183,8 @@ def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> 
         Values by name; those that the notebook does not have are left out.
     folder : Path
         Receives the executed notebook and its HTML.
+    messages : text file, optional
+        Receives what the notebook writes to standard error; by default that of this process.
 
     Returns
     -------
@@ -174,7 +207,7 @@ def execute(notebook: Notebook, parameters: Mapping[str, Any], folder: Path) -> 
             parameters=chosen,
             kernel_name="python3",
             progress_bar=False,
-            stderr_file=sys.stderr,
+            stderr_file=messages or sys.stderr,
             cwd=str(notebook.path.parent),
             # The kernel listens on this machine alone; its warning about that is no news.
             extra_arguments=["--IPKernelApp.log_level=ERROR"],

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, read_clips
+from asdlib.data.layout import is_simulated
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
@@ -95,8 +96,7 @@ class Run:
     @property
     def is_simulated(self) -> bool:
         """Whether the recordings come from the workbook's own generator."""
-        folder = Path(self.settings.data_dir).resolve()
-        return any((place / "simulated.json").exists() for place in (folder, *folder.parents[:2]))
+        return is_simulated(Path(self.settings.data_dir))
 
     @property
     def corpus(self) -> str:

@@ -16,23 +16,12 @@ from asdlib.scoring import make_backend
 from asdlib.spectra import PROFILES, LogMelSettings
 from asdlib.training.autoencoder import AutoencoderSettings
 from asdlib.training.settings import TrainSettings, choose_device
+from asdlib.workbook.names import check_run_name
 
 
 def _expect(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise InputError(f"parameter {name} = {value!r}: expected {expected}.")
-
-
-def check_run_name(name: str) -> None:
-    """Refuse a run name that could not be a folder's name everywhere.
-
-    Raises
-    ------
-    InputError
-        When it holds anything but letters, digits, ``.``, ``_`` and ``-``.
-    """
-    letters = name.replace(".", "").replace("_", "").replace("-", "")
-    _expect(letters.isalnum(), "run_name", name, "letters, digits, '.', '_' and '-' alone")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,218 @@
+"""One notebook executed with one set of parameters, in a folder keyed by all that shaped it.
+
+A chain of notebooks is a chain of stages. A stage's key holds its notebook's own parameters and
+the key of the stage before it, so chains that begin alike share their first stages: these are
+executed once, and once only, however many chains and sweeps need them.
+
+Every stage has a folder of its own with the layout of a run (``build``, ``results``,
+``figures``), which begins as a copy of what the stage before it left. Stores and checkpoints,
+which carry keys themselves, lie in one place for all stages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from asdlib.data import read_clips, read_true_attributes
+from asdlib.data.layout import is_simulated
+from asdlib.data.store import content_key
+from asdlib.data.waveforms import manifest_hash
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+from asdlib.report.provenance import package_versions
+from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
+
+#: Parameters that say where a notebook works, not what it computes.
+PLACE_PARAMETERS = ("data_dir", "out_dir", "run_name", "workers")
+#: Folders of a run whose content is keyed: all stages share them.
+SHARED_FOLDERS = ("checkpoints", "toy")
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the stages of a sweep read and write.
+
+    Attributes
+    ----------
+    data : Path
+        Folder of the recordings.
+    key : str
+        Key of what they hold; see :func:`key_of_data`.
+    root : Path
+        Folder of all stages, below the folder ``build`` that also has the stores.
+    """
+
+    data: Path
+    key: str
+    root: Path
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folders inside every stage."""
+        return "simulated" if is_simulated(self.data) else "recorded"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A notebook with all that shapes what it computes.
+
+    Attributes
+    ----------
+    notebook : Notebook
+    parameters : dict
+        Its own parameters, those of the place left out.
+    place : Place
+    key : str
+        Hash of code, packages, parameters, and of the stage before or the data.
+    before : Path or None
+        Folder of the stage before.
+    """
+
+    notebook: Notebook
+    parameters: dict[str, Any]
+    place: Place
+    key: str
+    before: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """The stage's own folder; the notebook's ``out_dir``."""
+        return self.place.root / self.notebook.path.stem / self.key
+
+    @property
+    def results(self) -> Path:
+        """Folder of its tables."""
+        return self.folder / "results" / self.place.run_name
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "finished.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the notebook ran to its end here."""
+        return self._marker.exists()
+
+    @property
+    def seconds(self) -> float:
+        """How long the notebook took [s]."""
+        return float(json.loads(self._marker.read_text(encoding="utf-8"))["seconds"])
+
+    def finish(self, seconds: float) -> None:
+        """Mark the stage as finished."""
+        facts = {"key": self.key, "parameters": self.parameters, "seconds": round(seconds, 1)}
+        write_atomically(self._marker, json.dumps(facts, indent=1, sort_keys=True) + "\n")
+
+
+def key_of_data(data: Path, machines: Sequence[str]) -> str:
+    """Key of the recordings: every file's size and time of change, and what is told of them."""
+    clips = read_clips(data, machines=list(machines) or None)
+    told = clips.drop(columns="path").to_csv(index=False)
+    train = clips[clips["split"] == "train"]
+    truth = read_true_attributes(data, train).to_csv(index=False)
+    return content_key({"files": manifest_hash(clips), "clips": told, "truth": truth})
+
+
+def plan_chain(
+    notebooks: Sequence[tuple[Notebook, str]], parameters: Mapping[str, Any], place: Place
+) -> list[Stage]:
+    """Give the stages of one chain of notebooks, in order.
+
+    Parameters
+    ----------
+    notebooks : sequence of (Notebook, str)
+        The notebooks, in order, with the keys of their code.
+    parameters : mapping
+        Values by name that differ from the notebooks' defaults.
+    place : Place
+    """
+    chain: list[Stage] = []
+    key, before = content_key({"data": place.key, "packages": package_versions()}), None
+    for notebook, code in notebooks:
+        own = {
+            name: parameters.get(name, default)
+            for name, default in notebook.parameters.items()
+            if name not in PLACE_PARAMETERS
+        }
+        key = content_key({"before": key, "code": code, "parameters": own})
+        chain.append(Stage(notebook, own, place, key, before))
+        before = chain[-1].folder
+    return chain
+
+
+def run_stage(stage: Stage, failure_before: str | None = None) -> str | None:
+    """Execute a stage, unless it is finished or the one before it failed.
+
+    Runs in a process of its own, with as many threads as ``OMP_NUM_THREADS`` says there.
+
+    Parameters
+    ----------
+    stage : Stage
+    failure_before : str, optional
+        What the stage before returned.
+
+    Returns
+    -------
+    str or None
+        Why it failed (notebook, heading, error), or None.
+    """
+    if failure_before is not None or stage.is_finished:
+        return failure_before
+    try:
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(stage.folder / "lock"):
+            if not stage.is_finished:  # another process may have been faster
+                _execute(stage)
+    except NotebookFailed as failure:
+        return str(failure)
+    except (InputError, OSError) as error:
+        return f"folder     {stage.folder}\nerror      {error}"
+    return None
+
+
+def _execute(stage: Stage) -> None:
+    place = stage.place
+    build = stage.folder / "build" / place.run_name
+    build.mkdir(parents=True, exist_ok=True)
+    if stage.before is not None:
+        skipped = shutil.ignore_patterns("notebooks", *SHARED_FOLDERS)
+        for part in ("build", "results"):
+            old = stage.before / part / place.run_name
+            if old.exists():
+                new = stage.folder / part / place.run_name
+                shutil.copytree(old, new, ignore=skipped, dirs_exist_ok=True)
+    _share(stage.folder / "build" / "cache", place.root.parent / "cache")
+    for name in SHARED_FOLDERS:
+        _share(build / name, place.root / "shared" / name)
+    values = {
+        **stage.parameters,
+        "data_dir": str(place.data),
+        "out_dir": str(stage.folder),
+        "run_name": place.run_name,
+        "workers": int(os.environ.get(THREADS_VARIABLE, "1")),
+    }
+    with (stage.folder / "messages.txt").open("w", encoding="utf-8") as messages:
+        seconds = execute(stage.notebook, values, build / "notebooks", messages=messages)
+    stage.finish(seconds)
+
+
+def _share(link: Path, folder: Path) -> None:
+    """Let ``link`` lead to a folder that all stages share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+
+
+def dask_setup(worker: object) -> None:  # noqa: ARG001 - dask calls it by this name
+    """Let a worker of a local cluster leave Ctrl-C to the program that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,212 @@
+"""What a sweep found: scores of its cells to tables, Markdown and figures with provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from asdlib.errors import InputError
+from asdlib.report import style, sweep_figures, sweep_tables
+from asdlib.report.progress import progress_bar
+from asdlib.report.provenance import shown_path
+from asdlib.report.save import mark_as_simulated, save_figure, save_table, save_text
+from asdlib.scoring import evaluate, paired_differences, read_scores
+from asdlib.workbook.run import Run
+from asdlib.workbook.settings import NotebookSettings
+from asdlib.workbook.sweep import Cell, reason_of
+from asdlib.workbook.sweep_file import REFERENCE, SweepFile
+
+
+def collect_scores(cells: Sequence[Cell], failures: dict[str, str]) -> pd.DataFrame:
+    """Join the test scores of all finished cells.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    failures : dict
+        Receives, by name, the cells whose notebooks ran but did not score the system that the
+        variant names.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`asdlib.scoring.read_scores`; ``system`` is the variant, ``seed`` the position
+        of its seeds. Empty where nothing was scored.
+    """
+    read: dict[Path, pd.DataFrame] = {}
+    parts = []
+    for cell in cells:
+        if cell.name in failures or not cell.is_finished:
+            continue
+        path = cell.chain[-1].results / "scores.csv"
+        try:
+            if path not in read:
+                scores = read_scores(path)
+                read[path] = scores[scores["split"] == "test"]
+            parts.append(_of_system(read[path], cell, path))
+        except InputError as error:
+            failures[cell.name] = f"error      {error}"
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _of_system(scores: pd.DataFrame, cell: Cell, path: Path) -> pd.DataFrame:
+    own = scores[scores["system"] == cell.variant.system]
+    if own.empty:
+        there = ", ".join(sorted(set(scores["system"])))
+        raise InputError(f"{path}: has no system {cell.variant.system!r}. There are: {there}.")
+    if own["clip_id"].duplicated().any():
+        raise InputError(
+            f"{path}: system {cell.variant.system!r} has one score per seed and clip; expected "
+            "one per clip. Give the variant one seed a cell, or name a system that joins seeds."
+        )
+    return own.assign(system=cell.variant.name, seed=cell.position)
+
+
+def compare(scores: pd.DataFrame, sweep: SweepFile, *, n_bootstrap: int = 1000) -> pd.DataFrame:
+    """Compare all variants with the reference.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As from :func:`collect_scores`.
+    sweep : SweepFile
+    n_bootstrap : int
+        Resamples of seeds and clips.
+
+    Returns
+    -------
+    DataFrame
+        ``variant, group, system`` and what :func:`asdlib.scoring.paired_differences` gives, in
+        the order of the file.
+
+    Raises
+    ------
+    InputError
+        When no cell of the reference has scores.
+    """
+    names = [variant.name for variant in sweep.variants]
+    order = scores["system"].map({name: place for place, name in enumerate(names)})
+    scores = scores.loc[order.sort_values(kind="stable").index]
+    runs = len(scores[["system", "seed"]].drop_duplicates())
+    with progress_bar(runs, "intervals", unit="cell") as bar:
+        table = paired_differences(
+            scores, reference=REFERENCE, n_bootstrap=n_bootstrap, on_progress=bar.update
+        )
+    table = table.rename(columns={"system": "variant"})
+    for place, attribute in ((1, "group"), (2, "system")):
+        known = {variant.name: getattr(variant, attribute) for variant in sweep.variants}
+        table.insert(place, attribute, table["variant"].map(known))
+    return table
+
+
+def save_results(
+    sweep: SweepFile,
+    cells: Sequence[Cell],
+    failures: dict[str, str],
+    *,
+    data: Path,
+    out: Path,
+    name: str,
+) -> Path | None:
+    """Write tables and figures of a sweep, as far as its cells have finished.
+
+    Returns
+    -------
+    Path or None
+        The Markdown table; None where no cell of the reference has finished.
+    """
+    settings = NotebookSettings(
+        data_dir=str(data), out_dir=str(out), run_name=name, machines=sweep.machines, workers=0
+    )
+    run = Run("sweep", settings)
+    scores = collect_scores(cells, failures)
+    provenance = run.provenance(**_facts(sweep, cells))
+    metrics = evaluate(scores, n_bootstrap=0) if len(scores) else pd.DataFrame()
+    listing = _list_cells(cells, failures, metrics)
+    save_table(listing, run.results / "cells.csv", provenance=provenance)
+    if scores.empty or REFERENCE not in set(scores["system"]):
+        return None
+    save_table(_by_seed(metrics, cells), run.results / "metrics.csv", provenance=provenance)
+    table = compare(scores, sweep)
+    save_table(table, run.results / "sweep.csv", provenance=provenance)
+    title = f"{name}: {run.corpus} machines"
+    reasons = {cell: reason_of(failure) for cell, failure in failures.items()}
+    text = sweep_tables.render_sweep(table, title=title, failures=reasons)
+    path = save_text(text, run.results / "sweep.md", provenance=provenance)[0]
+    _save_figures(run, table, provenance)
+    return path
+
+
+def _save_figures(run: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
+    if table["variant"].nunique() < 2:
+        return
+    style.use_style()
+    prefix = "simulated_" if run.is_simulated else ""
+    figures = {
+        "sweep": sweep_figures.draw_sweep(table),
+        "sweep_machines": sweep_figures.draw_sweep_machines(table),
+    }
+    for name, figure in figures.items():
+        if run.is_simulated:
+            mark_as_simulated(figure)
+        save_figure(figure, run.figures / f"{prefix}{name}", provenance=provenance)
+        plt.close(figure)
+
+
+def _by_seed(metrics: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
+    """Metrics of every cell with its seed; intervals stand in the table of differences."""
+    seeds = {(cell.variant.name, cell.position): cell.seeds for cell in cells}
+    keys = zip(metrics["system"], metrics["seed"], strict=True)
+    table = metrics.assign(seed=[seeds[key] for key in keys])
+    return table.drop(columns=["ci_low", "ci_high"]).rename(columns={"system": "variant"})
+
+
+def _facts(sweep: SweepFile, cells: Sequence[Cell]) -> dict[str, Any]:
+    return {
+        "sweep": shown_path(sweep.path),
+        "profile": sweep.profile,
+        "reference": sweep.parameters,
+        "variants": [asdict(variant) for variant in sweep.variants],
+        "data_manifest": cells[0].chain[0].place.key,
+        "device": sorted({device for cell in cells for device in _devices(cell)}),
+    }
+
+
+def _devices(cell: Cell) -> Iterator[str]:
+    """Devices that the sidecars of a cell's tables name."""
+    for path in sorted(cell.chain[-1].results.glob("*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if "device" in facts:
+            yield str(facts["device"])
+
+
+def _list_cells(
+    cells: Sequence[Cell], failures: Mapping[str, str], metrics: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per cell: what it was, whether it finished, its official score."""
+    official: dict[tuple[str, int], float] = {}
+    if len(metrics):
+        rows = metrics[metrics["metric"] == "official_score"]
+        keys = zip(rows["system"], rows["seed"], strict=True)
+        official = dict(zip(keys, rows["value"], strict=True))
+    return pd.DataFrame(
+        {
+            "variant": cell.variant.name,
+            "group": cell.variant.group,
+            "system": cell.variant.system,
+            "seed": cell.seeds,
+            "changes": json.dumps(cell.variant.changes, sort_keys=True),
+            "state": "failed" if cell.name in failures else "finished",
+            "official_score": official.get((cell.variant.name, cell.position)),
+            "seconds": sum(stage.seconds for stage in cell.chain if stage.is_finished),
+            "key": cell.chain[-1].key,
+            "error": reason_of(failures[cell.name]) if cell.name in failures else "",
+        }
+        for cell in cells
+    )
