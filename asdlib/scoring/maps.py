@@ -39,6 +39,7 @@ def embedding_map(
     L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR 9 (2008).
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     rows = np.asarray(embeddings, dtype=np.float64)
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -52,7 +53,9 @@ def embedding_map(
         learning_rate="auto",
         random_state=seed,
     )
-    return np.asarray(tsne.fit_transform(components), dtype=np.float32)
+    # Threads that wait for each other at every step cost several times what they save here.
+    with threadpool_limits(1):
+        return np.asarray(tsne.fit_transform(components), dtype=np.float32)
 
 
 def _principal_components(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
