@@ -2,6 +2,7 @@
 
 from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.curves import roc_curves
+from asdlib.scoring.ensemble import ensemble
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.explain import Explanation, explain, extreme_clips
 from asdlib.scoring.knn import Backend, KNNBackend
@@ -26,6 +27,7 @@ __all__ = [
     "auc",
     "decide",
     "embedding_map",
+    "ensemble",
     "evaluate",
     "explain",
     "extreme_clips",
