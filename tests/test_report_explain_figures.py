@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from asdlib.report.explain_figures import audio_players, draw_explanation
-from asdlib.report.style import DOMAIN_COLOURS
+from asdlib.report.style import DOMAIN_COLOURS, use_style
 from asdlib.scoring import Explanation
 
 mpl.use("Agg")
@@ -21,8 +21,10 @@ CENTRES_HZ = np.geomspace(200, 7000, 16)
 
 @pytest.fixture(autouse=True)
 def close_figures():
-    yield
-    plt.close("all")
+    with mpl.rc_context():
+        use_style()
+        yield
+        plt.close("all")
 
 
 def explanation(rng, **changes):
@@ -59,6 +61,13 @@ def test_a_row_shows_clip_normals_difference_and_score(rng):
         assert len([ax for ax in figure.axes if ax.get_title() == title]) == 2
     texts = [text.get_text() for text in figure.texts]
     assert texts.count("section_00_source_test_0001.wav (source, anomalous)") == 2
+
+
+def test_axes_stay_where_they_were_put(rng):
+    figure = draw(explanation(rng), explanation(rng))
+    before = [ax.get_position().bounds for ax in figure.axes]
+    figure.savefig(io.BytesIO(), bbox_inches="tight")
+    assert [ax.get_position().bounds for ax in figure.axes] == before
 
 
 def test_difference_is_centred_and_in_db(rng):

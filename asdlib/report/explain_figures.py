@@ -22,8 +22,8 @@ DIFFERENCE_COLOURMAP = "RdBu_r"
 _ROW_HEIGHT_IN = 2.1
 #: Widths along a row, the gaps between the panels among them.
 _WIDTHS = {
-    "clip": 2.7, "_1": 0.4, "normal": 2.7, "_2": 0.1, "level_bar": 0.12, "_3": 1.5,
-    "difference": 2.7, "_4": 0.1, "difference_bar": 0.12, "_5": 1.25,
+    "clip": 2.7, "_1": 0.4, "normal": 2.7, "_2": 0.1, "level_bar": 0.12, "_3": 1.7,
+    "difference": 2.7, "_4": 0.1, "difference_bar": 0.12, "_5": 1.4,
     "mean": 1.6, "_6": 1.25, "score": 2.5,
 }  # fmt: skip
 _LEFT = 0.08
@@ -67,8 +67,9 @@ def draw_explanation(
         style, as everywhere.
     """
     height = 0.35 + _ROW_HEIGHT_IN * len(explanations)
+    figure = plt.figure(figsize=(WIDTH_WIDE_IN, height))
     # Fixed places: arranging this many axes automatically takes longer than drawing them.
-    figure = plt.figure(figsize=(WIDTH_WIDE_IN, height), layout="none")
+    figure.set_layout_engine("none")
     grid = figure.add_gridspec(
         len(explanations), len(_WIDTHS), width_ratios=list(_WIDTHS.values()), wspace=0, hspace=0.85,
         left=_LEFT, right=0.985, top=1 - 0.8 / height, bottom=0.45 / height,
@@ -165,9 +166,9 @@ def _draw_score(ax: Axes, explanation: Explanation) -> None:
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """At most four of 1, 2, 5, 10, ... or of 1, 10, 100, ... between two positive numbers."""
+    """At most four of 1, 2, 5, 10, or of 1, 3, 10, or of 1, 10, ... between two numbers."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1,)):
+    for factors in ((1, 2, 5), (1, 3), (1,)):
         numbers = [factor * 10.0**decade for decade in decades for factor in factors]
         inside = [number for number in numbers if low <= number <= high]
         if len(inside) <= 4:

@@ -39,6 +39,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "stem_channels": 64,
         "epochs": 30,
         "ae_epochs": 100,
+        "ae_batch_size": 256,
         "batch_size": 64,
         "crop_frames": 0,
     },
