@@ -35,6 +35,9 @@ from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 PLACE_PARAMETERS = ("data_dir", "out_dir", "run_name", "workers")
 #: Folders of a run whose content is keyed: all stages share them.
 SHARED_FOLDERS = ("checkpoints", "toy")
+#: Folders of every seed that are shaped by the parameters of this prefix, the seed and the first
+#: notebook alone: stages that agree in these share them.
+SHARED_SEED_FOLDERS = {"autoencoder": "ae_"}
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
@@ -76,6 +79,8 @@ class Stage:
         Hash of code, packages, parameters, and of the stage before or the data.
     before : Path or None
         Folder of the stage before.
+    first : str
+        Key of the chain's first stage.
     """
 
     notebook: Notebook
@@ -83,6 +88,7 @@ class Stage:
     place: Place
     key: str
     before: Path | None
+    first: str
 
     @property
     def folder(self) -> Path:
@@ -93,6 +99,24 @@ class Stage:
     def results(self) -> Path:
         """Folder of its tables."""
         return self.folder / "results" / self.place.run_name
+
+    @property
+    def build(self) -> Path:
+        """Folder of its intermediate files."""
+        return self.folder / "build" / self.place.run_name
+
+    @property
+    def shared(self) -> dict[Path, Path]:
+        """Folders that it shares with other stages: where it finds them, and where they lie."""
+        shared = self.place.root / "shared"
+        links = {self.folder / "build" / "cache": self.place.root.parent / "cache"}
+        links |= {self.build / name: shared / name for name in SHARED_FOLDERS}
+        for name, prefix in SHARED_SEED_FOLDERS.items():
+            own = {key: value for key, value in self.parameters.items() if key.startswith(prefix)}
+            for seed in self.parameters.get("seeds", []) if own else []:
+                key = content_key({"first": self.first, "seed": seed, "parameters": own})
+                links[self.build / f"seed_{seed}" / name] = shared / name / key
+        return links
 
     @property
     def _marker(self) -> Path:
@@ -145,7 +169,8 @@ def plan_chain(
             if name not in PLACE_PARAMETERS
         }
         key = content_key({"before": key, "code": code, "parameters": own})
-        chain.append(Stage(notebook, own, place, key, before))
+        first = chain[0].key if chain else key
+        chain.append(Stage(notebook, own, place, key, before, first))
         before = chain[-1].folder
     return chain
 
@@ -182,8 +207,6 @@ def run_stage(stage: Stage, failure_before: str | None = None) -> str | None:
 
 def _execute(stage: Stage) -> None:
     place = stage.place
-    build = stage.folder / "build" / place.run_name
-    build.mkdir(parents=True, exist_ok=True)
     if stage.before is not None:
         skipped = shutil.ignore_patterns("notebooks", *SHARED_FOLDERS)
         for part in ("build", "results"):
@@ -191,9 +214,8 @@ def _execute(stage: Stage) -> None:
             if old.exists():
                 new = stage.folder / part / place.run_name
                 shutil.copytree(old, new, ignore=skipped, dirs_exist_ok=True)
-    _share(stage.folder / "build" / "cache", place.root.parent / "cache")
-    for name in SHARED_FOLDERS:
-        _share(build / name, place.root / "shared" / name)
+    for link, folder in stage.shared.items():
+        _share(link, folder)
     values = {
         **stage.parameters,
         "data_dir": str(place.data),
@@ -202,13 +224,14 @@ def _execute(stage: Stage) -> None:
         "workers": int(os.environ.get(THREADS_VARIABLE, "1")),
     }
     with (stage.folder / "messages.txt").open("w", encoding="utf-8") as messages:
-        seconds = execute(stage.notebook, values, build / "notebooks", messages=messages)
+        seconds = execute(stage.notebook, values, stage.build / "notebooks", messages=messages)
     stage.finish(seconds)
 
 
 def _share(link: Path, folder: Path) -> None:
-    """Let ``link`` lead to a folder that all stages share."""
+    """Let ``link`` lead to a folder that stages share."""
     folder.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
 
