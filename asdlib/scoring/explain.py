@@ -14,6 +14,10 @@ from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
 
+#: A spectrogram that reaches this far down [dB] was cut off there; averages less sharply.
+_FULL_RANGE_DB = 60.0
+_FLOOR_WIDTH_DB = 1.0
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -49,8 +53,13 @@ class Explanation:
 
     @property
     def difference(self) -> FloatArray:
-        """Clip less neighbours, shape (n_mels, n_frames) [dB]."""
-        return self.log_mel - self.normal_log_mel
+        """Clip less neighbours, shape (n_mels, n_frames) [dB].
+
+        0 where both lie on their floor, as below a high-pass: the floors follow the loudest
+        cell of each clip and say nothing.
+        """
+        on_floor = _on_floor(self.log_mel) & _on_floor(self.normal_log_mel)
+        return np.where(on_floor, 0.0, self.log_mel - self.normal_log_mel)
 
     @property
     def band_difference(self) -> FloatArray:
@@ -187,6 +196,13 @@ def _nearest(
             "distance": distance[nearest],
         }
     )
+
+
+def _on_floor(level: FloatArray) -> npt.NDArray[np.bool_]:
+    """Where a spectrogram lies at the lowest level that its range of 80 dB allows."""
+    lowest = level.min()
+    has_floor = level.max() - lowest > _FULL_RANGE_DB
+    return np.asarray(has_floor & (level < lowest + _FLOOR_WIDTH_DB))
 
 
 def _shifted(level: FloatArray, reference: FloatArray) -> FloatArray:

@@ -191,6 +191,7 @@ class ScoringSettings(NotebookSettings):
     n_bootstrap: int
     explained_neighbours: int
     excerpt_s: float
+    details: bool
 
     def check(self) -> None:
         """Refuse percentages outside their range."""
