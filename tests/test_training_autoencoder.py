@@ -166,6 +166,23 @@ def test_training_learns_to_reconstruct(frames):
     assert set(trained_on) < set(starts)
 
 
+@pytest.mark.parametrize(("min_steps", "passes"), [(0, 1), (8, 1), (9, 2), (40, 5)])
+def test_few_stacks_are_passed_over_until_there_were_enough_steps(rng, min_steps, passes):
+    frames = rng.normal(-40, 5, (100, N_MELS)).astype(np.float32)
+    starts = np.arange(64)  # 4 batches of 16 an epoch, 2 epochs
+    settings = AutoencoderSettings(
+        epochs=2, batch_size=16, validation_share=0.0, min_steps=min_steps
+    )
+    stacks = FrameStacks(frames, CPU)
+    seen = []
+    gather = stacks.gather
+    stacks.gather = lambda batch: seen.append(len(batch)) or gather(batch)
+    network = Autoencoder(5 * N_MELS)
+    _, history = fit(network, stacks, starts, settings, np.random.default_rng(0))
+    assert sum(seen) == 2 * 64 * passes
+    assert len(history["loss"]) == 2
+
+
 def test_a_seed_gives_the_same_residuals_whatever_runs_beside_it(frames, clips, tmp_path):
     together = open_reconstructions(frames, clips, QUICK, folder=tmp_path / "a", workers=2)
     alone = open_reconstructions(

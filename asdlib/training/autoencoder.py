@@ -43,6 +43,9 @@ class AutoencoderSettings:
         Stacks per step.
     learning_rate : float
         Of Adam.
+    min_steps : int
+        Fewest steps of the whole training: the stacks of a machine of few clips are passed over
+        several times an epoch.
     validation_share : float
         Share of the training stacks that is held out, to watch the loss only.
     seed : int
@@ -57,11 +60,12 @@ class AutoencoderSettings:
     epochs: int = 100
     batch_size: int = 256
     learning_rate: float = 1e-3
+    min_steps: int = 0
     validation_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, lowest in {"epochs": 1, "batch_size": 2, "seed": 0}.items():
+        for name, lowest in {"epochs": 1, "batch_size": 2, "min_steps": 0, "seed": 0}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise InputError(f"{name}={value!r}: expected a whole number, {lowest} or more.")
@@ -211,10 +215,13 @@ def fit(
         )
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     history: dict[str, list[float]] = {"loss": [], "validation_loss": []}
+    steps = settings.epochs * math.ceil(len(trained_on) / settings.batch_size)
+    passes = max(1, math.ceil(settings.min_steps / steps))
     for _ in range(settings.epochs):
         network.train()
         losses = []
-        for batch in _batches(rng.permutation(trained_on), settings.batch_size):
+        seen = np.concatenate([rng.permutation(trained_on) for _ in range(passes)])
+        for batch in _batches(seen, settings.batch_size):
             values = stacks.gather(batch)
             loss = nn.functional.mse_loss(network(values), values)
             optimizer.zero_grad(set_to_none=True)
