@@ -17,6 +17,7 @@ from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
 from asdlib.report.provenance import PROJECT_ROOT
 from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
+    EXPERIMENTS,
     NOTEBOOK_FOLDER,
     PROFILES,
     Notebook,
@@ -216,7 +217,7 @@ def sweep(arguments: list[str]) -> int:
     options = _sweep_parser().parse_args(arguments)
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers {options.workers}: expected 1 or more.")
-    notebooks = list_notebooks()
+    notebooks = [part for part in list_notebooks() if part.path.stem != EXPERIMENTS]
     plan = read_sweep_file(options.file, notebooks, profile=options.profile)
     is_given = options.data is not None or plan.data is not None
     data = options.data or plan.data or _corpus_folder(plan.profile)

@@ -22,6 +22,8 @@ from asdlib.files import write_atomically
 from asdlib.report.provenance import PROJECT_ROOT
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
+#: Tells what finished sweeps have found, and is no part of a sweep itself.
+EXPERIMENTS = "05_experiments"
 
 #: What a profile changes against the defaults in the notebooks (the demo profile).
 PROFILES: dict[str, dict[str, Any]] = {

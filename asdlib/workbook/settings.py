@@ -222,3 +222,14 @@ class ScoringSettings(NotebookSettings):
         shown = self.explained_neighbours
         _expect(shown >= 1, "explained_neighbours", shown, "1 or more")
         _expect(self.excerpt_s > 0, "excerpt_s", self.excerpt_s, "a positive duration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentSettings(NotebookSettings):
+    """Parameters of notebook 05."""
+
+    sweeps: Sequence[str]
+
+    def check(self) -> None:
+        """Refuse a sweep that is named twice."""
+        _expect(len(set(self.sweeps)) == len(self.sweeps), "sweeps", list(self.sweeps), "each once")
