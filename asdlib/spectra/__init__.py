@@ -8,6 +8,7 @@ from asdlib.spectra.features import fit_length, open_log_mel
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
+from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
@@ -20,12 +21,14 @@ __all__ = [
     "characteristic_frequencies",
     "choose_band",
     "choose_highpass",
+    "clip_spectrum",
     "envelope_spectrum",
     "fit_length",
     "kurtogram",
     "log_mel",
     "open_average_spectra",
     "open_log_mel",
+    "open_spectrum",
     "spectral_kurtosis",
     "spectrogram",
 ]
