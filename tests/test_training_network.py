@@ -102,15 +102,15 @@ def test_one_branch_is_unchanged_by_the_second_ones_existence() -> None:
 def test_spectrum_branch_has_the_gradient_of_its_function(stem: int) -> None:
     # Narrow networks: here a convolution library may compute another layout's gradient.
     torch.manual_seed(0)
-    branch = SpectrumBranch(2000, stem, 4).double().eval()
-    x = torch.randn(3, 1, 2000, dtype=torch.float64, requires_grad=True)
+    branch = SpectrumBranch(2000, stem, 4, input_norm="clip").double().eval()
+    x = torch.randn(3, 1, 2000, 1, dtype=torch.float64, requires_grad=True)
     direction = torch.randn_like(x)
     branch(x).sum().backward()
     step = 1e-6
     with torch.no_grad():
         change = (branch(x + step * direction) - branch(x - step * direction)).sum()
     torch.testing.assert_close((x.grad * direction).sum(), change / (2 * step), rtol=1e-4, atol=0)
-    in_single = SpectrumBranch(2000, stem, 4).eval()
+    in_single = SpectrumBranch(2000, stem, 4, input_norm="clip").eval()
     in_single.load_state_dict({name: v.float() for name, v in branch.state_dict().items()})
     y = x.detach().float().requires_grad_()
     in_single(y).sum().backward()

@@ -158,14 +158,17 @@ class SEResNet18(nn.Module):
 class SpectrumBranch(nn.Module):
     """Strided convolutions along the frequency axis of a clip's spectrum ([3]_).
 
-    Three times convolution, ReLU and squeeze-and-excitation; then, because it matters *where*
-    on the frequency axis something lies, all positions at once through four dense layers with
-    batch normalisation and a linear one to the embedding. Every layer has twice
-    ``stem_channels`` channels: 128 at full width.
+    Input standardisation; three times convolution, ReLU and squeeze-and-excitation; then,
+    because it matters *where* on the frequency axis something lies, all positions at once
+    through four dense layers with batch normalisation and a linear one to the embedding. Every
+    layer has twice ``stem_channels`` channels: 128 at full width.
     """
 
-    def __init__(self, n_bins: int, stem_channels: int, embedding_dim: int) -> None:
+    def __init__(
+        self, n_bins: int, stem_channels: int, embedding_dim: int, *, input_norm: InputNorm
+    ) -> None:
         super().__init__()
+        self.standardise = InputStandardisation(n_bins, input_norm)
         width = 2 * stem_channels
         self.convolutions = nn.Sequential()
         in_channels, length = 1, n_bins
@@ -183,8 +186,9 @@ class SpectrumBranch(nn.Module):
         self.project = nn.Linear(width, embedding_dim)
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        """Embed ``spectrum``, shape (batch, 1, n_bins)."""
-        embedding: Tensor = self.project(self.dense(self.convolutions(spectrum)))
+        """Embed ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
+        maps = self.convolutions(self.standardise(spectrum).squeeze(3))
+        embedding: Tensor = self.project(self.dense(maps))
         return embedding
 
 
@@ -246,10 +250,18 @@ class EmbeddingNetwork(nn.Module):
         self.standardise = InputStandardisation(n_mels, input_norm)
         self.spectrogram_branch = SEResNet18(stem_channels, embedding_dim)
         self.spectrum_branch: SpectrumBranch | None = None
-        if n_bins:
+        if n_bins > 0:
             self.output_dim = 2 * embedding_dim
-            self.standardise_spectrum = InputStandardisation(n_bins, input_norm)
-            self.spectrum_branch = SpectrumBranch(n_bins, stem_channels, embedding_dim)
+            self.spectrum_branch = SpectrumBranch(
+                n_bins, stem_channels, embedding_dim, input_norm=input_norm
+            )
+
+    @property
+    def input_layers(self) -> tuple[InputStandardisation, ...]:
+        """Standardisation of every input, in the order of the inputs."""
+        if self.spectrum_branch is None:
+            return (self.standardise,)
+        return (self.standardise, self.spectrum_branch.standardise)
 
     def forward(self, log_mel: Tensor, spectrum: Tensor | None = None) -> Tensor:
         """Embed clips.
@@ -277,8 +289,7 @@ class EmbeddingNetwork(nn.Module):
             return embedding
         if spectrum is None:
             raise InputError("The network has two branches: expected the spectrum as well.")
-        second = self.spectrum_branch(self.standardise_spectrum(spectrum).squeeze(3))
-        return torch.cat([embedding, second], dim=1)
+        return torch.cat([embedding, self.spectrum_branch(spectrum)], dim=1)
 
 
 def memory_format(network: EmbeddingNetwork) -> torch.memory_format:
