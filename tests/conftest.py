@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,3 +27,14 @@ def simulated_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from asdlib.data.simulate import write_corpus
 
     return write_corpus(tmp_path_factory.mktemp("corpus") / "simulated_smoke", size="smoke")
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """One thread per operation, on which results repeat bit for bit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

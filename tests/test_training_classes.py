@@ -2,10 +2,11 @@
 
 import pandas as pd
 import pytest
+import torch
 
 from asdlib.errors import InputError
 from asdlib.training.augment import N_VERSIONS
-from asdlib.training.classes import class_table
+from asdlib.training.classes import NoiseSources, class_table
 
 
 def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:
@@ -103,3 +104,54 @@ def test_missing_and_repeated_rows_are_refused() -> None:
         class_table(clips, pd.concat([attributes, attributes.iloc[:1]]))
     with pytest.raises(InputError, match="no training clips"):
         class_table(clips[clips["split"] == "test"], attributes)
+
+
+NOISE_ROWS = [
+    ("fan", "train", "source", None),
+    ("fan", "supplemental", None, "clean"),
+    ("pump", "train", "target", None),
+    ("pump", "supplemental", None, "noise"),
+    ("pump", "supplemental", None, "noise"),
+    ("valve", "train", "source", None),
+    ("valve", "supplemental", None, "noise"),
+    ("toy", "train", "source", None),
+]
+
+
+def test_noise_comes_from_the_own_machine_and_clean_clips_take_any() -> None:
+    clips = make_clips(NOISE_ROWS)
+    classes = class_table(clips, make_attributes(clips, [None] * 4), use_supplemental=True)
+    sources = NoiseSources.of(classes)
+    ids = classes.clips["clip_id"].tolist()
+    number = {clip_id: index for index, clip_id in enumerate(ids)}
+    drawn: dict[str, set[str]] = {clip_id: set() for clip_id in ids}
+    for seed in range(60):
+        found = sources.draw(torch.arange(8), generator=torch.Generator().manual_seed(seed))
+        for clip_id, noise in zip(ids, found.tolist(), strict=True):
+            drawn[clip_id].add("" if noise < 0 else ids[noise])
+    pump = {"pump/supplemental/003.wav", "pump/supplemental/004.wav"}
+    valve = {"valve/supplemental/006.wav"}
+    assert drawn["fan/supplemental/001.wav"] == pump | valve  # a simulated training clip
+    assert drawn["pump/train/002.wav"] == pump
+    assert drawn["valve/train/005.wav"] == valve
+    nothing = {"fan/train/000.wav", "toy/train/007.wav", *pump, *valve}
+    assert all(drawn[clip_id] == {""} for clip_id in nothing)
+    assert sources.n_examples == 3
+    some = torch.tensor([number["valve/train/005.wav"], number["toy/train/007.wav"]])
+    assert sources.draw(some, generator=torch.Generator()).tolist() == [
+        number["valve/supplemental/006.wav"], -1
+    ]  # fmt: skip
+
+
+def test_without_noise_clips_there_is_no_noise() -> None:
+    clips = make_clips([row for row in NOISE_ROWS if row[3] != "noise"])
+    classes = class_table(clips, make_attributes(clips, [None] * 4), use_supplemental=True)
+    sources = NoiseSources.of(classes)
+    assert sources.n_examples == 0
+    assert sources.draw(torch.arange(5), generator=torch.Generator()).tolist() == [-1] * 5
+
+
+def test_an_attribute_called_noise_is_no_noise_clip() -> None:
+    clips = make_clips([("fan", "train", "source", None), ("fan", "train", "target", None)])
+    classes = class_table(clips, make_attributes(clips, ["noise", "noise"]))
+    assert NoiseSources.of(classes).n_examples == 0

@@ -1,6 +1,7 @@
 """Training: it learns, repeats, resumes to the same result and refuses what does not fit."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training_task import N_MELS, QUICK, RECIPE, assert_same, run, tone_task
 
 from asdlib.errors import InputError
 from asdlib.training import (
-    ClassTable,
     Identity,
-    TrainedModel,
     TrainSettings,
     choose_device,
     class_table,
@@ -26,58 +26,7 @@ from asdlib.training import (
 )
 from asdlib.training.batches import FeatureBatches
 
-N_CLASSES, N_MELS, N_FRAMES = 4, 32, 48
-QUICK = TrainSettings(stem_channels=4, embedding_dim=8, epochs=3, batch_size=8, seed=1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
-def tone_task(n_clips: int, seed: int = 0) -> tuple[np.ndarray, ClassTable]:
-    """Noise of −40 dB with a tone whose band tells the class."""
-    rng = np.random.default_rng(seed)
-    class_index = np.arange(n_clips) % N_CLASSES
-    features = rng.normal(-40, 4, (n_clips, N_MELS, N_FRAMES)).astype(np.float16)
-    features[np.arange(n_clips), 4 + 7 * class_index] += 10
-    clips = pd.DataFrame(
-        {
-            "clip_id": [f"fan/train/{i:03d}.wav" for i in range(n_clips)],
-            "class_index": class_index,
-            "version": 0,
-        }
-    )
-    return features, ClassTable(tuple(f"fan|00|source|{c}" for c in range(N_CLASSES)), clips)
-
-
-def run(
-    folder: Path, settings: TrainSettings = QUICK, n_clips: int = 30, **options
-) -> TrainedModel:
-    features, classes = tone_task(n_clips)
-    return train(
-        features,
-        np.arange(n_clips),
-        classes,
-        settings,
-        feature_key="f",
-        checkpoint_dir=folder,
-        device="cpu",
-        **options,
-    )
-
-
-def assert_same(first: TrainedModel, second: TrainedModel) -> None:
-    """Every weight, buffer, centre and learning-curve value is the same, bit for bit."""
-    for one, other in [(first.network, second.network), (first.loss, second.loss)]:
-        for name, value in one.state_dict().items():
-            assert torch.equal(value, other.state_dict()[name]), name
-    pd.testing.assert_frame_equal(
-        first.history.drop(columns="clips_per_s"), second.history.drop(columns="clips_per_s")
-    )
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def test_it_learns_to_tell_tones_apart(tmp_path: Path) -> None:
@@ -105,11 +54,14 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("stop_after_clips", [10, 45, 75])
+@pytest.mark.parametrize(
+    ("stop_after_clips", "recipe"),
+    [(10, {}), (45, {}), (75, {}), (45, RECIPE), (75, RECIPE)],
+)
 def test_interrupted_training_resumes_to_the_same_result(
-    tmp_path: Path, stop_after_clips: int
+    tmp_path: Path, stop_after_clips: int, recipe: dict
 ) -> None:
-    settings = dataclasses.replace(QUICK, crop_frames=32, sub_clusters=2)
+    settings = dataclasses.replace(QUICK, crop_frames=32, sub_clusters=2, **recipe)
     seen = []
 
     def interrupt(clips: int) -> None:
@@ -240,12 +192,27 @@ def test_positions_must_match_the_classes(tmp_path: Path) -> None:
         ({"mixup_probability": 1.5}, "mixup_probability=1.5"),
         ({"warmup_epochs": 30.0}, "warmup_epochs=30.0"),
         ({"scale": "free"}, "scale='free'"),
+        ({"centres": "free"}, "centres='free': expected 'trainable' or 'fixed'"),
+        ({"branches": "three"}, "branches='three'"),
+        ({"statex_axis": "mel"}, "statex_axis='mel'"),
+        ({"statex_probability": -0.1}, "statex_probability=-0.1"),
+        ({"featex_probability": 0.5}, "one branch has nothing to exchange. Use branches='two'"),
+        ({"noise_mix_probability": 2}, "noise_mix_probability=2"),
+        ({"noise_mix_snr_db": (5, 0)}, "the lowest and the highest"),
+        ({"noise_mix_snr_db": (5,)}, "expected two levels"),
+        ({"average_decay": 1.0}, "average_decay=1.0"),
         ({"input_norm": "band"}, "input_norm='band'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainSettings(**change)
+
+
+def test_settings_survive_json() -> None:
+    settings = TrainSettings(noise_mix_snr_db=[-5, 10])  # type: ignore[arg-type]
+    assert settings.noise_mix_snr_db == (-5.0, 10.0)
+    assert TrainSettings(**json.loads(json.dumps(settings.as_dict()))) == settings
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdlib.errors import InputError
-from asdlib.training.losses import SCALE_RANGE, AdaCos, initial_scale
+from asdlib.training.losses import SCALE_RANGE, AdaCos, TrainingLoss, initial_scale
 
 
 def adacos_by_loops(x, centres, labels, scale, k, is_dynamic):
@@ -135,3 +135,69 @@ def test_scale_falls_once_the_classes_are_apart() -> None:
 def test_bad_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="sub_clusters=0"):
         AdaCos(n_classes=2, embedding_dim=2, sub_clusters=0)
+
+
+def test_fixed_centres_take_no_gradient_and_change_no_value(rng) -> None:
+    x = torch.from_numpy(rng.normal(size=(6, 4))).float().requires_grad_()
+    labels = torch.from_numpy(soft_labels(rng, 6, 5)).float()
+    values = []
+    for is_trainable in (True, False):
+        torch.manual_seed(0)
+        loss = AdaCos(n_classes=5, embedding_dim=4, is_trainable=is_trainable)
+        value = loss(x, labels)
+        value.backward()
+        assert (loss.centres.grad is not None) == is_trainable
+        values.append(value)
+    assert values[0] == values[1]
+
+
+def test_random_centres_are_nearly_orthogonal_in_many_dimensions() -> None:
+    torch.manual_seed(0)
+    centres = torch.nn.functional.normalize(AdaCos(n_classes=50, embedding_dim=256).centres)
+    cosines = (centres @ centres.T - torch.eye(50)).abs()
+    assert cosines.max() < 0.35
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_exchange_loss_is_added_to_the_plain_one(rng, k: int) -> None:
+    n_classes, n_clips, dim = 4, 6, 5
+    plain = AdaCos(n_classes=n_classes, embedding_dim=dim, sub_clusters=k, is_trainable=False)
+    exchange = AdaCos(n_classes=9 * n_classes, embedding_dim=dim, sub_clusters=k)
+    loss = TrainingLoss(plain, exchange).double()
+    x, exchanged = rng.normal(size=(2, n_clips, dim))
+    labels = soft_labels(rng, n_clips, n_classes)
+    exchanged_labels = soft_labels(rng, n_clips, 9 * n_classes)
+    expected = 0.0
+    for part, e, y in [(plain, x, labels), (exchange, exchanged, exchanged_labels)]:
+        scale, centres = part.scale.item(), part.centres.detach().numpy()
+        assert scale == pytest.approx(max(math.sqrt(2) * math.log(len(centres) - 1), 1.5))
+        expected += adacos_by_loops(e, centres, y, scale, k, True)[0]
+    tensors = [torch.from_numpy(array) for array in (x, labels, exchanged, exchanged_labels)]
+    value, is_correct = loss.score(*tensors)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    assert torch.equal(is_correct, plain.score(*tensors[:2])[1])
+    alone, _ = TrainingLoss(plain).double().eval().score(*tensors)
+    torch.testing.assert_close(alone, plain.eval()(*tensors[:2]))
+
+
+@pytest.mark.parametrize("is_dynamic", [True, False])
+@pytest.mark.parametrize("is_trainable", [True, False])
+@pytest.mark.parametrize("k", [1, 3])
+def test_every_form_of_the_loss_pulls_clips_to_their_class(
+    is_dynamic: bool, is_trainable: bool, k: int
+) -> None:
+    torch.manual_seed(0)
+    loss = AdaCos(
+        n_classes=4, embedding_dim=8, sub_clusters=k, is_dynamic=is_dynamic,
+        is_trainable=is_trainable,
+    )  # fmt: skip
+    embedding = torch.randn(16, 8, requires_grad=True)
+    labels = torch.eye(4)[torch.arange(16) % 4]
+    weights = [weight for weight in (embedding, *loss.parameters()) if weight.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(embedding, labels).backward()
+        optimizer.step()
+    _, is_correct = loss.eval().score(embedding, labels)
+    assert is_correct.all()

@@ -10,6 +10,7 @@ from asdlib.training.network import (
     EmbeddingNetwork,
     InputStandardisation,
     ResidualBlock,
+    SpectrumBranch,
     SqueezeExcitation,
     count_parameters,
 )
@@ -52,6 +53,70 @@ def test_full_width_is_resnet18_plus_excitation() -> None:
     assert count_parameters(EmbeddingNetwork(n_mels=128)) == expected
 
 
+def count_spectrum_by_hand(n_bins: int, width: int, embedding_dim: int) -> int:
+    """Weights of the spectrum branch: convolutions with excitation, dense layers, projection."""
+    squeezed = max(width // 16, 4)
+    excitation = width * squeezed + squeezed + squeezed * width + width
+    convolutions = 256 * width + 64 * width * width + 16 * width * width
+    length = n_bins
+    for stride in (64, 32, 4):
+        length = length // stride + 1
+    dense = length * width * width + 3 * width * width + 4 * 2 * width
+    return convolutions + 3 * excitation + dense + width * embedding_dim + embedding_dim
+
+
+@pytest.mark.parametrize(("stem", "width"), [(64, 128), (16, 32), (4, 8)])
+def test_two_branches_have_the_parameters_of_both(stem: int, width: int) -> None:
+    sizes = {"n_mels": 32, "stem_channels": stem, "embedding_dim": 16}
+    one = EmbeddingNetwork(**sizes)
+    two = EmbeddingNetwork(**sizes, n_bins=80001)
+    expected = count_spectrum_by_hand(80001, width, 16)
+    assert count_parameters(two) == count_parameters(one) + expected
+
+
+def test_two_branches_stand_one_behind_the_other() -> None:
+    torch.manual_seed(0)
+    network = EmbeddingNetwork(n_mels=16, stem_channels=4, embedding_dim=6, n_bins=500).eval()
+    log_mel, spectrum = torch.randn(3, 1, 16, 40), torch.randn(3, 1, 500, 1)
+    embedding = network(log_mel, spectrum)
+    assert embedding.shape == (3, network.output_dim) == (3, 12)
+    other_spectrum = network(log_mel, spectrum.flip(2))
+    assert torch.equal(embedding[:, :6], other_spectrum[:, :6])
+    assert not torch.allclose(embedding[:, 6:], other_spectrum[:, 6:], rtol=1e-5)
+    other_log_mel = network(log_mel.flip(2), spectrum)
+    assert torch.equal(embedding[:, 6:], other_log_mel[:, 6:])
+    with pytest.raises(InputError, match="has two branches: expected the spectrum"):
+        network(log_mel)
+
+
+def test_one_branch_is_unchanged_by_the_second_ones_existence() -> None:
+    weights = []
+    for n_bins in (0, 300):
+        torch.manual_seed(0)
+        network = EmbeddingNetwork(n_mels=16, stem_channels=4, n_bins=n_bins)
+        weights.append(network.spectrogram_branch.state_dict())
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
+
+
+@pytest.mark.parametrize("stem", [1, 2, 4, 8, 16])
+def test_spectrum_branch_has_the_gradient_of_its_function(stem: int) -> None:
+    # Narrow networks: here a convolution library may compute another layout's gradient.
+    torch.manual_seed(0)
+    branch = SpectrumBranch(2000, stem, 4, input_norm="clip").double().eval()
+    x = torch.randn(3, 1, 2000, 1, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn_like(x)
+    branch(x).sum().backward()
+    step = 1e-6
+    with torch.no_grad():
+        change = (branch(x + step * direction) - branch(x - step * direction)).sum()
+    torch.testing.assert_close((x.grad * direction).sum(), change / (2 * step), rtol=1e-4, atol=0)
+    in_single = SpectrumBranch(2000, stem, 4, input_norm="clip").eval()
+    in_single.load_state_dict({name: v.float() for name, v in branch.state_dict().items()})
+    y = x.detach().float().requires_grad_()
+    in_single(y).sum().backward()
+    torch.testing.assert_close(y.grad.double(), x.grad, rtol=1e-2, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(128, 313), (64, 32), (16, 7)])
 def test_any_spectrogram_size_gives_one_embedding(shape: tuple[int, int]) -> None:
     network = EmbeddingNetwork(n_mels=shape[0], stem_channels=4, embedding_dim=10).eval()
@@ -65,10 +130,12 @@ def test_every_residual_block_has_its_excitation() -> None:
     assert len(blocks) == len(gates) == 8
 
 
-def test_excitation_is_one_weight_per_channel() -> None:
-    maps = torch.randn(2, 32, 5, 6)
+@pytest.mark.parametrize("size", [(5, 6), (30,)])
+def test_excitation_is_one_weight_per_channel(size: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 32, *size)
     ratio = SqueezeExcitation(32)(maps) / maps
-    torch.testing.assert_close(ratio, ratio.mean(dim=(2, 3), keepdim=True).expand_as(ratio))
+    mean = ratio.flatten(2).mean(dim=2).reshape(2, 32, *(1 for _ in size))
+    torch.testing.assert_close(ratio, mean.expand_as(ratio))
     assert ((ratio > 0) & (ratio < 1)).all()
 
 

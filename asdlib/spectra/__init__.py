@@ -14,6 +14,7 @@ from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
+from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "characteristic_frequencies",
     "choose_band",
     "choose_highpass",
+    "clip_spectrum",
     "envelope_spectrum",
     "fit_length",
     "fitted_samples",
@@ -37,6 +39,7 @@ __all__ = [
     "open_frames",
     "open_log_mel",
     "open_profiles",
+    "open_spectrum",
     "spectral_kurtosis",
     "spectrogram",
     "stored_settings",

@@ -7,19 +7,24 @@ batches on every device.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+StatexAxis = Literal["frequency", "time"]
 
 _DB_TO_NEPER = math.log(10) / 10
 
 #: Versions of a clip that serve as classes where the data has fewer than two (see `transform`).
 N_VERSIONS = 4
+_SMALLEST_STD_DB = 1e-3  # frames and bands of one level have no shape to exchange
 
 
 def mixup(
-    log_mel: Tensor, labels: Tensor, *, probability: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    levels: Sequence[Tensor], labels: Tensor, *, probability: float, generator: torch.Generator
+) -> tuple[tuple[Tensor, ...], Tensor]:
     """Mix clips of a batch as their recordings would mix in the air.
 
     Mixup [1]_ adds the waveforms of two clips, ``λ a + (1 - λ) b`` with ``λ`` uniform in
@@ -31,8 +36,9 @@ def mixup(
 
     Parameters
     ----------
-    log_mel : Tensor, shape (batch, n_mels, n_frames)
-        Level of the mel power spectrogram [dB].
+    levels : sequence of Tensor, shape (batch, n_bands, n_frames) each
+        Power spectra of the same clips [dB]: the mel spectrogram, and the spectrum of the
+        whole clip where there is one.
     labels : Tensor, shape (batch, n_classes)
         Weights of the classes.
     probability : float
@@ -42,7 +48,7 @@ def mixup(
 
     Returns
     -------
-    log_mel : Tensor, shape (batch, n_mels, n_frames)
+    levels : tuple of Tensor, shapes as given
     labels : Tensor, shape (batch, n_classes)
 
     References
@@ -50,25 +56,189 @@ def mixup(
     .. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk
            Minimization", ICLR 2018.
     """
-    n_clips = len(log_mel)
+    n_clips = len(labels)
     is_mixed = torch.rand(n_clips, generator=generator) < probability
     partner = torch.randperm(n_clips, generator=generator)
     weight = torch.rand(n_clips, generator=generator)
     rows = is_mixed.nonzero().squeeze(1)
     if probability == 0 or len(rows) == 0:
-        return log_mel, labels
-    device = log_mel.device
+        return tuple(levels), labels
+    device = labels.device
     others = partner[rows].to(device)
-    lam = weight[rows].to(device, log_mel.dtype)
+    lam = weight[rows].to(device, labels.dtype)
     rows = rows.to(device)
-
-    first = log_mel[rows] * _DB_TO_NEPER + 2 * lam.log()[:, None, None]
-    second = log_mel[others] * _DB_TO_NEPER + 2 * (1 - lam).log()[:, None, None]
-    mixed = log_mel.clone()
-    mixed[rows] = torch.logaddexp(first, second) / _DB_TO_NEPER
+    mixed = []
+    for level in levels:
+        first = level[rows] * _DB_TO_NEPER + 2 * lam.log()[:, None, None]
+        second = level[others] * _DB_TO_NEPER + 2 * (1 - lam).log()[:, None, None]
+        sums = level.clone()
+        sums[rows] = torch.logaddexp(first, second) / _DB_TO_NEPER
+        mixed.append(sums)
     mixed_labels = labels.clone()
     mixed_labels[rows] = lam[:, None] * labels[rows] + (1 - lam)[:, None] * labels[others]
-    return mixed, mixed_labels
+    return tuple(mixed), mixed_labels
+
+
+def mean_level(level: Tensor) -> Tensor:
+    """Level of the mean power over bands and frames [dB], shape (batch,)."""
+    n_cells = level.shape[1] * level.shape[2]
+    total = (level * _DB_TO_NEPER).flatten(1).logsumexp(dim=1)
+    return (total - math.log(n_cells)) / _DB_TO_NEPER
+
+
+def add_noise(
+    levels: Sequence[Tensor], noise: Sequence[Tensor], snr_db: Tensor
+) -> tuple[Tensor, ...]:
+    """Add a recording of noise to every clip at a given signal-to-noise ratio.
+
+    The noise is raised by ``d = P(clip) - P(noise) - SNR``, with P the level of the mean mel
+    power over bands and frames (`mean_level`), and the powers are added::
+
+        10 log10(10^(L_clip / 10) + 10^((L_noise + d) / 10))
+
+    This is the expected result of adding the waveforms with that gain: two independent sounds
+    add in power, as in `mixup`.
+
+    Parameters
+    ----------
+    levels : sequence of Tensor, shape (batch, n_bands, n_frames) each
+        Power spectra of the clips [dB]; the first one, the mel spectrogram, sets ``d``.
+    noise : sequence of Tensor
+        Those of the noise, of the same shapes.
+    snr_db : Tensor, shape (batch,)
+        Mel power of the clip relative to that of the noise [dB]. Where the clip holds noise
+        already, that counts as clip.
+
+    Returns
+    -------
+    tuple of Tensor, shapes as given
+    """
+    shift = (mean_level(levels[0]) - mean_level(noise[0]) - snr_db)[:, None, None]
+    return tuple(
+        torch.logaddexp(level * _DB_TO_NEPER, (other + shift) * _DB_TO_NEPER) / _DB_TO_NEPER
+        for level, other in zip(levels, noise, strict=True)
+    )
+
+
+def draw_exchange(
+    n_clips: int, *, probability: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw which clips of a batch take something from which others.
+
+    Parameters
+    ----------
+    n_clips : int
+        Clips of the batch; a single one has no partner.
+    probability : float
+        Share of the clips that take something; with 0 no random number is drawn.
+    generator : torch.Generator
+        Source of the random numbers, on the CPU.
+
+    Returns
+    -------
+    rows, partners : Tensor of int64, shape (n_rows,)
+        Positions in the batch; nobody is one's own partner.
+    """
+    if probability == 0 or n_clips < 2:
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+    is_taking = torch.rand(n_clips, generator=generator) < probability
+    circle = torch.randperm(n_clips, generator=generator)
+    partner = torch.empty_like(circle)
+    partner[circle] = circle.roll(1)
+    rows = is_taking.nonzero().squeeze(1)
+    return rows, partner[rows]
+
+
+def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
+    """Labels of a batch in which some clips took something from others ([2]_).
+
+    Parameters
+    ----------
+    labels : Tensor, shape (batch, n_classes)
+        Weights of the classes.
+    rows, partners : Tensor of int64, shape (n_rows,)
+        See `draw_exchange`.
+
+    Returns
+    -------
+    Tensor, shape (batch, 3 n_classes)
+        ``[y, 0, 0]`` for a clip as it was, ``[0, y_a / 2, y_b / 2]`` for clip ``a`` with
+        something of clip ``b``.
+
+    References
+    ----------
+    .. [2] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
+           ICASSP 2024.
+    """
+    rows, partners = rows.to(labels.device), partners.to(labels.device)
+    tripled = nn.functional.pad(labels, (0, 2 * labels.shape[1]))
+    taken = torch.cat([torch.zeros_like(labels[rows]), labels[rows], labels[partners]], dim=1)
+    tripled[rows] = taken / 2
+    return tripled
+
+
+def exchange_statistics(
+    log_mel: Tensor, rows: Tensor, partners: Tensor, *, axis: StatexAxis
+) -> Tensor:
+    """StatEx: give clips the mean and the standard deviation of others ([1]_, [2]_).
+
+    ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels in dB.
+
+    Parameters
+    ----------
+    log_mel : Tensor, shape (batch, n_mels, n_frames)
+        Level [dB].
+    rows, partners : Tensor of int64, shape (n_rows,)
+        See `draw_exchange`.
+    axis : {"frequency", "time"}
+        ``"frequency"``: one mean and one deviation per frame, taken over the bands, as in the
+        code published with [2]_; ``"time"``: one of each per band, taken over the frames.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_mels, n_frames)
+
+    References
+    ----------
+    .. [1] H. Chen, Y. Song, Z. Zhuo, Y. Zhou, Y.-H. Li, H. Xue, I. McLoughlin, "An Effective
+           Anomalous Sound Detection Method Based on Representation Learning with Simulated
+           Anomalies", ICASSP 2023.
+    .. [2] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
+           ICASSP 2024.
+    """
+    if len(rows) == 0:
+        return log_mel
+    rows, partners = rows.to(log_mel.device), partners.to(log_mel.device)
+    dim = 1 if axis == "frequency" else 2
+    std, mean = torch.std_mean(log_mel, dim=dim, keepdim=True, correction=0)
+    shape = (log_mel[rows] - mean[rows]) / std[rows].clamp_min(_SMALLEST_STD_DB)
+    exchanged = log_mel.clone()
+    exchanged[rows] = shape * std[partners] + mean[partners]
+    return exchanged
+
+
+def exchange_features(
+    embedding: Tensor, rows: Tensor, partners: Tensor, *, n_exchanged: int
+) -> Tensor:
+    """FeatEx: give clips one branch's embedding of others ([2]_ of `exchange_labels`).
+
+    Parameters
+    ----------
+    embedding : Tensor, shape (batch, output_dim)
+        The branches' vectors, one behind the other.
+    rows, partners : Tensor of int64, shape (n_rows,)
+        See `draw_exchange`.
+    n_exchanged : int
+        Length of the first branch's vector, which is taken from the partner; the rest stays.
+
+    Returns
+    -------
+    Tensor, shape (batch, output_dim)
+    """
+    source = torch.arange(len(embedding))
+    source[rows] = partners
+    first = embedding[source.to(embedding.device), :n_exchanged]
+    return torch.cat([first, embedding[:, n_exchanged:]], dim=1)
 
 
 def crop(log_mel: Tensor, *, n_frames: int, generator: torch.Generator) -> Tensor:

@@ -136,3 +136,36 @@ class FeatureBatches:
             rows = self._rows[start : start + _BLOCK_CLIPS]
             resident[start : start + len(rows)] = torch.from_numpy(self._features[rows])
         return resident
+
+
+def feature_batches(
+    features: npt.NDArray[Any],
+    spectrum: npt.NDArray[Any] | None,
+    positions: npt.NDArray[np.int64],
+    device: torch.device,
+) -> tuple[FeatureBatches, ...]:
+    """Batches of the network's one or two inputs.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_rows, n_mels, n_frames)
+        Log-mel features [dB].
+    spectrum : ndarray, shape (n_rows, n_bins, 1), or None
+        Spectra of the same clips, row by row [dB].
+    positions : ndarray of int64, shape (n_clips,)
+        Row of each clip, in both.
+    device : torch.device
+
+    Raises
+    ------
+    InputError
+        When the two have not as many rows.
+    """
+    if spectrum is None:
+        return (FeatureBatches(features, positions, device),)
+    if len(spectrum) != len(features):
+        raise InputError(
+            f"There are {len(spectrum)} spectra for {len(features)} spectrograms. "
+            "Build the spectra from these features (asdlib.spectra.open_spectrum)."
+        )
+    return tuple(FeatureBatches(levels, positions, device) for levels in (features, spectrum))

@@ -20,12 +20,12 @@ from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.training.classes import ClassTable
-from asdlib.training.losses import AdaCos
+from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings
 
 #: Raised whenever the same settings would give another network.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
 
@@ -45,6 +45,10 @@ class Identity:
         Key of the feature store.
     n_mels : int
         Mel bands of the features.
+    spectrum_key : str
+        Key of the spectrum store; empty for the one-branch form.
+    n_bins : int
+        Bins of the spectrum; 0 for the one-branch form.
     """
 
     settings: TrainSettings
@@ -52,13 +56,23 @@ class Identity:
     class_key: str
     feature_key: str
     n_mels: int
+    spectrum_key: str = ""
+    n_bins: int = 0
 
     @classmethod
     def of(
-        cls, settings: TrainSettings, classes: ClassTable, *, feature_key: str, n_mels: int
+        cls,
+        settings: TrainSettings,
+        classes: ClassTable,
+        *,
+        feature_key: str,
+        n_mels: int,
+        spectrum_key: str = "",
+        n_bins: int = 0,
     ) -> Identity:
         """Collect the identity of a training."""
-        return cls(settings, classes.names, classes.key, feature_key, n_mels)
+        keys = (classes.names, classes.key, feature_key, n_mels, spectrum_key, n_bins)
+        return cls(settings, *keys)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as plain values, the code version included."""
@@ -69,6 +83,8 @@ class Identity:
             "class_key": self.class_key,
             "feature_key": self.feature_key,
             "n_mels": self.n_mels,
+            "spectrum_key": self.spectrum_key,
+            "n_bins": self.n_bins,
         }
 
     def path(self, checkpoint_dir: Path) -> Path:
@@ -87,6 +103,9 @@ class Checkpoint:
         Finished epochs.
     network, loss : dict
         State of the network, its input standardisation included, and of the loss.
+    average : dict or None
+        Running average of the network's state; None without one, and once the training is
+        finished: ``network`` is the average then.
     optimizer : dict or None
         State of the optimizer; None once the training is finished.
     history : dict of str to list of float
@@ -99,6 +118,7 @@ class Checkpoint:
     epoch: int
     network: dict[str, Any]
     loss: dict[str, Any]
+    average: dict[str, Any] | None
     optimizer: dict[str, Any] | None
     history: dict[str, list[float]]
     device: str
@@ -119,11 +139,13 @@ class TrainedModel:
     network : EmbeddingNetwork
         In evaluation mode, on the CPU.
     loss : AdaCos
-        Its centres tell the classes apart (`asdlib.training.losses.AdaCos.cosines`).
+        The loss over the classes. Its centres tell them apart
+        (`asdlib.training.losses.AdaCos.cosines`).
     history : DataFrame
         ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, one row per epoch:
         means over the epoch's augmented batches while they were learnt from; the learning rate
-        is that of the last step.
+        is that of the last step. ``loss`` is all that was minimised, the exchange loss of StatEx
+        and FeatEx included; accuracy and scale are those of the loss over the classes.
     device : str
         Name of the device it was trained on.
     path : Path
@@ -138,7 +160,7 @@ class TrainedModel:
     path: Path = field(repr=False)
 
 
-def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, AdaCos]:
+def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, TrainingLoss]:
     """Make the network and the loss of a training, with weights drawn from the global state."""
     settings = identity.settings
     network = EmbeddingNetwork(
@@ -146,14 +168,23 @@ def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, AdaCos]:
         stem_channels=settings.stem_channels,
         embedding_dim=settings.embedding_dim,
         input_norm=settings.input_norm,
+        n_bins=identity.n_bins,
     )
-    loss = AdaCos(
-        n_classes=len(identity.class_names),
-        embedding_dim=settings.embedding_dim,
-        sub_clusters=settings.sub_clusters,
-        is_dynamic=settings.scale == "dynamic",
-    )
-    return network, loss
+
+    def adacos(n_classes: int, *, is_trainable: bool) -> AdaCos:
+        return AdaCos(
+            n_classes=n_classes,
+            embedding_dim=network.output_dim,
+            sub_clusters=settings.sub_clusters,
+            is_dynamic=settings.scale == "dynamic",
+            is_trainable=is_trainable,
+        )
+
+    n_classes, exchange = len(identity.class_names), None
+    plain = adacos(n_classes, is_trainable=settings.centres == "trainable")
+    if settings.n_exchanges > 0:
+        exchange = adacos(n_classes * 3**settings.n_exchanges, is_trainable=True)
+    return network, TrainingLoss(plain, exchange)
 
 
 def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
@@ -176,6 +207,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             "epoch": checkpoint.epoch,
             "network": checkpoint.network,
             "loss": checkpoint.loss,
+            "average": checkpoint.average,
             "optimizer": checkpoint.optimizer,
             "history": checkpoint.history,
             "device": checkpoint.device,
@@ -223,8 +255,11 @@ def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoi
         class_key=found["class_key"],
         feature_key=found["feature_key"],
         n_mels=found["n_mels"],
+        spectrum_key=found["spectrum_key"],
+        n_bins=found["n_bins"],
     )
-    rest = {name: content[name] for name in ("epoch", "network", "loss", "optimizer", "history")}
+    names = ("epoch", "network", "loss", "average", "optimizer", "history")
+    rest = {name: content[name] for name in names}
     return Checkpoint(identity=identity, device=content["device"], **rest)
 
 
@@ -256,7 +291,7 @@ def load_model(path: Path, *, expected: Identity | None = None) -> TrainedModel:
     return TrainedModel(
         identity=checkpoint.identity,
         network=network.eval(),
-        loss=loss.eval(),
+        loss=loss.plain.eval(),
         history=history_table(checkpoint.history),
         device=checkpoint.device,
         path=path,

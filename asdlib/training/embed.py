@@ -16,7 +16,7 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
-from asdlib.training.batches import FeatureBatches
+from asdlib.training.batches import feature_batches
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.network import memory_format
 from asdlib.training.settings import choose_device
@@ -27,6 +27,7 @@ def embed(
     features: npt.NDArray[Any],
     positions: npt.NDArray[np.int64],
     *,
+    spectrum: npt.NDArray[Any] | None = None,
     device: str = "auto",
     batch_size: int = 64,
     on_progress: Callable[[int], object] = lambda clips: None,
@@ -40,6 +41,8 @@ def embed(
         Log-mel features [dB].
     positions : ndarray of int64, shape (n_clips,)
         Row of each clip.
+    spectrum : ndarray, shape (n_rows, n_bins, 1), optional
+        Spectra of whole clips [dB] in the rows of ``features``; for a network of two branches.
     device : str
         See `asdlib.training.settings.choose_device`.
     batch_size : int
@@ -49,30 +52,36 @@ def embed(
 
     Returns
     -------
-    ndarray of float32, shape (n_clips, embedding_dim)
+    ndarray of float32, shape (n_clips, output_dim)
         As the network gives them. Only the direction was trained: compare them by cosine.
 
     Raises
     ------
     InputError
-        When the features have another number of mel bands than the network, or the embedding
-        of a clip is not finite.
+        When the features have another number of mel bands than the network, the spectra
+        another number of bins, or the embedding of a clip is not finite.
     """
     if features.ndim == 3 and features.shape[1] != model.identity.n_mels:
         raise InputError(
             f"The features have {features.shape[1]} mel bands, the network was trained on "
             f"{model.identity.n_mels}. Use the features it was trained on."
         )
+    n_bins = 0 if spectrum is None else spectrum.shape[1]
+    if n_bins != model.identity.n_bins:
+        raise InputError(
+            f"The spectra have {n_bins} bins, the network was trained on "
+            f"{model.identity.n_bins}. Use the spectra it was trained on."
+        )
     chosen = choose_device(device)
-    batches = FeatureBatches(features, positions, chosen)
+    batches = feature_batches(features, spectrum, positions, chosen)
     network = copy.deepcopy(model.network)
     network = network.to(chosen, memory_format=memory_format(network))  # type: ignore[call-overload]
-    embedding = np.empty((len(positions), model.identity.settings.embedding_dim), np.float32)
+    embedding = np.empty((len(positions), network.output_dim), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))
-        log_mel = batches.gather(clips).float()[:, None]
+        levels = [each.gather(clips).float()[:, None] for each in batches]
         with torch.inference_mode():
-            embedding[clips] = network(log_mel).cpu().numpy()
+            embedding[clips] = network(*levels).cpu().numpy()
         on_progress(len(clips))
     if not np.isfinite(embedding).all():
         bad = int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
@@ -87,6 +96,7 @@ def open_embeddings(
     positions: npt.NDArray[np.int64],
     clip_ids: Sequence[str],
     *,
+    spectrum: npt.NDArray[Any] | None = None,
     device: str = "auto",
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> npt.NDArray[np.float32]:
@@ -97,14 +107,14 @@ def open_embeddings(
     path : Path
         ``embeddings.npz``; used as it is when it was made by the same training from the same
         features for the same clips, else written anew.
-    model, features, positions, device, on_progress
+    model, features, positions, spectrum, device, on_progress
         As for `embed`; the features are those that the network was trained on.
     clip_ids : sequence of str, length n_clips
         Clip of every position.
 
     Returns
     -------
-    ndarray of float32, shape (n_clips, embedding_dim)
+    ndarray of float32, shape (n_clips, output_dim)
     """
     made_by = model.identity.as_dict()
     if path.exists():
@@ -112,7 +122,9 @@ def open_embeddings(
         if settings == made_by and stored_ids == list(clip_ids):
             on_progress(len(clip_ids))
             return embedding
-    embedding = embed(model, features, positions, device=device, on_progress=on_progress)
+    embedding = embed(
+        model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
+    )
     save_embeddings(path, clip_ids, embedding, made_by)
     return embedding
 

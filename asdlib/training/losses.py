@@ -47,7 +47,7 @@ def initial_scale(n_centres: int) -> float:
 
 
 class AdaCos(nn.Module):
-    """AdaCos with trainable centres, soft labels and optional sub-clusters.
+    """AdaCos with soft labels, trainable or fixed centres, and optional sub-clusters.
 
     Parameters
     ----------
@@ -59,11 +59,14 @@ class AdaCos(nn.Module):
         Centres ``K`` of each class.
     is_dynamic : bool
         Whether the scale follows the training; otherwise it stays at its initial value.
+    is_trainable : bool
+        Whether the centres are learnt; otherwise they stay as drawn. In many dimensions random
+        directions are nearly orthogonal, so that fixed centres are well apart.
 
     Attributes
     ----------
     centres : Parameter, shape (n_classes * sub_clusters, embedding_dim)
-        Centres, class after class; only their directions matter.
+        Centres, class after class; only their directions matter. Fixed ones take no gradient.
     scale : Tensor, shape ()
         The scale ``s``; part of the state, so that a resumed training goes on from it.
 
@@ -89,6 +92,7 @@ class AdaCos(nn.Module):
         embedding_dim: int,
         sub_clusters: int = 1,
         is_dynamic: bool = True,
+        is_trainable: bool = True,
     ) -> None:
         super().__init__()
         if min(n_classes, embedding_dim, sub_clusters) < 1:
@@ -101,7 +105,8 @@ class AdaCos(nn.Module):
         self.is_dynamic = is_dynamic
         n_centres = n_classes * sub_clusters
         # Normal variates have uniformly distributed directions.
-        self.centres = nn.Parameter(torch.randn(n_centres, embedding_dim))
+        centres = torch.randn(n_centres, embedding_dim)
+        self.centres = nn.Parameter(centres, requires_grad=is_trainable)
         self.register_buffer("scale", torch.tensor(initial_scale(n_centres)))
 
     def cosines(self, embedding: Tensor) -> Tensor:
@@ -157,4 +162,54 @@ class AdaCos(nn.Module):
         log_probabilities = self.log_probabilities(cosines)
         loss = -(labels * log_probabilities).sum(dim=1).mean()
         is_correct = log_probabilities.argmax(dim=1) == labels.argmax(dim=1)
+        return loss, is_correct
+
+
+class TrainingLoss(nn.Module):
+    """The loss over the classes and, with StatEx or FeatEx, one over exchanged clips added to it.
+
+    Parameters
+    ----------
+    plain : AdaCos
+        Over the classes themselves.
+    exchange : AdaCos or None
+        Over the classes that `asdlib.training.augment.exchange_labels` makes of them: 3 times as
+        many with StatEx or FeatEx, 9 times as many with both.
+
+    References
+    ----------
+    K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024: the
+    two losses have the same weight.
+    """
+
+    def __init__(self, plain: AdaCos, exchange: AdaCos | None = None) -> None:
+        super().__init__()
+        self.plain = plain
+        self.exchange = exchange
+
+    def score(
+        self,
+        embedding: Tensor,
+        labels: Tensor,
+        exchanged_embedding: Tensor,
+        exchanged_labels: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Sum of the losses, and per clip whether the plain one's heaviest class is found.
+
+        Parameters
+        ----------
+        embedding : Tensor, shape (batch, output_dim)
+        labels : Tensor, shape (batch, n_classes)
+        exchanged_embedding : Tensor, shape (batch, output_dim)
+            After FeatEx; read where there is an exchange loss.
+        exchanged_labels : Tensor, shape (batch, exchange.n_classes)
+
+        Returns
+        -------
+        loss : Tensor, shape ()
+        is_correct : Tensor of bool, shape (batch,)
+        """
+        loss, is_correct = self.plain.score(embedding, labels)
+        if self.exchange is not None:
+            loss = loss + self.exchange(exchanged_embedding, exchanged_labels)
         return loss, is_correct

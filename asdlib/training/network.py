@@ -1,14 +1,19 @@
-"""SE-ResNet18 on log-mel spectrograms: one clip in, one embedding out.
+"""One clip in, one embedding out: SE-ResNet18, alone or beside a branch for the spectrum.
 
-The residual network is the 18-layer one of He et al. [1]_, table 1, with a
+The spectrogram branch is the 18-layer residual network of He et al. [1]_, table 1, with a
 squeeze-and-excitation block of Hu et al. [2]_ on every residual branch. It is fully
 convolutional up to its global average, so that clips of any length can be embedded.
+
+The two-branch form adds the spectrum branch of Wilkinghoff [3]_: the spectrum of the whole clip
+resolves tones that a short frame cannot tell apart, and says nothing of when they sound. The
+embedding is both branches' vectors, one behind the other.
 
 References
 ----------
 .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
        CVPR 2016.
 .. [2] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
+.. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
 """
 
 from __future__ import annotations
@@ -23,20 +28,23 @@ from asdlib.errors import InputError
 InputNorm = Literal["corpus", "clip"]
 
 SE_REDUCTION = 16
+#: Kernel and stride of the spectrum branch's convolutions ([3]_).
+SPECTRUM_CONVOLUTIONS = ((256, 64), (64, 32), (16, 4))
+_SPECTRUM_DENSE_LAYERS = 4
 _MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
 
 
 class InputStandardisation(nn.Module):
-    """Level of a log-mel spectrogram in dB → values of about zero mean and unit variance.
+    """Level of a spectrogram or spectrum in dB → values of about zero mean and unit variance.
 
-    ``(x - level - mean) / std`` with one mean per mel band and one standard deviation for
+    ``(x - level - mean) / std`` with one mean per band and one standard deviation for
     all bands: the average spectrum of the corpus is removed, while a band that hardly
     varies is not blown up to the size of one that does.
 
     Parameters
     ----------
-    n_mels : int
-        Mel bands.
+    n_bands : int
+        Mel bands, or bins of the spectrum.
     input_norm : {"corpus", "clip"}
         ``"corpus"``: ``level`` is 0, so that loudness tells machines apart.
         ``"clip"``: ``level`` is the clip's own mean over bands and frames [dB], so that the
@@ -44,7 +52,7 @@ class InputStandardisation(nn.Module):
 
     Attributes
     ----------
-    mean : Tensor, shape (n_mels, 1)
+    mean : Tensor, shape (n_bands, 1)
         Mean of the training features per band, after ``level`` is removed [dB].
     std : Tensor, shape ()
         Standard deviation of the training features around ``mean`` [dB].
@@ -53,23 +61,23 @@ class InputStandardisation(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_mels: int, input_norm: InputNorm) -> None:
+    def __init__(self, n_bands: int, input_norm: InputNorm) -> None:
         super().__init__()
         self.input_norm = input_norm
-        self.register_buffer("mean", torch.zeros(n_mels, 1))
+        self.register_buffer("mean", torch.zeros(n_bands, 1))
         self.register_buffer("std", torch.ones(()))
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Standardise ``log_mel`` [dB], shape (batch, 1, n_mels, n_frames)."""
+    def forward(self, level_db: Tensor) -> Tensor:
+        """Standardise levels [dB], shape (batch, 1, n_bands, n_frames)."""
         if self.input_norm == "clip":
-            log_mel = log_mel - log_mel.mean(dim=(2, 3), keepdim=True)
-        return (log_mel - self.mean) / self.std
+            level_db = level_db - level_db.mean(dim=(2, 3), keepdim=True)
+        return (level_db - self.mean) / self.std
 
 
 class SqueezeExcitation(nn.Module):
     """Weigh channels by what the whole map shows of them ([2]_, equations 2 to 4).
 
-    ``x * sigmoid(W2 relu(W1 mean(x)))``, the mean taken over both axes of the map.
+    ``x * sigmoid(W2 relu(W1 mean(x)))``, the mean taken over all axes of the map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -79,10 +87,11 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(squeezed, channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Weigh ``maps``, shape (batch, channels, height, width)."""
-        weight = torch.relu(self.squeeze(maps.mean(dim=(2, 3))))
+        """Weigh ``maps``, shape (batch, channels, length) or (batch, channels, height, width)."""
+        axes = tuple(range(2, maps.ndim))
+        weight = torch.relu(self.squeeze(maps.mean(dim=axes)))
         weight = torch.sigmoid(self.excite(weight))
-        return maps * weight[:, :, None, None]
+        return maps * weight.reshape(*weight.shape, *(1 for _ in axes))
 
 
 class ResidualBlock(nn.Module):
@@ -146,8 +155,45 @@ class SEResNet18(nn.Module):
         return embedding
 
 
+class SpectrumBranch(nn.Module):
+    """Strided convolutions along the frequency axis of a clip's spectrum ([3]_).
+
+    Input standardisation; three times convolution, ReLU and squeeze-and-excitation; then,
+    because it matters *where* on the frequency axis something lies, all positions at once
+    through four dense layers with batch normalisation and a linear one to the embedding. Every
+    layer has twice ``stem_channels`` channels: 128 at full width.
+    """
+
+    def __init__(
+        self, n_bins: int, stem_channels: int, embedding_dim: int, *, input_norm: InputNorm
+    ) -> None:
+        super().__init__()
+        self.standardise = InputStandardisation(n_bins, input_norm)
+        width = 2 * stem_channels
+        self.convolutions = nn.Sequential()
+        in_channels, length = 1, n_bins
+        for kernel, stride in SPECTRUM_CONVOLUTIONS:
+            convolution = nn.Conv1d(in_channels, width, kernel, stride, kernel // 2, bias=False)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            self.convolutions.extend([convolution, nn.ReLU(), SqueezeExcitation(width)])
+            in_channels, length = width, length // stride + 1
+        self.dense = nn.Sequential(nn.Flatten())
+        n_in = width * length
+        for _ in range(_SPECTRUM_DENSE_LAYERS):
+            self.dense.extend([nn.Linear(n_in, width, bias=False), nn.BatchNorm1d(width)])
+            self.dense.append(nn.ReLU())
+            n_in = width
+        self.project = nn.Linear(width, embedding_dim)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Embed ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
+        maps = self.convolutions(self.standardise(spectrum).squeeze(3))
+        embedding: Tensor = self.project(self.dense(maps))
+        return embedding
+
+
 class EmbeddingNetwork(nn.Module):
-    """Input standardisation and SE-ResNet18.
+    """Input standardisation and SE-ResNet18; in the two-branch form the spectrum branch too.
 
     Parameters
     ----------
@@ -156,9 +202,16 @@ class EmbeddingNetwork(nn.Module):
     stem_channels : int
         Channels after the stem: 64 is the full width, fewer make a narrower network.
     embedding_dim : int
-        Length of an embedding.
+        Length of a branch's embedding.
     input_norm : {"corpus", "clip"}
         See `InputStandardisation`.
+    n_bins : int
+        Bins of the spectrum; 0 makes the one-branch form, without a spectrum.
+
+    Attributes
+    ----------
+    output_dim : int
+        Length of an embedding: ``embedding_dim`` times the number of branches.
 
     Raises
     ------
@@ -170,6 +223,9 @@ class EmbeddingNetwork(nn.Module):
     >>> network = EmbeddingNetwork(n_mels=128, stem_channels=8)
     >>> network(torch.zeros(2, 1, 128, 313)).shape
     torch.Size([2, 128])
+    >>> network = EmbeddingNetwork(n_mels=128, stem_channels=8, n_bins=80001)
+    >>> network(torch.zeros(2, 1, 128, 313), torch.zeros(2, 1, 80001, 1)).shape
+    torch.Size([2, 256])
     """
 
     def __init__(
@@ -179,34 +235,61 @@ class EmbeddingNetwork(nn.Module):
         stem_channels: int = 64,
         embedding_dim: int = 128,
         input_norm: InputNorm = "clip",
+        n_bins: int = 0,
     ) -> None:
         super().__init__()
-        if min(n_mels, stem_channels, embedding_dim) < 1:
+        if min(n_mels, stem_channels, embedding_dim) < 1 or n_bins < 0:
             raise InputError(
                 f"n_mels={n_mels}, stem_channels={stem_channels}, embedding_dim={embedding_dim}: "
-                "each must be at least 1."
+                f"each must be at least 1, and n_bins={n_bins} at least 0."
             )
         if input_norm not in ("corpus", "clip"):
             raise InputError(f"input_norm={input_norm!r}: expected 'corpus' or 'clip'.")
         self.stem_channels = stem_channels
+        self.output_dim = embedding_dim
         self.standardise = InputStandardisation(n_mels, input_norm)
         self.spectrogram_branch = SEResNet18(stem_channels, embedding_dim)
+        self.spectrum_branch: SpectrumBranch | None = None
+        if n_bins > 0:
+            self.output_dim = 2 * embedding_dim
+            self.spectrum_branch = SpectrumBranch(
+                n_bins, stem_channels, embedding_dim, input_norm=input_norm
+            )
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Embed log-mel features.
+    @property
+    def input_layers(self) -> tuple[InputStandardisation, ...]:
+        """Standardisation of every input, in the order of the inputs."""
+        if self.spectrum_branch is None:
+            return (self.standardise,)
+        return (self.standardise, self.spectrum_branch.standardise)
+
+    def forward(self, log_mel: Tensor, spectrum: Tensor | None = None) -> Tensor:
+        """Embed clips.
 
         Parameters
         ----------
         log_mel : Tensor of float, shape (batch, 1, n_mels, n_frames)
             Level per band and frame [dB].
+        spectrum : Tensor of float, shape (batch, 1, n_bins, 1), optional
+            Level per bin of the whole clip [dB]; for the two-branch form, and for it alone.
 
         Returns
         -------
-        Tensor, shape (batch, embedding_dim)
-            Not normalised: only the direction is trained.
+        Tensor, shape (batch, output_dim)
+            The spectrogram branch's embedding, then the spectrum branch's. Not normalised:
+            only the direction is trained.
+
+        Raises
+        ------
+        InputError
+            When the network has two branches and there is no spectrum.
         """
         embedding: Tensor = self.spectrogram_branch(self.standardise(log_mel))
-        return embedding
+        if self.spectrum_branch is None:
+            return embedding
+        if spectrum is None:
+            raise InputError("The network has two branches: expected the spectrum as well.")
+        return torch.cat([embedding, self.spectrum_branch(spectrum)], dim=1)
 
 
 def memory_format(network: EmbeddingNetwork) -> torch.memory_format:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from asdlib.errors import InputError
+from asdlib.training.augment import StatexAxis
 from asdlib.training.network import InputNorm
 
 _AT_LEAST = {
@@ -19,6 +20,19 @@ _AT_LEAST = {
     "sub_clusters": 1,
     "crop_frames": 0,
     "seed": 0,
+}
+_PROBABILITIES = (
+    "mixup_probability",
+    "statex_probability",
+    "featex_probability",
+    "noise_mix_probability",
+)
+_CHOICES = {
+    "input_norm": ("corpus", "clip"),
+    "branches": ("one", "two"),
+    "statex_axis": ("frequency", "time"),
+    "scale": ("dynamic", "fixed"),
+    "centres": ("trainable", "fixed"),
 }
 
 
@@ -46,10 +60,31 @@ class TrainSettings:
         Epochs over which the learning rate rises linearly; then it falls along a half cosine.
     mixup_probability : float
         Share of the clips that are mixed with another one, 0 to 1.
+    branches : {"one", "two"}
+        Whether the spectrum of the whole clip has a branch of its own beside the spectrogram's.
+    statex_probability : float
+        Share of the clips that take the statistics of another one's spectrogram, 0 to 1; 0
+        switches StatEx off.
+    statex_axis : {"frequency", "time"}
+        See `asdlib.training.augment.exchange_statistics`.
+    featex_probability : float
+        Share of the clips that take the spectrogram branch's embedding of another one, 0 to 1;
+        0 switches FeatEx off. Needs two branches.
+    noise_mix_probability : float
+        Share of the clips that are mixed with a noise-only clip, 0 to 1, of those for which
+        there is one (see `asdlib.training.classes.NoiseSources`).
+    noise_mix_snr_db : tuple of float
+        Lowest and highest signal-to-noise ratio of that mixture [dB].
     scale : {"dynamic", "fixed"}
         Whether AdaCos adapts its scale.
+    centres : {"trainable", "fixed"}
+        Whether the centres of AdaCos are learnt or stay as drawn. Those of the loss that StatEx
+        and FeatEx add are always learnt.
     sub_clusters : int
         Centres per class.
+    average_decay : float
+        Share that the running average of the weights keeps at every step, 0 to below 1; the
+        average is what embeds. 0 takes the last step's weights.
     crop_frames : int
         Length of the random stretch that training sees of a clip [frames]; 0 for all of it.
         Embeddings are always those of whole clips.
@@ -71,8 +106,16 @@ class TrainSettings:
     weight_decay: float = 1e-2
     warmup_epochs: float = 1.0
     mixup_probability: float = 0.5
+    branches: Literal["one", "two"] = "one"
+    statex_probability: float = 0.0
+    statex_axis: StatexAxis = "frequency"
+    featex_probability: float = 0.0
+    noise_mix_probability: float = 0.0
+    noise_mix_snr_db: tuple[float, float] = (0.0, 15.0)
     scale: Literal["dynamic", "fixed"] = "dynamic"
+    centres: Literal["trainable", "fixed"] = "trainable"
     sub_clusters: int = 1
+    average_decay: float = 0.0
     crop_frames: int = 0
     seed: int = 0
 
@@ -91,16 +134,40 @@ class TrainSettings:
             raise InputError(
                 f"warmup_epochs={self.warmup_epochs}: expected less than epochs={self.epochs}."
             )
-        if not 0 <= self.mixup_probability <= 1:
-            raise InputError(f"mixup_probability={self.mixup_probability}: expected 0 to 1.")
-        if self.scale not in ("dynamic", "fixed"):
-            raise InputError(f"scale={self.scale!r}: expected 'dynamic' or 'fixed'.")
-        if self.input_norm not in ("corpus", "clip"):
-            raise InputError(f"input_norm={self.input_norm!r}: expected 'corpus' or 'clip'.")
+        for name in _PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}={getattr(self, name)}: expected 0 to 1.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                expected = " or ".join(map(repr, choices))
+                raise InputError(f"{name}={getattr(self, name)!r}: expected {expected}.")
+        if not 0 <= self.average_decay < 1:
+            raise InputError(f"average_decay={self.average_decay}: expected 0 to below 1.")
+        if self.featex_probability > 0 and self.branches == "one":
+            raise InputError(
+                f"featex_probability={self.featex_probability}: one branch has nothing to "
+                "exchange. Use branches='two' or featex_probability=0."
+            )
+        self._check_snr()
+
+    def _check_snr(self) -> None:
+        bounds = tuple(self.noise_mix_snr_db)
+        if len(bounds) != 2 or not all(map(math.isfinite, bounds)) or bounds[0] > bounds[1]:
+            raise InputError(
+                f"noise_mix_snr_db={self.noise_mix_snr_db}: expected two levels [dB], the lowest "
+                "and the highest."
+            )
+        # A list where it comes from a notebook or from JSON.
+        object.__setattr__(self, "noise_mix_snr_db", (float(bounds[0]), float(bounds[1])))
+
+    @property
+    def n_exchanges(self) -> int:
+        """How many of StatEx and FeatEx are switched on; each triples the classes."""
+        return (self.statex_probability > 0) + (self.featex_probability > 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, ready for JSON."""
-        return asdict(self)
+        return asdict(self) | {"noise_mix_snr_db": list(self.noise_mix_snr_db)}
 
     def learning_rate_at(self, step: int, *, steps_per_epoch: int) -> float:
         """Learning rate of a step, counted from 0 over the whole training.

@@ -1,0 +1,213 @@
+"""The spectrum of a whole clip, and a memory-mapped, keyed store of it.
+
+A spectrogram's frames resolve 16 Hz; the spectrum of 10 s resolves 0.1 Hz. The second branch of
+the network looks at it (`asdlib.training.network.SpectrumBranch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from asdlib.cores import available_cores
+from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.errors import InputError
+from asdlib.spectra.features import (
+    check_lengths,
+    cutoff_per_machine,
+    fit_length,
+    stored_settings,
+    torch_threads_restored,
+)
+from asdlib.spectra.logmel import INT16_FULL_SCALE
+from asdlib.spectra.mel import LogMelSettings, highpass_response
+
+Array = npt.NDArray[np.float64]
+
+#: Raised whenever the same settings would give other spectra.
+CODE_VERSION = 1
+#: Density below which nothing is kept [dB re full scale squared]: rounding to 16 bits alone
+#: makes white noise of -101 dB.
+FLOOR_DB = -100.0
+_BLOCK_CLIPS = 16
+
+
+def clip_spectrum(
+    y: npt.NDArray[Any],
+    *,
+    sample_rate: float = 16000,
+    highpass_hz: float | None = None,
+    pool_bins: int = 1,
+) -> Array:
+    r"""Spectrum of a whole clip as power density in decibel.
+
+    .. math:: L(k) = 10 \log_{10} \max\Bigl(10^{-10},\; |H(f_k)|^2 \,
+              \frac1N \Bigl|\sum_n x_n e^{-2\pi i k n / N}\Bigr|^2\Bigr)
+
+    with H the high-pass (`asdlib.spectra.mel.highpass_response`) and no window. White noise of
+    variance σ² has the expected density σ² in every bin. Reference [1]_ feeds the magnitude
+    itself; its logarithm does not let the loudest tone drown all others, makes a factor of gain
+    an offset and fits into float16.
+
+    A clip that was repeated to its length has its power at the harmonics of its own duration:
+    the bins between them are nearly empty, unless they are pooled.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_samples,)
+        Samples, floating (full scale 1.0) or int16 (full scale 32768).
+    sample_rate : float
+        Sample rate [Hz].
+    highpass_hz : float or None
+        Cut-off [Hz]; None leaves the high-pass out.
+    pool_bins : int
+        Neighbouring bins whose power is averaged; a last group that is not full is left out.
+
+    Returns
+    -------
+    ndarray of float64, shape ((n_samples // 2 + 1) // pool_bins,)
+        Levels [dB re full scale squared], -100 or more.
+
+    Raises
+    ------
+    InputError
+        When ``pool_bins`` leaves no bin.
+
+    References
+    ----------
+    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
+           ICASSP 2024.
+
+    Examples
+    --------
+    >>> clip_spectrum(np.zeros(160000, np.int16)).shape
+    (80001,)
+    """
+    n_bins = count_bins(len(y), pool_bins)
+    scale = 1.0 / INT16_FULL_SCALE if y.dtype == np.int16 else 1.0
+    # torch, not numpy: its transform uses the threads it is given, and is twice as fast.
+    spectrum = torch.fft.rfft(torch.from_numpy(y.astype(np.float64) * scale))
+    power: Array = torch.view_as_real(spectrum).square_().sum(-1).numpy() / len(y)
+    if highpass_hz is not None:
+        power *= _response(len(y), sample_rate, highpass_hz)
+    pooled: Array = power[: n_bins * pool_bins].reshape(n_bins, pool_bins).mean(axis=1)
+    level: Array = 10 * np.log10(np.maximum(pooled, 10 ** (FLOOR_DB / 10)))
+    return level
+
+
+@lru_cache(maxsize=16)
+def _response(n_samples: int, sample_rate: float, highpass_hz: float) -> Array:
+    return highpass_response(np.fft.rfftfreq(n_samples, 1.0 / sample_rate), highpass_hz)
+
+
+def count_bins(n_samples: int, pool_bins: int = 1) -> int:
+    """Count the values of a clip's spectrum, `pool_bins` bins each.
+
+    Raises
+    ------
+    InputError
+        When ``pool_bins`` is below 1 or leaves no bin.
+    """
+    n_bins = n_samples // 2 + 1
+    if not 1 <= pool_bins <= n_bins:
+        raise InputError(f"pool_bins={pool_bins}: expected 1 to {n_bins}, the number of bins.")
+    return n_bins // pool_bins
+
+
+def open_spectrum(
+    waveforms: ArrayStore,
+    clips: pd.DataFrame,
+    *,
+    features: ArrayStore,
+    pool_bins: int = 1,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the spectra that belong to log-mel features; compute what of them is missing.
+
+    Clips, their order, their length and what is kept of longer ones, sample rate and high-pass
+    are those of the log-mel store, so that a position in one store is a position in the other.
+
+    Parameters
+    ----------
+    waveforms : ArrayStore
+        int16 samples, one ragged row per clip (`asdlib.data.waveforms.open_waveforms`).
+    clips : DataFrame
+        Clip table; ``clip_id`` and ``machine_type`` are read.
+    features : ArrayStore
+        Log-mel store of these clips (`asdlib.spectra.features.open_log_mel`).
+    pool_bins : int
+        See `clip_spectrum`; 1 keeps the 80 001 bins of 10 s at 16 kHz, 160 kB a clip.
+    cache_dir : Path
+        Folder of the caches; the store lies in ``spectrum/<key>`` below it.
+    workers : int or None
+        Threads; None takes all processors.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    ArrayStore
+        Rows (n_bins, 1) of float16 [dB], see `clip_spectrum`; ids as in ``features``. float16
+        keeps levels to within 0.03 dB.
+
+    Raises
+    ------
+    InputError
+        When a clip of the features is not in the clip table or the waveform store, or the
+        store cannot be written.
+    """
+    made_of = stored_settings(features)
+    settings = LogMelSettings(**made_of["log_mel"])
+    cutoffs = cutoff_per_machine(clips, made_of["highpass_hz"], settings)
+    n_samples = round(made_of["duration_s"] * settings.sample_rate)
+    n_bins = count_bins(n_samples, pool_bins)
+    machine_of_clip = clips.set_index("clip_id")["machine_type"].reindex(features.ids)
+    if machine_of_clip.isna().any():
+        missing = features.ids[machine_of_clip.isna()][0]
+        raise InputError(f"{missing}: is in {features.directory}, not in the clip table.")
+    positions = waveforms.positions(features.ids.to_series())
+    check_lengths(waveforms, positions)
+
+    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
+        torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
+        rows = out.reshape(last - first, n_bins)
+        for row, index in zip(rows, range(first, last), strict=True):
+            samples = waveforms.row(int(positions[index]))
+            row[:] = clip_spectrum(
+                fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
+                sample_rate=settings.sample_rate,
+                highpass_hz=cutoffs[machine_of_clip.iloc[index]],
+                pool_bins=pool_bins,
+            )
+        waveforms.release()
+
+    with torch_threads_restored():
+        return open_or_build(
+            Path(cache_dir) / "spectrum",
+            settings={
+                "sample_rate": settings.sample_rate,
+                "highpass_hz": cutoffs,
+                "duration_s": made_of["duration_s"],
+                "long_clips": made_of["long_clips"],
+                "pool_bins": int(pool_bins),
+                "waveforms": waveforms.directory.name,
+                "code_version": CODE_VERSION,
+            },
+            ids=features.ids.tolist(),
+            lengths=np.full(len(features), n_bins, np.int64),
+            row_shape=(1,),
+            dtype=np.float16,
+            fill=fill,
+            block_rows=_BLOCK_CLIPS,
+            workers=workers or available_cores(),
+            on_progress=on_progress,
+        )
