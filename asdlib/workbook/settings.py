@@ -154,6 +154,7 @@ class TrainingNotebookSettings(NotebookSettings):
     seeds: Sequence[int]
     device: str
     use_supplemental: bool
+    spectrum_pool_bins: int
     network: Mapping[str, Any]
     autoencoder: Mapping[str, Any]
 
@@ -163,6 +164,8 @@ class TrainingNotebookSettings(NotebookSettings):
         _expect(
             len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "different seeds"
         )
+        pooled = self.spectrum_pool_bins
+        _expect(pooled >= 1, "spectrum_pool_bins", pooled, "1 or more")
         choose_device(self.device)
         for seed in self.seeds:
             self.train_settings(seed)
