@@ -7,6 +7,7 @@ from asdlib.scoring.machines import score_machines
 from asdlib.scoring.maps import embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.neighbours import neighbour_agreement
+from asdlib.scoring.official import OFFICIAL_COLUMNS, OFFICIAL_METRICS, official_table
 from asdlib.scoring.published import is_dcase2025_dev, published_2025_dev
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
 from asdlib.scoring.submission import read_submission, write_submission
@@ -17,6 +18,8 @@ __all__ = [
     "CELL_METRICS",
     "MAX_FPR",
     "METRIC_COLUMNS",
+    "OFFICIAL_COLUMNS",
+    "OFFICIAL_METRICS",
     "SCORE_COLUMNS",
     "Backend",
     "KNNBackend",
@@ -29,6 +32,7 @@ __all__ = [
     "is_dcase2025_dev",
     "mean_over_seeds",
     "neighbour_agreement",
+    "official_table",
     "pauc",
     "published_2025_dev",
     "read_scores",
