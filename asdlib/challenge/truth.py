@@ -95,15 +95,16 @@ def truth_of_names(machine_types: Sequence[str], file_names: Sequence[str]) -> p
     return table.astype({"domain": "string", "is_anomaly": "boolean", "attribute": "string"})
 
 
-def reveal(table: pd.DataFrame, truth: Path | pd.DataFrame | None) -> pd.DataFrame:
+def reveal(table: pd.DataFrame, truth: str | Path | pd.DataFrame) -> pd.DataFrame:
     """Give test clips of hidden truth their domain and condition, once everything is scored.
 
     Parameters
     ----------
     table : DataFrame
         Scores or clip table: ``clip_id, machine_type, split, domain, is_anomaly``.
-    truth : Path or DataFrame, optional
-        Released list (`asdlib.data.read_eval_truth`); without one the table stays as it is.
+    truth : path or DataFrame
+        Released list (`asdlib.data.read_eval_truth`); with an empty text the table stays as it
+        is.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def reveal(table: pd.DataFrame, truth: Path | pd.DataFrame | None) -> pd.DataFra
     >>> reveal(scores, truth.assign(file_name="section_00_0001.wav"))["domain"].item()
     'target'
     """
-    if truth is None:
+    if isinstance(truth, str) and not truth:
         return table
     known = truth if isinstance(truth, pd.DataFrame) else read_eval_truth(truth)
     keys = pd.MultiIndex.from_frame(known[["machine_type", "file_name"]])

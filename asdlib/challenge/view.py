@@ -63,7 +63,7 @@ def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> 
     Returns
     -------
     dict
-        What ``dataset.json`` says: ``edition``, ``years``, ``scored``, ``trained_along``,
+        What ``dataset.json`` says: ``edition``, ``subsets``, ``scored``, ``trained_along``,
         ``verified`` (whether all scored clips come from archives with the record's checksum),
         ``channel``, ``channels``, ``lock`` (hash of every lock file).
 
@@ -82,6 +82,9 @@ def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> 
     first = sources[0]
     facts = {
         "edition": first.edition.name,
+        "subsets": [
+            name for name in SUBSETS if set(first.scored) & set(first.edition.machines[name])
+        ],
         "scored": sorted(first.scored),
         "trained_along": sorted(
             name + source.label for source in sources for name in source.trained_along

@@ -8,7 +8,12 @@ from asdlib.scoring.maps import embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.neighbours import neighbour_agreement
 from asdlib.scoring.official import OFFICIAL_COLUMNS, OFFICIAL_METRICS, official_table
-from asdlib.scoring.published import is_dcase2025_dev, published_2025_dev, published_eval
+from asdlib.scoring.published import (
+    is_dcase2025_dev,
+    published_2025_dev,
+    published_eval,
+    published_figures,
+)
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
 from asdlib.scoring.submission import read_submission, write_submission
 from asdlib.scoring.threshold import decide, gamma_threshold
@@ -36,6 +41,7 @@ __all__ = [
     "pauc",
     "published_2025_dev",
     "published_eval",
+    "published_figures",
     "read_scores",
     "read_submission",
     "roc_curves",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -109,6 +110,31 @@ def published_eval(edition: str) -> pd.DataFrame:
         by_machine = cells.set_index("machine_type")[list(CELL_METRICS)]
         rows += _cell_rows(str(system), by_machine, source)
     return pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float})
+
+
+def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:
+    """All published figures that may stand beside a run on a year's real data.
+
+    Parameters
+    ----------
+    edition : str
+        ``dcase2023`` to ``dcase2026``.
+    subsets : sequence of str
+        ``dev``, ``eval`` or both; with both, means over all machines are left out, because
+        nobody published them over both.
+
+    Returns
+    -------
+    DataFrame
+        As `published_2025_dev`; empty where nothing is known here.
+    """
+    parts = []
+    if "dev" in subsets and edition == "dcase2025":
+        parts.append(published_2025_dev())
+    if "eval" in subsets:
+        parts.append(published_eval(edition))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+    return table[table["machine_type"] != "all"] if len(subsets) > 1 else table
 
 
 def _cell_rows(

@@ -189,9 +189,16 @@ class ScoringSettings(NotebookSettings):
     decision_percentile: float
     confidence: float
     n_bootstrap: int
+    truth: str
 
     def check(self) -> None:
-        """Refuse percentages outside their range."""
+        """Refuse percentages outside their range and a list of the truth that is not there."""
+        _expect(
+            not self.truth or Path(self.truth).is_file(),
+            "truth",
+            self.truth,
+            "a released eval_data_list_20XX.csv, or nothing",
+        )
         _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
         _expect(
             0 < self.decision_percentile < 100,
