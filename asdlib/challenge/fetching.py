@@ -48,7 +48,7 @@ class Job:
         Set to end all transfers.
     """
 
-    hosts: Hosts = field(default_factory=Hosts.from_environment)
+    hosts: Hosts = field(default_factory=lambda: Hosts.from_environment())
     say: Callable[[str], object] = lambda line: None
     open_progress: Callable[[int], Any] | None = None
     keep_archives: bool = False
