@@ -89,6 +89,7 @@ def test_from_nothing_to_data(server, job, tmp_path):
         "size": len(content),
         "md5": hashlib.md5(content).hexdigest(),
         "verified": True,
+        "downloaded": True,
         "clips": {"train": 4, "test": 4, "supplemental": 2},
     }
 
@@ -206,6 +207,19 @@ def test_archives_placed_by_hand_are_verified_used_and_kept(server, job, tmp_pat
     assert sorted(path.name for path in folder.iterdir()) == ["dev_fan.zip", "dev_valve.zip"]
 
 
+@pytest.mark.parametrize("place", ["", "dcase2025t2", "dcase2025t2/dev_data/raw"])
+def test_archives_are_recognised_where_others_put_them(server, job, tmp_path, place):
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("dev_fan.zip", "dev_valve.zip"):
+        (folder / name).write_bytes(server.files[f"/records/1/files/{name}"])
+    (folder / "dev_fan.zip").write_bytes(b"damaged")
+    root = fetch(TINY, dev(), tmp_path, job)
+    assert [path for path, _ in server.asked("/files/")] == [FAN]
+    assert len(read_clips(root)) == 20
+    assert (folder / "dev_fan.zip").read_bytes() == b"damaged"  # somebody's own file
+
+
 def test_archives_placed_by_hand_serve_offline(server, job, tmp_path):
     place(server, tmp_path)
     server.faults["/api/records/1"] = [fault("status", 503)] * 9
@@ -276,7 +290,7 @@ def test_a_disk_that_fills_up_while_unpacking(server, job, tmp_path, monkeypatch
     server.requests.clear()
     check = fetch(TINY, dev(), tmp_path, job)
     assert server.asked("/files/") == []  # the archives stayed
-    assert len(read_clips(check)) == 20
+    check_whole(check, "fan", "valve")
 
 
 def test_a_folder_that_cannot_be_written(job, tmp_path):
@@ -300,7 +314,7 @@ from pathlib import Path
 from challenge_server import IMPATIENT, TINY
 from asdlib.challenge import Hosts, Job, fetch, transfer, unpack
 transfer._BLOCK_BYTES = 64
-patience = IMPATIENT.__class__(2, 30, 4, 0.005, 0.05)
+patience = IMPATIENT.__class__(2, {patience}, 4, 0.005, 0.05)
 job = Job(hosts=Hosts(zenodo={url!r}, github={url!r}, patience=patience))
 if {slow!r}:
     extract = unpack._extract
@@ -309,14 +323,24 @@ if {slow!r}:
         Path({tmp!r}, "unpacking").touch()
         time.sleep(30)
     unpack._extract = slowly
-fetch(TINY, TINY.archives(["dev"]), Path({tmp!r}), job)
+try:
+    fetch(TINY, TINY.archives(["dev"]), Path({tmp!r}), job)
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 
-def start(server, tmp_path, *, slow=False):
-    code = CHILD.format(tests=str(ROOT / "tests"), url=server.url, tmp=str(tmp_path), slow=slow)
+def start(server, tmp_path, *, slow=False, patience=30):
+    code = CHILD.format(
+        tests=str(ROOT / "tests"), url=server.url, tmp=str(tmp_path), slow=slow, patience=patience
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        # A test run started in the background hands down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for(condition, process):
@@ -326,12 +350,19 @@ def wait_for(condition, process):
     assert condition()
 
 
+def is_half_way(tmp_path):
+    """One archive is unpacked and put away, 640 bytes of the other are there."""
+    root = tmp_path / "dcase2025t2"
+    sizes = [path.stat().st_size for path in (root / "archives").glob("*fan*")]
+    other = (root / "dev_data" / "raw" / "valve").is_dir()
+    return sizes == [640] and other and not (root / "archives" / "dev_valve.zip").exists()
+
+
 def test_killed_while_downloading_it_goes_on(server, job, tmp_path):
     server.faults[FAN] = [fault("stall", 640)]
     process = start(server, tmp_path)
-    archives = tmp_path / "dcase2025t2" / "archives"
     try:
-        wait_for(lambda: [p.stat().st_size for p in archives.glob(".dev_fan*")] == [640], process)
+        wait_for(lambda: is_half_way(tmp_path), process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -355,6 +386,21 @@ def test_killed_while_unpacking_nothing_is_taken_for_data(server, job, tmp_path)
     fetch(TINY, dev(), tmp_path, job)
     assert len(read_clips(root)) == 20
     assert sorted(path.name for path in (root / "dev_data" / "raw").iterdir()) == ["fan", "valve"]
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(server, job, tmp_path):
+    server.faults[FAN] = [fault("stall", 640)]
+    process = start(server, tmp_path, patience=0.5)
+    try:
+        wait_for(lambda: is_half_way(tmp_path), process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    finally:
+        process.kill()
+        process.wait()
+    server.requests.clear()
+    check_whole(fetch(TINY, dev(), tmp_path, job), "fan", "valve")
+    assert server.asked("dev_fan") == [(FAN, "bytes=640-")]
 
 
 def test_killed_between_unpacking_and_moving(job, server, tmp_path):

@@ -194,7 +194,7 @@ def _pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
             for one in unpinned:
                 _pin_one(one, listed_file(one, listing), lock)
         except UnreachableError as error:
-            if all((root / "archives" / one.file_name).exists() for one in unpinned):
+            if all(_placed(one, root) for one in unpinned):
                 job.say(f"{error} The archives placed by hand are used unverified.")
                 continue
             raise UnreachableError(_by_hand(error, archives, root, job)) from error
@@ -241,8 +241,16 @@ def _state_sizes(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) 
 
 def _collected(archive: Archive, root: Path, lock: Lock) -> int:
     """Bytes of an archive that are there already."""
-    whole, part = root / "archives" / archive.file_name, _part(archive, root, lock)
-    return next((path.stat().st_size for path in (whole, part) if path.exists()), 0)
+    found = [
+        path for path in (*_placed(archive, root), _part(archive, root, lock)) if path.exists()
+    ]
+    return found[0].stat().st_size if found else 0
+
+
+def _placed(archive: Archive, root: Path) -> list[Path]:
+    """List archives of that name where they are put here, by the official baseline, by a person."""
+    places = (root / "archives", machine_folder(archive, root).parent, root, root.parent)
+    return [path for place in places if (path := place / archive.file_name).is_file()]
 
 
 def _part(archive: Archive, root: Path, lock: Lock) -> Path:
@@ -253,8 +261,14 @@ def _part(archive: Archive, root: Path, lock: Lock) -> Path:
 def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
     total = sum(lock.archive(one.file_name).get("size", 0) for one in archives)
     problems = []
+    one_at_a_time = threading.Lock()
     pooch.get_logger().setLevel("ERROR")  # it would announce every file
-    with job.progress(total) as count, ThreadPoolExecutor(PARALLEL) as pool:
+    with job.progress(total) as report, ThreadPoolExecutor(PARALLEL) as pool:
+
+        def count(n_bytes: int) -> None:
+            with one_at_a_time:
+                report(n_bytes)
+
         futures = {pool.submit(_fetch_one, one, root, lock, job, count): one for one in archives}
         try:
             for future in as_completed(futures):
@@ -279,40 +293,41 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
 def _fetch_one(
     archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
 ) -> None:
-    path = root / "archives" / archive.file_name
-    was_there = path.exists()
-    fetched = _download(archive, path, root, lock, job, count)
-    facts = lock.archive(archive.file_name)
+    name = archive.file_name
+    path = _have(archive, root, lock, job, count)
     folder = machine_folder(archive, root)
     unpack(path, folder, splits=archive.splits, stopped=job.stopped)
-    counts = count_wavs(folder)
     brought = {
         split: n_clips
-        for split, n_clips in counts.items()
+        for split, n_clips in count_wavs(folder).items()
         if split in archive.splits or (split == "supplemental" and "train" in archive.splits)
     }
-    lock.note_archive(
-        archive.file_name, record=archive.record, verified="md5" in facts, clips=brought
-    )
-    if (fetched or not was_there) and not job.keep_archives:
+    is_verified = "md5" in lock.archive(name)
+    lock.note_archive(name, record=archive.record, verified=is_verified, clips=brought)
+    if lock.archive(name).get("downloaded") and not job.keep_archives:
         path.unlink()
 
 
-def _download(
-    archive: Archive,
-    path: Path,
-    root: Path,
-    lock: Lock,
-    job: Job,
-    count: Callable[[int], object],
-) -> bool:
-    """Have a verified archive at ``path``; tell whether it had to be downloaded."""
+def _have(
+    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
+) -> Path:
+    """Give the path of an archive whose checksum holds, downloaded where there is none."""
     facts = lock.archive(archive.file_name)
+    placed = _placed(archive, root)
     if "md5" not in facts:
-        return False
-    if path.exists() and pooch.file_hash(str(path), alg="md5") == facts["md5"]:
-        count(facts["size"])
-        return False
+        return placed[0]
+    for path in placed:
+        if pooch.file_hash(str(path), alg="md5") == facts["md5"]:
+            count(facts["size"])
+            return path
+    return _download(archive, root, lock, job, count)
+
+
+def _download(
+    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
+) -> Path:
+    facts = lock.archive(archive.file_name)
+    path = root / "archives" / archive.file_name
     downloader = ResumingDownloader(
         _part(archive, root, lock),
         facts["size"],
@@ -320,17 +335,11 @@ def _download(
         on_progress=count,
         stopped=job.stopped,
     )
+    wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
     url = job.hosts.archive(archive.record, facts["listed_name"])
-    for attempt in (1, 2):
+    for _ in range(2):
         try:
-            pooch.retrieve(
-                url,
-                known_hash=f"md5:{facts['md5']}",
-                fname=path.name,
-                path=path.parent,
-                downloader=downloader,
-            )
-            return True
+            pooch.retrieve(url, downloader=downloader, **wanted)
         except InputError:
             raise
         except OSError as error:
@@ -338,11 +347,12 @@ def _download(
                 f"{path}: cannot be written ({error.strerror}). Free space or name another "
                 "folder (--data-dir), then run the same command."
             ) from error
-        except ValueError as error:  # the checksum does not hold; pooch threw the file away
+        except ValueError:  # the checksum does not hold; pooch threw the file away
             count(-facts["size"])
-            if attempt == 2:
-                raise InputError(_wrong_checksum(archive, facts, job)) from error
-    return True
+        else:
+            lock.note_archive(archive.file_name, downloaded=True)
+            return path
+    raise InputError(_wrong_checksum(archive, facts, job))
 
 
 def _wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:
@@ -368,8 +378,9 @@ def _by_hand(reason: object, archives: Sequence[Archive], root: Path, job: Job) 
     """Say which files to place where when the host cannot be reached."""
     lines = [f"{reason}", "If a proxy is needed, set HTTPS_PROXY. Or place these files by hand"]
     lines += [f"into {root / 'archives'} and run the same command:"]
-    for record in dict.fromkeys(one.record for one in archives):
-        names = [one.file_name for one in archives if one.record == record]
+    absent = [one for one in archives if not _placed(one, root)]
+    for record in dict.fromkeys(one.record for one in absent):
+        names = [one.file_name for one in absent if one.record == record]
         lines.append(f"  {job.hosts.record(record)}: {', '.join(names)}")
     return "\n".join(lines)
 
