@@ -135,6 +135,17 @@ def test_nobody_listens(tmp_path):
         downloader("http://127.0.0.1:1/a.zip", tmp_path / "a.zip", None)
 
 
+def test_something_small_that_nobody_answers_is_given_up_early(server):
+    reasons = []
+    with pytest.raises(UnreachableError, match="no connection"):
+        get("http://127.0.0.1:1/a", patience=IMPATIENT, on_wait=reasons.append)
+    assert reasons == ["no connection; trying again in 0 s"] * 2
+    server.faults["/x"] = [fault("status", 503)] * 9
+    with pytest.raises(UnreachableError, match="status 503"):
+        get(server.url + "/x", patience=IMPATIENT)
+    assert len(server.requests) == IMPATIENT.attempts == 4
+
+
 def test_a_proxy_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")

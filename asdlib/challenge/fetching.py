@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pooch  # type: ignore[import-untyped]
+import requests
 from filelock import FileLock, Timeout
 
 from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition
@@ -53,6 +54,15 @@ class Job:
     open_progress: Callable[[int], Any] | None = None
     keep_archives: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    def get(self, url: str) -> requests.Response:
+        """Fetch something small."""
+        return get(
+            url,
+            patience=self.hosts.patience,
+            on_wait=lambda reason: self.say(f"{url}: {reason}"),
+            stopped=self.stopped,
+        )
 
     @contextmanager
     def progress(self, n_bytes: int) -> Iterator[Callable[[int], object]]:
@@ -190,7 +200,7 @@ def _pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
             continue
         url = job.hosts.listing(record)
         try:
-            listing = get(url, patience=job.hosts.patience, stopped=job.stopped).json()
+            listing = job.get(url).json()
             for one in unpinned:
                 _pin_one(one, listed_file(one, listing), lock)
         except UnreachableError as error:
@@ -333,6 +343,7 @@ def _download(
         facts["size"],
         patience=job.hosts.patience,
         on_progress=count,
+        on_wait=lambda reason: job.say(f"{path.name}: {reason}"),
         stopped=job.stopped,
     )
     wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
@@ -358,7 +369,7 @@ def _download(
 def _wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:
     """Say whether the host has another file now, or the same that arrives damaged."""
     try:
-        listing = get(job.hosts.listing(archive.record), patience=job.hosts.patience).json()
+        listing = job.get(job.hosts.listing(archive.record)).json()
         now = str(listed_file(archive, listing)["checksum"]).removeprefix("md5:")
     except (InputError, KeyError, TypeError, ValueError):
         now = ""

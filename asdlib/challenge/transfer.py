@@ -18,6 +18,8 @@ from asdlib.errors import InputError
 # A connection that is reset loses the block that was being read, so that it is a small one.
 _BLOCK_BYTES = 1 << 14
 _HEADERS = {"User-Agent": "asdlib (https://dcase.community)", "Accept-Encoding": "identity"}
+#: Attempts at something small that nobody answers.
+_UNANSWERED = 3
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -32,31 +34,48 @@ class UnreachableError(InputError):
 class _PassingError(Exception):
     """A failure that may be gone in a moment; the server may have said when."""
 
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+    def __init__(self, message: str, wait_s: float = 0.0, *, is_answer: bool = True) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+        self.is_answer = is_answer
 
 
 class _Persistence:
     """Waiting and giving up for tenacity: only attempts without a new byte count."""
 
-    def __init__(self, patience: Patience, have: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        patience: Patience,
+        have: Callable[[], int],
+        *,
+        unanswered: int,
+        on_wait: Callable[[str], object],
+    ) -> None:
         self._patience = patience
         self._have = have
+        self._unanswered = unanswered
+        self._on_wait = on_wait
         self._reached = have()
         self._fruitless = 0
 
-    def stop(self, state: RetryCallState) -> bool:  # noqa: ARG002
+    def stop(self, state: RetryCallState) -> bool:
         have = self._have()
         self._fruitless = 1 if have > self._reached else self._fruitless + 1
         self._reached = have
-        return self._fruitless >= self._patience.attempts
+        is_answer = getattr(_error(state), "is_answer", True)
+        return self._fruitless >= (self._patience.attempts if is_answer else self._unanswered)
 
     def wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked_s = error.wait_s if isinstance(error, _PassingError) else 0.0
+        asked_s = getattr(_error(state), "wait_s", 0.0)
         doubled_s = self._patience.first_wait_s * 2.0**self._fruitless
-        return min(max(asked_s, doubled_s), self._patience.longest_wait_s)
+        return float(min(max(asked_s, doubled_s), self._patience.longest_wait_s))
+
+    def announce(self, state: RetryCallState) -> None:
+        self._on_wait(f"{_error(state)}; trying again in {state.upcoming_sleep:.0f} s")
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 class ResumingDownloader:
@@ -76,6 +95,8 @@ class ResumingDownloader:
     patience : Patience
     on_progress : callable
         Called with the bytes that came, negative when bytes are thrown away.
+    on_wait : callable
+        Called with what went wrong before every wait.
     stopped : threading.Event
         Set by whoever wants the transfer to end.
     """
@@ -87,12 +108,14 @@ class ResumingDownloader:
         *,
         patience: Patience,
         on_progress: Callable[[int], object] = lambda n_bytes: None,
+        on_wait: Callable[[str], object] = lambda reason: None,
         stopped: threading.Event | None = None,
     ) -> None:
         self._part = part
         self._size = size
         self._patience = patience
         self._on_progress = on_progress
+        self._on_wait = on_wait
         self._stopped = stopped or threading.Event()
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:  # noqa: ARG002
@@ -108,7 +131,10 @@ class ResumingDownloader:
             When the transfer was stopped.
         """
         self._on_progress(self._have())
-        persistence = _Persistence(self._patience, self._have)
+        attempts = self._patience.attempts
+        persistence = _Persistence(
+            self._patience, self._have, unanswered=attempts, on_wait=self._on_wait
+        )
         _persist(persistence, self._stopped, url, lambda: self._go_on(url))
         self._part.replace(output_file)
 
@@ -176,9 +202,15 @@ class ResumingDownloader:
 
 
 def get(
-    url: str, *, patience: Patience, stopped: threading.Event | None = None
+    url: str,
+    *,
+    patience: Patience,
+    on_wait: Callable[[str], object] = lambda reason: None,
+    stopped: threading.Event | None = None,
 ) -> requests.Response:
     """Fetch something small, with the patience of a download.
+
+    Where nobody answers at all, it gives up earlier: the user may be offline.
 
     Raises
     ------
@@ -191,12 +223,14 @@ def get(
         try:
             response = requests.get(url, headers=_HEADERS, timeout=timeout)
         except requests.RequestException as error:
-            raise _PassingError(_said(error)) from error
+            raise _PassingError(_said(error), is_answer=False) from error
         check_status(response, url)
         return response
 
     found: list[requests.Response] = []
-    persistence = _Persistence(patience, lambda: 0)
+    persistence = _Persistence(
+        patience, lambda: 0, unanswered=min(_UNANSWERED, patience.attempts), on_wait=on_wait
+    )
     _persist(persistence, stopped or threading.Event(), url, lambda: found.append(once()))
     return found[0]
 
@@ -225,6 +259,7 @@ def _persist(
             retry=retry_if_exception_type(_PassingError),
             stop=persistence.stop,
             wait=persistence.wait,
+            before_sleep=persistence.announce,
             sleep=sleep_using_event(stopped),
             reraise=True,
         )(once)

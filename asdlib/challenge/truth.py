@@ -15,7 +15,6 @@ import pandas as pd
 from asdlib.challenge.catalogue import TRUTH_COMMIT, TRUTH_REPOSITORY, Edition
 from asdlib.challenge.fetching import Job
 from asdlib.challenge.lock import Lock
-from asdlib.challenge.transfer import get
 from asdlib.data import names
 from asdlib.data.truth import read_eval_truth
 from asdlib.errors import InputError
@@ -141,7 +140,7 @@ def reveal(table: pd.DataFrame, truth: str | Path | pd.DataFrame) -> pd.DataFram
 def _download(edition: Edition, path: str, pinned: str | None, root: Path, job: Job) -> bytes:
     url = job.hosts.truth(path)
     try:
-        content = get(url, patience=job.hosts.patience, stopped=job.stopped).content
+        content = job.get(url).content
     except InputError as error:
         page = f"https://github.com/{TRUTH_REPOSITORY}/tree/{TRUTH_COMMIT}/datasets"
         raise type(error)(
