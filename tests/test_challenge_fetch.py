@@ -10,6 +10,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from challenge_server import (
@@ -23,8 +24,8 @@ from challenge_server import (
 )
 
 from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, unpack
-from asdlib.challenge.fetching import listed_file
 from asdlib.challenge.lock import FILE_NAME, Lock
+from asdlib.challenge.records import listed_file
 from asdlib.challenge.transfer import UnreachableError
 from asdlib.data import read_clips
 from asdlib.errors import InputError
@@ -417,6 +418,23 @@ def test_killed_between_unpacking_and_moving(job, server, tmp_path):
     root = fetch(TINY, TINY.archives(["eval"]), tmp_path, job)
     assert server.requests == []
     assert read_clips(root).groupby("split").size().to_dict() == {"test": 4, "train": 4}
+
+
+def test_killed_between_noting_and_moving_what_is_noted_holds(server, job, tmp_path, monkeypatch):
+    """Whatever is moved to its place was noted as verified before."""
+
+    def kill(complete, machine_folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asdlib.challenge.unpack.settle", kill)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(TINY, dev(machines=["fan"]), tmp_path, job)
+    monkeypatch.undo()
+    server.requests.clear()
+    root = fetch(TINY, dev(machines=["fan"]), tmp_path, replace(job, stopped=Event()))
+    assert server.requests == []
+    assert Lock(root).archive("dev_fan.zip")["verified"] is True
+    check_whole(root, "fan")
 
 
 def test_two_processes_fetch_once(server, job, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from asdlib.challenge.catalogue import TRUTH_COMMIT, TRUTH_REPOSITORY, Edition
-from asdlib.challenge.fetching import Job
+from asdlib.challenge.job import Job
 from asdlib.challenge.lock import Lock
 from asdlib.data import names
 from asdlib.data.truth import read_eval_truth

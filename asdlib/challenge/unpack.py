@@ -12,6 +12,8 @@ import stat
 import threading
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -73,6 +75,7 @@ def unpack(
     machine_folder: Path,
     *,
     splits: tuple[str, ...],
+    on_ready: Callable[[dict[str, int]], object] = lambda clips: None,
     stopped: threading.Event | None = None,
 ) -> None:
     """Unpack an archive into a machine's folder.
@@ -85,6 +88,9 @@ def unpack(
         ``.../raw/<machine>``; pieces of it that are not in the archive stay.
     splits : tuple of str
         Splits that must be in the archive.
+    on_ready : callable
+        Called with the clips of every split when all is extracted, before anything moves to its
+        place: what is noted then holds, wherever a kill may come.
     stopped : threading.Event, optional
         Set by whoever wants the work to end.
 
@@ -100,7 +106,8 @@ def unpack(
     try:
         with zipfile.ZipFile(path) as archive:
             members = read_members(archive, path, machine_folder.name)
-            _check_content(path, members, splits, machine_folder)
+            clips = _count_clips(members)
+            _check_content(path, clips, splits, machine_folder)
             _check_room(path, members, machine_folder.parent)
             for member in members:
                 if stopped is not None and stopped.is_set():
@@ -118,6 +125,7 @@ def unpack(
     except (InputError, StoppedError):
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    on_ready(clips)
     partial.rename(complete)
     settle(complete, machine_folder)
 
@@ -172,18 +180,21 @@ def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:
     return PurePosixPath(*lower[at : at + 1], *parts[at + 1 :] if at < len(lower) else parts[-1:])
 
 
-def _check_content(
-    path: Path, members: list[Member], splits: tuple[str, ...], machine_folder: Path
-) -> None:
+def _count_clips(members: list[Member]) -> dict[str, int]:
     wavs = [member.place for member in members if member.place.suffix.lower() == ".wav"]
-    brought = {place.parts[0] for place in wavs if len(place.parts) > 1}
-    missing = [split for split in splits if split not in brought]
+    return dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
+
+
+def _check_content(
+    path: Path, clips: dict[str, int], splits: tuple[str, ...], machine_folder: Path
+) -> None:
+    missing = [split for split in splits if split not in clips]
     if missing:
         raise InputError(
             f"{path}: holds no clips of {missing[0]}/, expected {' and '.join(splits)}. "
             "Is it the archive of another part?"
         )
-    for split in sorted(brought):
+    for split in sorted(clips):
         if (machine_folder / split).exists():
             raise InputError(
                 f"{machine_folder / split}: is there already and is not what {path.name} holds. "
