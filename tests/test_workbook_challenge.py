@@ -88,8 +88,8 @@ def test_fetch_may_keep_the_archives(server, tmp_path):
             ["--dataset", "dcase2025", "--subset", "eval", "--machines", "fan"],
             "none of them is in the subset eval of dcase2025. There are: AutoTrash",
         ),
-        (["score", "x", "--truth", "dcase2019"], "expected dcase2023"),
-        (["score", "x", "--truth", "dcase2026"], "no list of true names is known"),
+        (["score", str(GOLDEN), "--truth", "dcase2019"], "expected dcase2023"),
+        (["score", str(GOLDEN), "--truth", "dcase2024", "--name", "../x"], "run_name = '../x'"),
         (["score", "--truth", "dcase2025"], "required: folders"),
     ],
 )
@@ -212,6 +212,37 @@ def test_scoring_against_an_edition_fetches_its_list(server, tmp_path, capsys):
     assert set(table["machine_type"]) == {"fan", "ToyPet", "all"}
     own = table[table["system"] == "team"]
     assert own["value"].notna().all()
+
+
+def write_scores(folder, machine, names):
+    folder.mkdir(exist_ok=True)
+    text = "".join(f"{name},{i}\n" for i, name in enumerate(names))
+    (folder / f"anomaly_score_{machine}_section_00_test.csv").write_text(text)
+    return folder
+
+
+def test_development_machines_need_no_list(tmp_path):
+    names = [f"section_00_{domain}_test_{condition}_{i:04d}_a_1.wav"
+             for i, (domain, condition) in enumerate(
+                 [("source", "normal"), ("target", "normal"), ("source", "anomaly")])]  # fmt: skip
+    team = write_scores(tmp_path / "team", "fan", names)
+    assert score(tmp_path, team, truth="dcase2025") == 0
+    table = pd.read_csv(tmp_path / "results" / "scored" / "table.csv")
+    assert {"team", "report (Chu and Qian)"} <= set(table["system"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "truth", "message"),
+    [
+        ("pump", "dcase2025", "pump: no machine of dcase2025"),
+        ("Sander", "dcase2026", "no list of true names is known"),
+        ("pump", GOLDEN / "eval_data_list.csv", "its domain or condition is unknown"),
+    ],
+)
+def test_scores_without_truth_are_refused(tmp_path, capsys, machine, truth, message):
+    team = write_scores(tmp_path / "team", machine, ["section_00_0000.wav"])
+    assert score(tmp_path, team, truth=truth) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_machines_without_scores_are_named(tmp_path, capsys):

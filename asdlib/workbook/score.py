@@ -27,16 +27,18 @@ from asdlib.workbook.challenge import truth_list
 from asdlib.workbook.settings import check_run_name
 
 
-def read_system(folder: Path, truth: pd.DataFrame) -> pd.DataFrame:
-    """Read a submission and give its clips their truth.
+def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Give the clips of a submission their truth.
 
     Parameters
     ----------
-    folder : Path
-        As for `asdlib.scoring.read_submission`. Clips may go by their published names or by
+    submission : DataFrame
+        As from `asdlib.scoring.read_submission`. Clips may go by their published names or by
         their true ones, as those of a development set always do.
     truth : DataFrame
         Table of `asdlib.data.read_eval_truth`.
+    folder : Path
+        Where the submission lies, for messages.
 
     Returns
     -------
@@ -48,8 +50,8 @@ def read_system(folder: Path, truth: pd.DataFrame) -> pd.DataFrame:
     InputError
         When an evaluation machine's clips are not exactly those of the list.
     """
-    table = read_submission(folder)
-    table["file_name"] = table["clip_id"].str.rsplit("/", n=1).str[-1]
+    names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
+    table = submission.assign(file_name=names)
     published = truth.set_index(["machine_type", "true_name"])["file_name"]
     known = [
         published.get(key, key[1])
@@ -77,10 +79,11 @@ def score(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     systems = name_systems(options.folders)
     name = options.name or "score_" + "_".join(systems)
     check_run_name(name)
-    path = truth_list(options.truth, options.data_dir.resolve(), lambda line: None)
-    truth = read_eval_truth(path)
+    submissions = {system: read_submission(folder) for system, folder in systems.items()}
+    machines = {name for table in submissions.values() for name in table["machine_type"]}
+    truth = _read_truth(options.truth, machines, options.data_dir.resolve())
     parts = [
-        read_system(folder, truth).assign(system=system, seed=None)
+        with_truth(submissions[system], truth, folder).assign(system=system, seed=None)
         for system, folder in systems.items()
     ]
     _save(pd.concat(parts, ignore_index=True), options, name, truth)
@@ -103,6 +106,18 @@ def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
             raise InputError(f"{folder}: a second system called {name}. Rename one of the folders.")
         systems[name] = folder
     return systems
+
+
+def _read_truth(name: str, machines: set[str], data_dir: Path) -> pd.DataFrame:
+    """Read the list that ``--truth`` names; none is needed for development machines alone."""
+    if name in EDITIONS:
+        known = EDITIONS[name].machines
+        unknown = sorted(machines - {machine for names in known.values() for machine in names})
+        if unknown:
+            raise InputError(f"{', '.join(unknown)}: no machine of {name}.")
+        if not machines & set(known["eval"]):
+            return truth_of_names([], [])
+    return read_eval_truth(truth_list(name, data_dir, lambda line: None))
 
 
 def _check_complete(folder: Path, machine_type: str, found: set[str], listed: set[str]) -> None:
