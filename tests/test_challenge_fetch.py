@@ -507,7 +507,8 @@ def test_archives_of_something_else_are_refused(server, job, tmp_path, files, me
 @pytest.mark.parametrize("prefix", ["", "FAN/", "dev_data/raw/fan/", "./fan/"])
 def test_archives_may_be_packed_at_several_levels(server, job, tmp_path, prefix):
     files = {name.replace("fan/", prefix): content for name, content in dev_files("fan").items()}
-    files["__MACOSX/fan/._train"] = b"x"
+    files["__MACOSX/fan/._train"] = files["doc/readme.txt"] = b"x"
+    files[f"{prefix}train/._section_00_source_train_normal_0000_spd_1.wav"] = b"x"
     files[f"{prefix}attributes_00.csv"] = b"file_name,d1p,d1v\n"
     server.put_record(1, {"dev_fan.zip": zip_bytes(files)})
     root = fetch(TINY, dev(machines=["fan"]), tmp_path, job)

@@ -40,7 +40,8 @@ def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> lis
     """List the files of an archive with their places.
 
     ``<machine>/train/x.wav``, ``train/x.wav`` and ``dev_data/raw/<machine>/train/x.wav`` all
-    belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder.
+    belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder. Texts
+    elsewhere are passed over.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> lis
     members: dict[str, Member] = {}
     for info in archive.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-        if info.is_dir() or not parts or _JUNK & set(parts):
+        if info.is_dir() or not parts or _JUNK & set(parts) or parts[-1].startswith("._"):
             continue
         is_link = stat.S_ISLNK(info.external_attr >> 16)
         if is_link or parts[0].startswith("/") or ".." in parts or ":" in parts[0]:
@@ -60,6 +61,8 @@ def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> lis
                 "Nothing was unpacked. Delete the archive and fetch it from the record."
             )
         place = _place(parts, machine_type)
+        if place is None and not info.filename.lower().endswith(".wav"):
+            continue  # a text somewhere else, such as doc/readme.txt
         if place is None:
             raise InputError(
                 f"{path}: holds {info.filename!r}, expected files of {machine_type} alone. "
@@ -172,12 +175,13 @@ def _work_folders(path: Path, machine_folder: Path) -> tuple[Path, Path]:
 
 
 def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:
-    lower = [part.lower() for part in parts[:-1]]
-    at = next((i for i, part in enumerate(lower) if part in SPLIT_FOLDERS), len(lower))
-    if at and lower[at - 1] != machine_type.lower():
+    """Give a member's place: its split, in lower case, and its name; None for another machine's."""
+    folders = [part.lower() for part in parts[:-1]]
+    split = next((name for name in folders if name in SPLIT_FOLDERS), "")
+    above = folders[: folders.index(split)] if split else folders
+    if above and above[-1] != machine_type.lower():
         return None
-    # Split folders are written in lower case, however the archive spells them.
-    return PurePosixPath(*lower[at : at + 1], *parts[at + 1 :] if at < len(lower) else parts[-1:])
+    return PurePosixPath(split, parts[-1])
 
 
 def _count_clips(members: list[Member]) -> dict[str, int]:
