@@ -9,6 +9,15 @@ import pytest
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_real_hosts() -> Iterator[None]:
+    """Whatever a test forgets: nothing is ever asked of the challenge's hosts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ASDLIB_ZENODO_URL", "ASDLIB_GITHUB_URL"):
+            patch.setenv(name, "http://127.0.0.1:1")
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20250701)

@@ -27,7 +27,7 @@ def test_abbreviated_option_is_unknown(capsys):
 
 
 def test_unknown_command_lists_commands(capsys):
-    assert "run, sweep, lab, test" in failure(capsys, "dance")
+    assert "run, fetch, score, sweep, lab, test" in failure(capsys, "dance")
 
 
 def test_unknown_profile_lists_profiles(capsys):

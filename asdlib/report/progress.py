@@ -24,7 +24,9 @@ class _LogBar(tqdm):  # type: ignore[misc]
         return True
 
 
-def progress_bar(total: int, description: str, *, unit: str = "clip") -> Any:
+def progress_bar(
+    total: int, description: str, *, unit: str = "clip", is_scaled: bool = False
+) -> Any:
     """Open a progress bar on standard error.
 
     Parameters
@@ -35,6 +37,8 @@ def progress_bar(total: int, description: str, *, unit: str = "clip") -> Any:
         What is being done.
     unit : str
         Name of one unit, in the singular.
+    is_scaled : bool
+        Whether counts are shown with k, M and G, as bytes are.
 
     Returns
     -------
@@ -45,7 +49,8 @@ def progress_bar(total: int, description: str, *, unit: str = "clip") -> Any:
     options: dict[str, Any] = {
         "total": total,
         "desc": description,
-        "unit": f" {unit}",
+        "unit": unit if is_scaled else f" {unit}",
+        "unit_scale": is_scaled,
         "file": sys.stderr,
         "dynamic_ncols": False,
         "ncols": 100,

@@ -44,7 +44,7 @@ def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None
     published : DataFrame, optional
         ``system, machine_type, metric, value, source``: figures to stand beside the run, only
         where they were measured on the same clips. Those of machines that the run has not are
-        left out, and so are their means unless the run has all their machines.
+        left out, and so are their means unless the run has their machines and no others.
 
     Returns
     -------
@@ -130,12 +130,62 @@ def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] =
     return "\n".join(lines).rstrip() + "\n"
 
 
+def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:
+    """Subtract the published figures from those of one system, cell by cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`result_table`, with published systems.
+    system : str
+        One of the run's systems.
+
+    Returns
+    -------
+    DataFrame
+        ``machine_type, metric, system, published_system, value, published, difference``;
+        positive where the run's value is larger. Empty without published figures.
+    """
+    keys = ["machine_type", "metric"]
+    own = table.loc[table["system"].eq(system) & table["source"].eq(""), [*keys, "system", "value"]]
+    others = table.loc[table["source"].ne(""), [*keys, "system", "value"]]
+    others = others.rename(columns={"system": "published_system", "value": "published"})
+    joined = own.merge(others, on=keys)
+    joined["difference"] = joined["value"] - joined["published"]
+    columns = [*keys, "system", "published_system", "value", "published", "difference"]
+    return joined[columns]
+
+
+def render_differences(differences: pd.DataFrame) -> str:
+    """Write the differences to published figures as Markdown, one column per published system.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        As from :func:`differences`; not empty.
+
+    Returns
+    -------
+    str
+        Markdown, ending with a line feed.
+    """
+    others = list(dict.fromkeys(differences["published_system"]))
+    title = f"## {differences['system'].iloc[0]}, difference to the published figures"
+    header = ["machine", "metric", *others]
+    lines = ["", title, "", _row(header), _row(["---", "---"] + ["---:"] * len(others))]
+    for (machine_type, metric), rows in differences.groupby(["machine_type", "metric"], sort=False):
+        values = rows.set_index("published_system")["difference"].reindex(others)
+        texts = ["" if pd.isna(value) else f"{value:+.3f}" for value in values]
+        lines.append(_row([str(machine_type), METRIC_LABELS[str(metric)], *texts]))
+    return "\n".join(lines) + "\n"
+
+
 def _comparable(published: pd.DataFrame, machines: list[str]) -> pd.DataFrame:
     parts = []
     for _, rows in published.groupby("system", sort=False):
         theirs = set(rows["machine_type"]) - {"all"}
         kept = set(machines) & theirs
-        if theirs <= set(machines):
+        if theirs == set(machines):
             kept.add("all")
         parts.append(rows[rows["machine_type"].isin(kept)])
     return pd.concat(parts, ignore_index=True) if parts else published

@@ -13,7 +13,13 @@ from asdlib.scoring.machines import score_machines
 from asdlib.scoring.maps import embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.neighbours import neighbour_agreement
-from asdlib.scoring.published import is_dcase2025_dev, published_2025_dev
+from asdlib.scoring.official import OFFICIAL_COLUMNS, OFFICIAL_METRICS, official_table
+from asdlib.scoring.published import (
+    is_dcase2025_dev,
+    published_2025_dev,
+    published_eval,
+    published_figures,
+)
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
 from asdlib.scoring.selection import NEIGHBOURS, choose_neighbours, held_out_states
 from asdlib.scoring.submission import read_submission, write_submission
@@ -27,6 +33,8 @@ __all__ = [
     "MAX_FPR",
     "METRIC_COLUMNS",
     "NEIGHBOURS",
+    "OFFICIAL_COLUMNS",
+    "OFFICIAL_METRICS",
     "SCORE_COLUMNS",
     "Backend",
     "Explanation",
@@ -47,9 +55,12 @@ __all__ = [
     "make_backend",
     "mean_over_seeds",
     "neighbour_agreement",
+    "official_table",
     "paired_differences",
     "pauc",
     "published_2025_dev",
+    "published_eval",
+    "published_figures",
     "read_scores",
     "read_submission",
     "roc_curves",

@@ -1,6 +1,9 @@
-"""Published figures of the DCASE 2025 Task 2 development set, as a table with sources."""
+"""Published figures of DCASE Task 2, as tables with sources."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -56,6 +59,8 @@ _MEANS_PERCENT = {
     "GenRep (frozen encoder)": ((63.47, 70.53, 63.48, 55.23, 61.41, 63.52, 78.98), 64.53),
     "best ensemble": ((61.10, 67.31, 64.38, 59.79, 76.86, 74.25, 88.39), 69.12),
 }
+_COLUMNS = ["system", "machine_type", "metric", "value", "source"]
+_EVAL_FILE = Path(__file__).with_name("published_eval.csv")
 _MEANS_SOURCE = "DCASE 2025 Challenge Task 2 technical reports, development set"
 
 
@@ -71,21 +76,80 @@ def published_2025_dev() -> pd.DataFrame:
     """
     rows: list[tuple[str, str, str, float, str]] = []
     for system, percent in _CELLS_PERCENT.items():
-        cells = pd.DataFrame(percent, MACHINES_2025_DEV, CELL_METRICS).to_numpy() / 100.0
-        source = _SOURCES[system]
-        for machine_type, values in zip(MACHINES_2025_DEV, cells, strict=True):
-            for metric, value in zip(CELL_METRICS, values, strict=True):
-                rows.append((system, machine_type, metric, float(value), source))
-            rows.append((system, machine_type, "hmean", float(harmonic_mean(values)), source))
-        for metric, values in zip(CELL_METRICS, cells.T, strict=True):
-            rows.append((system, "all", metric, float(harmonic_mean(values)), source))
-        official = float(harmonic_mean(cells.ravel()))
-        rows.append((system, "all", "official_score", official, source))
+        cells = pd.DataFrame(percent, MACHINES_2025_DEV, CELL_METRICS) / 100.0
+        rows += _cell_rows(system, cells, _SOURCES[system])
     for system, (means, official) in _MEANS_PERCENT.items():
         for machine_type, mean in zip(MACHINES_2025_DEV, means, strict=True):
             rows.append((system, machine_type, "hmean", mean / 100.0, _MEANS_SOURCE))
         rows.append((system, "all", "official_score", official / 100.0, _MEANS_SOURCE))
-    return pd.DataFrame(rows, columns=["system", "machine_type", "metric", "value", "source"])
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def published_eval(edition: str) -> pd.DataFrame:
+    """Figures of both official baselines on the evaluation set of a year.
+
+    Parameters
+    ----------
+    edition : str
+        ``dcase2023`` to ``dcase2026``; the table is empty for any other.
+
+    Returns
+    -------
+    DataFrame
+        As `published_2025_dev`: every cell as the organisers' evaluator prints it, and the
+        means computed from the cells.
+    """
+    table = pd.read_csv(_EVAL_FILE)
+    table = table[table["edition"] == edition]
+    rows: list[tuple[str, str, str, float, str]] = []
+    for system, cells in table.groupby("system", sort=False):
+        source = (
+            f"DCASE {edition.removeprefix('dcase')} Challenge Task 2, official autoencoder "
+            f"{system}, evaluation set, documentation of the organisers' evaluator"
+        )
+        by_machine = cells.set_index("machine_type")[list(CELL_METRICS)]
+        rows += _cell_rows(str(system), by_machine, source)
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"value": float})
+
+
+def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:
+    """All published figures that may stand beside a run on a year's real data.
+
+    Parameters
+    ----------
+    edition : str
+        ``dcase2023`` to ``dcase2026``.
+    subsets : sequence of str
+        ``dev``, ``eval`` or both; with both, means over all machines are left out, because
+        nobody published them over both.
+
+    Returns
+    -------
+    DataFrame
+        As `published_2025_dev`; empty where nothing is known here.
+    """
+    parts = []
+    if "dev" in subsets and edition == "dcase2025":
+        parts.append(published_2025_dev())
+    if "eval" in subsets:
+        parts.append(published_eval(edition))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+    return table[table["machine_type"] != "all"] if len(subsets) > 1 else table
+
+
+def _cell_rows(
+    system: str, cells: pd.DataFrame, source: str
+) -> list[tuple[str, str, str, float, str]]:
+    """Rows of all cells, machine by machine, and of their harmonic means."""
+    values = cells.to_numpy(dtype=float)
+    rows = []
+    for machine_type, row in zip(cells.index, values, strict=True):
+        named = {**dict(zip(CELL_METRICS, row, strict=True)), "hmean": harmonic_mean(row)}
+        rows += [(system, str(machine_type), m, float(v), source) for m, v in named.items()]
+    means = dict(zip(CELL_METRICS, harmonic_mean(values, axis=0), strict=True))
+    means["official_score"] = harmonic_mean(values.ravel())
+    rows += [(system, "all", metric, float(value), source) for metric, value in means.items()]
+    return rows
 
 
 def is_dcase2025_dev(clips: pd.DataFrame) -> bool:

@@ -12,6 +12,12 @@ from asdlib.files import write_atomically
 from asdlib.scoring.scores import parse_numbers, validate_scores
 
 _NAME = re.compile(r"(anomaly_score|decision_result)_(.+)_section_(\d+)_test\.csv")
+# The official baseline puts the data set before the machine, and seed and model behind the name:
+# anomaly_score_DCASE2025T2fan_section_00_test_seed13711_id(0_)_Eval.csv
+_READ_NAME = re.compile(
+    r"(?P<kind>anomaly_score|decision_result)_(?:DCASE20\d\dT2)?(?P<machine>.+?)"
+    r"_section_(?P<section>\d+)_test(?P<run>_seed\d+.*)?\.csv"
+)
 
 
 def write_submission(scores: pd.DataFrame, folder: Path) -> list[Path]:
@@ -67,12 +73,14 @@ def write_submission(scores: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def read_submission(folder: Path) -> pd.DataFrame:
-    """Read a submission folder, ours or someone else's.
+    """Read a submission folder, ours or someone else's, or a result folder of the baseline.
 
     Parameters
     ----------
     folder : Path
-        Holds ``anomaly_score_*_test.csv`` and, optionally, ``decision_result_*_test.csv``.
+        Holds ``anomaly_score_<machine>_section_<nn>_test.csv`` and, optionally, the
+        ``decision_result_...`` beside each; or the same as the official baseline names them,
+        ``anomaly_score_DCASE2025T2<machine>_section_<nn>_test_seed<seed>....csv``.
 
     Returns
     -------
@@ -83,39 +91,51 @@ def read_submission(folder: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When there is no anomaly-score file, a row cannot be read, or decisions and scores do
-        not cover the same files.
+        When there is no anomaly-score file, a row cannot be read, a machine's section has two
+        files, or decisions and scores do not cover the same files.
     """
-    score_files = sorted(folder.glob("anomaly_score_*_test.csv"))
+    score_files = sorted(folder.glob("anomaly_score_*_test*.csv"))
     if not score_files:
         raise InputError(
             f"{folder}: holds no anomaly_score_<machine>_section_<nn>_test.csv. "
             "Expected a submission folder of the challenge."
         )
-    parts = []
+    parts: dict[tuple[str, str], pd.DataFrame] = {}
     for path in score_files:
-        match = _NAME.fullmatch(path.name)
+        match = _READ_NAME.fullmatch(path.name)
         if match is None:
             raise InputError(f"{path}: expected anomaly_score_<machine>_section_<nn>_test.csv.")
-        part = _read_pairs(path, "anomaly_score")
-        decisions = path.with_name(path.name.replace("anomaly_score", "decision_result", 1))
-        if decisions.exists():
-            decided = _read_pairs(decisions, "is_decided_anomalous")
-            if set(decided["file"]) != set(part["file"]):
-                raise InputError(f"{decisions}: does not list the same files as {path.name}.")
-            if not decided["is_decided_anomalous"].isin([0, 1]).all():
-                raise InputError(f"{decisions}: expected decisions 0 or 1.")
-            part = part.merge(decided, on="file", validate="one_to_one")
-            part["is_decided_anomalous"] = part["is_decided_anomalous"].eq(1).astype("boolean")
-        else:
-            part["is_decided_anomalous"] = pd.array([pd.NA] * len(part), dtype="boolean")
-        part["machine_type"], part["section"] = match[2], match[3]
-        parts.append(part)
-    table = pd.concat(parts, ignore_index=True)
+        key = (match["machine"], match["section"])
+        if key in parts:
+            raise InputError(
+                f"{folder}: holds two score files of {match['machine']}, section "
+                f"{match['section']}. Keep the files of one run."
+            )
+        part = _read_decided(path)
+        part["machine_type"], part["section"] = key
+        parts[key] = part
+    table = pd.concat(list(parts.values()), ignore_index=True)
     table["clip_id"] = table["machine_type"] + "/test/" + table["file"]
     table["split"] = "test"
     columns = ["clip_id", "machine_type", "section", "split"]
     return table[[*columns, "anomaly_score", "is_decided_anomalous"]]
+
+
+def _read_decided(path: Path) -> pd.DataFrame:
+    """Scores of one file with the decisions of the file beside it, where there is one."""
+    part = _read_pairs(path, "anomaly_score")
+    decisions = path.with_name(path.name.replace("anomaly_score", "decision_result", 1))
+    if not decisions.exists():
+        part["is_decided_anomalous"] = pd.array([pd.NA] * len(part), dtype="boolean")
+        return part
+    decided = _read_pairs(decisions, "is_decided_anomalous")
+    if set(decided["file"]) != set(part["file"]):
+        raise InputError(f"{decisions}: does not list the same files as {path.name}.")
+    if not decided["is_decided_anomalous"].isin([0, 1]).all():
+        raise InputError(f"{decisions}: expected decisions 0 or 1.")
+    part = part.merge(decided, on="file", validate="one_to_one")
+    part["is_decided_anomalous"] = part["is_decided_anomalous"].eq(1).astype("boolean")
+    return part
 
 
 def _csv(rows: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
 from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.workbook import challenge
 from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
     EXPERIMENTS,
@@ -28,7 +29,7 @@ from asdlib.workbook.notebooks import (
 )
 from asdlib.workbook.sweep_file import SweepFile, read_sweep_file
 
-COMMANDS = ("run", "sweep", "lab", "test")
+COMMANDS = ("run", "fetch", "score", "sweep", "lab", "test")
 _OWN_OPTIONS = {
     "data_dir": "--data",
     "out_dir": "--out",
@@ -50,12 +51,15 @@ def _run_parser() -> _Parser:
     parser.add_argument("--name")
     parser.add_argument("--machines", type=_words)
     parser.add_argument("--seeds", type=_words)
-    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--profile")
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--only")
     part.add_argument("--from", dest="first")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
+    parser.add_argument("--dataset")
+    parser.add_argument("--extra-train", type=_words)
+    challenge.add_options(parser)
     return parser
 
 
@@ -161,9 +165,25 @@ def _no_such_folder(data: Path) -> str:
     )
 
 
+def _choose_dataset(options: argparse.Namespace) -> challenge.Choice | None:
+    """Give the challenge's data that the call names, or nothing."""
+    own = {"--subset": options.subset, "--extra-train": options.extra_train}
+    own["--data-dir"] = options.data_dir
+    if options.dataset is None:
+        for option, value in own.items():
+            if value is not None:
+                raise InputError(f"{option}: belongs to --dataset, which is not given.")
+        return None
+    if options.data is not None:
+        raise InputError("--data: is another folder of recordings than --dataset. Give one.")
+    return challenge.choose(options, options.dataset)
+
+
 def run(arguments: list[str]) -> int:
     """Execute the notebooks; see ``help.txt``."""
     options = _run_parser().parse_args(arguments)
+    choice = _choose_dataset(options)
+    options.profile = options.profile or ("full" if choice else "demo")
     if options.profile not in PROFILES:
         raise InputError(f"--profile {options.profile}: there are {', '.join(PROFILES)}.")
     notebooks = list_notebooks()
@@ -171,12 +191,17 @@ def run(arguments: list[str]) -> int:
     if options.data is not None and not options.data.is_dir():
         raise InputError(_no_such_folder(options.data))
     data = options.data or _corpus_folder(options.profile)
-    name = options.name or data.resolve().name
+    name = options.name or (choice.name if choice else data.resolve().name)
     check_run_name(name)
+    if choice:
+        data, options.machines = options.out / "build" / name / "recordings", None
     parameters = _parameters(options, notebooks, data, name)
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
-    if options.data is None:
+    if choice:
+        channel = int(parameters.get("channel", challenge.NEAR_CHANNEL))
+        parameters = {**challenge.bring(choice, data, _say, channel), **parameters}
+    elif options.data is None:
         _ensure_corpus(options.profile)
     _check_machines(data, options.machines)
     return _execute(chosen, parameters, options.out.resolve(), name)
@@ -263,6 +288,20 @@ def _sweep(
     return 1 if failures else 0
 
 
+def fetch(arguments: list[str]) -> int:
+    """Fetch the challenge's data; see ``help.txt``."""
+    parser = _Parser(prog="run_all.sh fetch", add_help=False, allow_abbrev=False)
+    return challenge.fetch_command(arguments, parser)
+
+
+def score(arguments: list[str]) -> int:
+    """Score submission folders; see ``help.txt``."""
+    from asdlib.workbook.score import score as score_folders
+
+    parser = _Parser(prog="run_all.sh score", add_help=False, allow_abbrev=False)
+    return score_folders(arguments, parser)
+
+
 def lab(arguments: list[str]) -> int:
     """Open JupyterLab on the notebooks; the simulated corpus is made first if missing."""
     _ensure_corpus("demo")
@@ -287,7 +326,15 @@ def main(arguments: list[str]) -> int:
     try:
         if command not in COMMANDS:
             raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
-        return {"run": run, "sweep": sweep, "lab": lab, "test": test}[command](arguments)
+        commands = {
+            "run": run,
+            "fetch": fetch,
+            "score": score,
+            "sweep": sweep,
+            "lab": lab,
+            "test": test,
+        }
+        return commands[command](arguments)
     except InputError as error:
         _say(f"run_all.sh: {error}")
         return 2

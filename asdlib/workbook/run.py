@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from asdlib.challenge import read_facts
 from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, read_clips
 from asdlib.data.layout import is_simulated
@@ -31,6 +32,7 @@ from asdlib.report.save import (
     was_edited,
     write_sidecar,
 )
+from asdlib.scoring import is_dcase2025_dev, published_2025_dev, published_figures
 from asdlib.workbook.settings import NotebookSettings
 
 _STAGE_NOTEBOOKS = {
@@ -102,6 +104,43 @@ class Run:
     def corpus(self) -> str:
         """Word for titles: ``simulated`` or ``recorded``."""
         return "simulated" if self.is_simulated else "recorded"
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """What is known of the challenge's data in this run; empty for other recordings."""
+        return read_facts(Path(self.settings.data_dir))
+
+    @property
+    def dataset_notes(self) -> list[str]:
+        """Lines that say on which of the challenge's data the results stand."""
+        facts = self.dataset
+        if not facts:
+            return []
+        along = ", ".join(facts["trained_along"]) or "none"
+        notes = [f"Data: {facts['edition']}, {' and '.join(facts['subsets'])}; along for training: "
+                 f"{along}."]  # fmt: skip
+        if not facts["verified"]:
+            notes.append(
+                "Some clips were placed by hand; no checksum of the record holds for them."
+            )
+        if facts["channel"] is not None:
+            notes.append(f"Channel {facts['channel']} of {facts['channels']} was used (0: near).")
+        return notes
+
+    def scored(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """Leave out the machines that only train along."""
+        along = self.dataset.get("trained_along", [])
+        return clips[~clips["machine_type"].isin(along)].reset_index(drop=True)
+
+    def published(self, clips: pd.DataFrame) -> pd.DataFrame | None:
+        """Give the published figures for these clips; None unless the clips are certainly those.
+
+        Certain are clips unpacked from archives with the record's checksum, and the 2025
+        development set by its names and counts.
+        """
+        if self.dataset.get("verified"):
+            return published_figures(self.dataset["edition"], self.dataset["subsets"])
+        return published_2025_dev() if is_dcase2025_dev(clips) else None
 
     def seed_folder(self, seed: int) -> Path:
         """Folder of what was trained with one seed."""
@@ -209,6 +248,7 @@ class Run:
             notebook=self.notebook,
             run=self.settings.run_name,
             corpus=self.corpus,
+            **({"dataset": dict(self.dataset)} if self.dataset else {}),
             settings=settings,
             **{**self.facts, **facts},
         )

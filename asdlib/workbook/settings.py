@@ -195,9 +195,16 @@ class ScoringSettings(NotebookSettings):
     explained_neighbours: int
     excerpt_s: float
     details: bool
+    truth: str
 
     def check(self) -> None:
-        """Refuse percentages outside their range."""
+        """Refuse percentages outside their range and a list of the truth that is not there."""
+        _expect(
+            not self.truth or Path(self.truth).is_file(),
+            "truth",
+            self.truth,
+            "a released eval_data_list_20XX.csv, or nothing",
+        )
         _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
         for name in self.backends:
             make_backend(name)

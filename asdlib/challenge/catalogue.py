@@ -1,0 +1,231 @@
+"""What the challenge published each year: records, archives, machines, released truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from asdlib.errors import InputError
+
+SUBSETS = ("dev", "eval")
+SUBSET_FOLDERS = {"dev": "dev_data", "eval": "eval_data"}
+#: The organisers' repository with the truth, at the commit that it is read from.
+TRUTH_REPOSITORY = "nttcslab/dcase2023_task2_baseline_ae"
+TRUTH_COMMIT = "9b64dc42276a64f65b7cbf2761d3c9ec525cff94"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of one machine.
+
+    Attributes
+    ----------
+    record : int
+        Number of the record that holds it.
+    file_name : str
+        Its name there.
+    subset : str
+        ``dev`` or ``eval``.
+    machine_type : str
+    splits : tuple of str
+        Splits that it must bring; a ``supplemental`` folder may come along.
+    """
+
+    record: int
+    file_name: str
+    subset: str
+    machine_type: str
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The data of one year.
+
+    Attributes
+    ----------
+    name : str
+        As in ``--dataset``.
+    year : int
+    records : mapping
+        Part (``dev``, ``train``, ``test``) -> record; ``train`` is the additional training
+        data, ``test`` the evaluation data.
+    machines : mapping
+        Subset -> machine types.
+    clips : mapping
+        Split -> clips of every machine, for the splits where all machines have the same number.
+    revised : mapping
+        (Part, machine type) -> file name, where it departs from the rule.
+    truth : tuple of str
+        Released lists, as paths below ``datasets/`` of the organisers' repository.
+    channels : int
+        Channels of every recording.
+    """
+
+    name: str
+    year: int
+    records: Mapping[str, int]
+    machines: Mapping[str, tuple[str, ...]]
+    clips: Mapping[str, int] = field(default_factory=lambda: {"train": 1000, "test": 200})
+    revised: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    truth: tuple[str, ...] = ()
+    channels: int = 1
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder below the data folder."""
+        return f"{self.name}t2"
+
+    @property
+    def eval_list(self) -> str | None:
+        """Released list of the evaluation clips' true names, as in `truth`; None if none is."""
+        return next((path for path in self.truth if path.startswith("eval_data_list")), None)
+
+    def archives(
+        self, subsets: Sequence[str], *, machines: Sequence[str] = (), with_test: bool = True
+    ) -> list[Archive]:
+        """List the archives of subsets and machines.
+
+        Parameters
+        ----------
+        subsets : sequence of str
+            ``dev``, ``eval`` or both.
+        machines : sequence of str
+            Machine types; all of the subsets by default.
+        with_test : bool
+            Whether the evaluation clips are wanted; without them the additional training data
+            comes alone.
+
+        Raises
+        ------
+        InputError
+            When a machine is in none of the subsets.
+        """
+        known = [name for subset in subsets for name in self.machines[subset]]
+        unknown = sorted(set(machines) - set(known))
+        if unknown:
+            raise InputError(
+                f"--machines {','.join(unknown)}: not in {self.name} ({' and '.join(subsets)}). "
+                f"There are: {', '.join(known)}."
+            )
+        found = []
+        for subset in subsets:
+            for name in self.machines[subset]:
+                if machines and name not in machines:
+                    continue
+                if subset == "dev":
+                    found.append(self._archive("dev", "dev_{}.zip", name, ("train", "test")))
+                    continue
+                found.append(self._archive("train", "eval_data_{}_train.zip", name, ("train",)))
+                if with_test:
+                    found.append(self._archive("test", "eval_data_{}_test.zip", name, ("test",)))
+        return found
+
+    def _archive(self, part: str, rule: str, machine: str, splits: tuple[str, ...]) -> Archive:
+        file_name = self.revised.get((part, machine), rule.format(machine))
+        subset = "dev" if part == "dev" else "eval"
+        return Archive(self.records[part], file_name, subset, machine, splits)
+
+
+def edition(name: str) -> Edition:
+    """Look an edition up by its name.
+
+    Raises
+    ------
+    InputError
+        When there is none of that name.
+
+    Examples
+    --------
+    >>> edition("dcase2025").machines["dev"][0]
+    'ToyCar'
+    """
+    if name not in EDITIONS:
+        raise InputError(f"data set {name}: there are {', '.join(EDITIONS)}.")
+    return EDITIONS[name]
+
+
+def _attribute_lists(folder: str, **machines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"ground_truth_attributes/{folder}/{subset}_data/{name}"
+        f"/attributes_00_{split}_correspondence.csv"
+        for subset in SUBSETS
+        for name in machines[subset]
+        for split in ("train", "test")
+        # The organisers released no list of the test clips of this machine.
+        if (name, split) != ("BrushlessMotor", "test")
+    )
+
+
+_DEV = ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+
+EDITIONS: dict[str, Edition] = {
+    "dcase2023": Edition(
+        "dcase2023",
+        2023,
+        records={"dev": 7882613, "train": 7830345, "test": 7860847},
+        machines={
+            "dev": _DEV,
+            "eval": ("ToyDrone", "ToyNscale", "ToyTank", "Vacuum", "bandsaw", "grinder", "shaker"),
+        },
+        truth=("eval_data_list_2023.csv",),
+    ),
+    "dcase2024": Edition(
+        "dcase2024",
+        2024,
+        records={"dev": 10902294, "train": 11259435, "test": 11363076},
+        machines={
+            "dev": _DEV,
+            "eval": (
+                "3DPrinter", "AirCompressor", "BrushlessMotor", "HairDryer", "HoveringDrone",
+                "RoboticArm", "Scanner", "ToothBrush", "ToyCircuit",
+            ),
+        },
+        revised={
+            ("train", "3DPrinter"): "eval_data_3DPrinter_train_r2.zip",
+            ("train", "RoboticArm"): "eval_data_RoboticArm_train_r2.zip",
+        },
+        truth=(
+            "eval_data_list_2024.csv",
+            *_attribute_lists(
+                "dcase2024t2",
+                dev=("ToyTrain", "gearbox", "slider"),
+                eval=("AirCompressor", "BrushlessMotor", "HoveringDrone", "ToothBrush"),
+            ),
+        ),
+    ),
+    "dcase2025": Edition(
+        "dcase2025",
+        2025,
+        records={"dev": 15097779, "train": 15392814, "test": 15519362},
+        machines={
+            "dev": _DEV,
+            "eval": (
+                "AutoTrash", "BandSealer", "CoffeeGrinder", "HomeCamera", "Polisher",
+                "ScrewFeeder", "ToyPet", "ToyRCCar",
+            ),
+        },
+        truth=(
+            "eval_data_list_2025.csv",
+            *_attribute_lists(
+                "dcase2025t2",
+                dev=("ToyTrain", "bearing", "slider"),
+                eval=("AutoTrash", "Polisher", "ScrewFeeder", "ToyPet"),
+            ),
+        ),
+    ),
+    "dcase2026": Edition(
+        "dcase2026",
+        2026,
+        records={"dev": 19336329, "train": 20151556, "test": 20437238},
+        machines={
+            "dev": (
+                "ToyCar", "ToyCarEmu", "bearingEmu", "fan", "gearboxEmu", "sliderEmu", "valveEmu",
+            ),
+            "eval": ("BlowerDustCollector", "Sander", "SewingMachine", "ToothBrush", "ToyDrone"),
+        },
+        clips={},
+        revised={("dev", "ToyCar"): "dev_ToyCar_r2.zip"},
+        channels=2,
+    ),
+}  # fmt: skip

@@ -1,0 +1,170 @@
+"""Fetching an edition: what is there is recognised, what is missing is downloaded and unpacked."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch  # type: ignore[import-untyped]
+from filelock import FileLock, Timeout
+
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition
+from asdlib.challenge.job import Job
+from asdlib.challenge.lock import Lock
+from asdlib.challenge.obtain import collected, obtain, put_away
+from asdlib.challenge.records import by_hand, machine_folder, pin
+from asdlib.challenge.transfer import UnreachableError
+from asdlib.challenge.unpack import count_wavs, finish_leftovers
+from asdlib.errors import InputError
+
+#: Downloads at a time: more would be impolite, and the host answers with status 429.
+PARALLEL = 2
+#: Room wanted for the unpacked clips, in sizes of the archives; sound compresses by less.
+_UNPACKED_PER_ARCHIVE = 1.6
+_POOCH_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+
+
+def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Job) -> Path:
+    """Bring archives of an edition to ``<data_dir>/<edition>t2/{dev_data,eval_data}/raw``.
+
+    Folders that are there are recognised by what the lock file says of them, or, placed by
+    hand, by their clip counts. Archives are looked for in ``<data_dir>/<edition>t2/archives``;
+    there they are downloaded to, too. May be interrupted at any moment and repeated.
+
+    Parameters
+    ----------
+    edition : Edition
+    archives : sequence of Archive
+        As from `Edition.archives`.
+    data_dir : Path
+    job : Job
+
+    Returns
+    -------
+    Path
+        The edition's folder.
+
+    Raises
+    ------
+    InputError
+        When anything is missing in the end; says which files to place where.
+    """
+    root = data_dir / edition.folder
+    try:
+        (root / "archives").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{root}: cannot be written ({error.strerror}). Name another folder (--data-dir)."
+        ) from error
+    with _alone(root, job):
+        lock = Lock(root)
+        for folder in SUBSET_FOLDERS.values():
+            finish_leftovers(root / folder / "raw")
+        for path in (root / "archives").iterdir():
+            if _POOCH_TEMPORARY.fullmatch(path.name):
+                path.unlink()
+        missing = [one for one in archives if not is_there(edition, one, root, lock)]
+        for archive in set(archives) - set(missing):
+            put_away(archive, root, lock, job)
+        job.say(f"{edition.name:<12} {len(archives) - len(missing)} of {len(archives)} parts there")
+        if missing:
+            pin(missing, root, lock, job)
+            _state_sizes(missing, root, lock, job)
+            _fetch_all(missing, root, lock, job)
+    return root
+
+
+def is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> bool:
+    """Tell whether what an archive holds lies complete in its place.
+
+    Raises
+    ------
+    InputError
+        When it lies there with clips missing or too many.
+    """
+    folder = machine_folder(archive, root)
+    counts = count_wavs(folder)
+    if not set(counts) & set(archive.splits):
+        return False
+    pinned = lock.archive(archive.file_name).get("clips")
+    expected = pinned or {
+        split: edition.clips.get(split, counts.get(split, 1)) for split in archive.splits
+    }
+    for split, n_clips in expected.items():
+        if counts.get(split, 0) != n_clips:
+            raise InputError(
+                f"{folder / split}: holds {counts.get(split, 0)} clips, expected {n_clips}. "
+                f"Remove the folder {folder} and run the same command to have it fetched, or "
+                "complete it."
+            )
+    return True
+
+
+@contextmanager
+def _alone(root: Path, job: Job) -> Iterator[None]:
+    guard = FileLock(root / ".fetch.lock")
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        job.say(f"{root}: another process is fetching; waiting for it")
+        guard.acquire()
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def _state_sizes(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+    """Say what will be downloaded and refuse what cannot fit."""
+    sizes = [lock.archive(one.file_name).get("size", 0) for one in archives]
+    found = [collected(one, root, lock) for one in archives]
+    to_download = sum(sizes) - sum(found)
+    unpacked = _UNPACKED_PER_ARCHIVE * sum(sizes)
+    free = shutil.disk_usage(root).free
+    job.say(
+        f"{'':<12} {len(archives)} archives: {to_download / 1e9:.2f} GB to download, up to "
+        f"{unpacked / 1e9:.2f} GB unpacked; {free / 1e9:.2f} GB free in {root}"
+    )
+    if to_download + unpacked > free:
+        raise InputError(
+            f"{root}: has {free / 1e9:.2f} GB free, up to {(to_download + unpacked) / 1e9:.2f} GB "
+            "are needed. Free space, name another folder (--data-dir) or fewer machines "
+            "(--machines)."
+        )
+
+
+def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+    total = sum(lock.archive(one.file_name).get("size", 0) for one in archives)
+    problems = []
+    one_at_a_time = threading.Lock()
+    pooch.get_logger().setLevel("ERROR")  # it would announce every file
+    with job.progress(total) as report, ThreadPoolExecutor(PARALLEL) as pool:
+
+        def count(n_bytes: int) -> None:
+            with one_at_a_time:
+                report(n_bytes)
+
+        futures = {pool.submit(obtain, one, root, lock, job, count): one for one in archives}
+        try:
+            for future in as_completed(futures):
+                error = future.exception()
+                if isinstance(error, InputError):
+                    problems.append((futures[future], error))
+                elif error is not None:
+                    raise error
+        except BaseException:
+            job.stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    if problems:
+        reasons = "\n".join(str(error) for _, error in problems)
+        if any(isinstance(error, UnreachableError) for _, error in problems):
+            raise UnreachableError(
+                by_hand(reasons, [archive for archive, _ in problems], root, job)
+            )
+        raise InputError(reasons)

@@ -1,0 +1,293 @@
+"""Transfers over HTTP that go on where they broke off."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
+
+from asdlib.challenge.hosts import Patience
+from asdlib.errors import InputError
+
+# A connection that is reset loses the block that was being read, so that it is a small one.
+_BLOCK_BYTES = 1 << 14
+_HEADERS = {"User-Agent": "asdlib (https://dcase.community)", "Accept-Encoding": "identity"}
+#: Attempts at something small that nobody answers.
+_UNANSWERED = 3
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+class StoppedError(Exception):
+    """The user stopped the transfers; what came so far stays."""
+
+
+class UnreachableError(InputError):
+    """The host did not answer usefully, however often it was asked."""
+
+
+class _PassingError(Exception):
+    """A failure that may be gone in a moment; the server may have said when."""
+
+    def __init__(self, message: str, wait_s: float = 0.0, *, is_answer: bool = True) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+        self.is_answer = is_answer
+
+
+class _Persistence:
+    """Waiting and giving up for tenacity: only attempts without a new byte count."""
+
+    def __init__(
+        self,
+        patience: Patience,
+        have: Callable[[], int],
+        *,
+        unanswered: int,
+        on_wait: Callable[[str], object],
+    ) -> None:
+        self._patience = patience
+        self._have = have
+        self._unanswered = unanswered
+        self._on_wait = on_wait
+        self._reached = have()
+        self._fruitless = 0
+
+    def stop(self, state: RetryCallState) -> bool:
+        have = self._have()
+        self._fruitless = 1 if have > self._reached else self._fruitless + 1
+        self._reached = have
+        is_answer = getattr(_error(state), "is_answer", True)
+        return self._fruitless >= (self._patience.attempts if is_answer else self._unanswered)
+
+    def wait(self, state: RetryCallState) -> float:
+        asked_s = getattr(_error(state), "wait_s", 0.0)
+        doubled_s = self._patience.first_wait_s * 2.0**self._fruitless
+        return float(min(max(asked_s, doubled_s), self._patience.longest_wait_s))
+
+    def announce(self, state: RetryCallState) -> None:
+        self._on_wait(f"{_error(state)}; trying again in {state.upcoming_sleep:.0f} s")
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+class ResumingDownloader:
+    """A downloader for pooch that keeps what came and asks for the rest.
+
+    The bytes are collected in a file of their own. Only when it has the full size does it take
+    the place of pooch's temporary file, whose checksum pooch then verifies. A connection that
+    breaks or stalls, status 429 or 5xx, and a wrong length are met with another attempt after
+    a growing pause; attempts that brought new bytes do not count against the patience.
+
+    Parameters
+    ----------
+    part : Path
+        Collects the bytes; found there again after any interruption.
+    size : int
+        Length of the whole file [bytes].
+    patience : Patience
+    on_progress : callable
+        Called with the bytes that came, negative when bytes are thrown away.
+    on_wait : callable
+        Called with what went wrong before every wait.
+    stopped : threading.Event
+        Set by whoever wants the transfer to end.
+    """
+
+    def __init__(
+        self,
+        part: Path,
+        size: int,
+        *,
+        patience: Patience,
+        on_progress: Callable[[int], object] = lambda n_bytes: None,
+        on_wait: Callable[[str], object] = lambda reason: None,
+        stopped: threading.Event | None = None,
+    ) -> None:
+        self._part = part
+        self._size = size
+        self._patience = patience
+        self._on_progress = on_progress
+        self._on_wait = on_wait
+        self._stopped = stopped or threading.Event()
+
+    def __call__(self, url: str, output_file: Any, pooch: Any) -> None:  # noqa: ARG002
+        """Fetch ``url`` to ``output_file``.
+
+        Raises
+        ------
+        UnreachableError
+            When the patience is exhausted.
+        InputError
+            When the file is not there or the disk cannot be written.
+        StoppedError
+            When the transfer was stopped.
+        """
+        self._on_progress(self._have())
+        attempts = self._patience.attempts
+        persistence = _Persistence(
+            self._patience, self._have, unanswered=attempts, on_wait=self._on_wait
+        )
+        _persist(persistence, self._stopped, url, lambda: self._go_on(url))
+        self._part.replace(output_file)
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _forget(self) -> None:
+        self._on_progress(-self._have())
+        self._part.unlink(missing_ok=True)
+
+    def _go_on(self, url: str) -> None:
+        if self._have() > self._size:
+            self._forget()
+        have = self._have()
+        if have == self._size:
+            return
+        headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
+        timeout = (self._patience.connect_s, self._patience.read_s)
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+                if response.status_code == requests.codes.requested_range_not_satisfiable:
+                    self._forget()
+                    raise _PassingError("the server does not know the rest of the file")
+                check_status(response, url)
+                if response.status_code != requests.codes.partial_content and have:
+                    self._forget()
+                self._check_length(response)
+                self._append(response)
+        except requests.RequestException as error:
+            raise _PassingError(_said(error)) from error
+        if self._have() < self._size:
+            raise _PassingError(f"ended after {self._have()} of {self._size} bytes")
+
+    def _check_length(self, response: requests.Response) -> None:
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) != self._size - self._have():
+            self._forget()
+            raise _PassingError(
+                f"the server announced {announced} bytes; the record says {self._size} in all"
+            )
+
+    def _append(self, response: requests.Response) -> None:
+        with self._open() as file:
+            for block in response.iter_content(_BLOCK_BYTES):
+                if self._stopped.is_set():
+                    raise StoppedError
+                try:
+                    file.write(block)
+                    file.flush()
+                except OSError as error:
+                    raise self._no_room(error) from error
+                self._on_progress(len(block))
+
+    def _open(self) -> Any:
+        try:
+            return self._part.open("ab", buffering=0)
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def _no_room(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self._part}: cannot be written ({error.strerror}). Free space or name another "
+            "folder (--data-dir), then run the same command: it goes on from there."
+        )
+
+
+def get(
+    url: str,
+    *,
+    patience: Patience,
+    on_wait: Callable[[str], object] = lambda reason: None,
+    stopped: threading.Event | None = None,
+) -> requests.Response:
+    """Fetch something small, with the patience of a download.
+
+    Where nobody answers at all, it gives up earlier: the user may be offline.
+
+    Raises
+    ------
+    UnreachableError, InputError, StoppedError
+        As `ResumingDownloader`.
+    """
+
+    def once() -> requests.Response:
+        timeout = (patience.connect_s, patience.read_s)
+        try:
+            response = requests.get(url, headers=_HEADERS, timeout=timeout)
+        except requests.RequestException as error:
+            raise _PassingError(_said(error), is_answer=False) from error
+        check_status(response, url)
+        return response
+
+    found: list[requests.Response] = []
+    persistence = _Persistence(
+        patience, lambda: 0, unanswered=min(_UNANSWERED, patience.attempts), on_wait=on_wait
+    )
+    _persist(persistence, stopped or threading.Event(), url, lambda: found.append(once()))
+    return found[0]
+
+
+def check_status(response: requests.Response, url: str) -> None:
+    """Turn a status that is no success into the error it deserves."""
+    status = response.status_code
+    if status in _PASSING:
+        raise _PassingError(f"status {status} {response.reason}", _asked_wait_s(response))
+    if status == requests.codes.proxy_authentication_required:
+        raise UnreachableError(f"{url}: the proxy wants a user name and password (status 407).")
+    if status >= requests.codes.bad_request:
+        raise InputError(f"{url}: status {status} {response.reason}; expected the file there.")
+
+
+def _persist(
+    persistence: _Persistence, stopped: threading.Event, url: str, action: Callable[[], object]
+) -> None:
+    def once() -> None:
+        if stopped.is_set():
+            raise StoppedError
+        action()
+
+    try:
+        Retrying(
+            retry=retry_if_exception_type(_PassingError),
+            stop=persistence.stop,
+            wait=persistence.wait,
+            before_sleep=persistence.announce,
+            sleep=sleep_using_event(stopped),
+            reraise=True,
+        )(once)
+    except _PassingError as error:
+        raise UnreachableError(f"{url}: {error}, also when tried again.") from error
+
+
+def _asked_wait_s(response: requests.Response) -> float:
+    """Wait that the server asks for [s]: seconds, a date, or the time its limit is reset."""
+    text = response.headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        pass
+    reset = response.headers.get("X-RateLimit-Reset", "")
+    return max(0.0, float(reset) - time.time()) if reset.isdigit() else 0.0
+
+
+def _said(error: requests.RequestException) -> str:
+    """Say in a few words what a broken request broke on."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not let it through"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the certificate is not accepted"
+    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke"
+    return "no connection"

@@ -1,0 +1,223 @@
+"""Unpacking an archive so that a half-unpacked one is never taken for data.
+
+An archive is extracted to a hidden folder beside its destination (``.<archive>.partial``),
+which is renamed to ``.<archive>.complete`` once every file is there and its checksum holds.
+Only then do its pieces move into the machine's folder, the training clips last.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import threading
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from asdlib.challenge.transfer import StoppedError
+from asdlib.data.layout import SPLIT_FOLDERS, list_wavs, split_folders
+from asdlib.errors import InputError
+
+_JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db"}
+
+
+class DamagedError(InputError):
+    """The archive is no whole zip file; fetching it again may help."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive and where it belongs below its machine's folder."""
+
+    info: zipfile.ZipInfo
+    place: PurePosixPath
+
+
+def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[Member]:
+    """List the files of an archive with their places.
+
+    ``<machine>/train/x.wav``, ``train/x.wav`` and ``dev_data/raw/<machine>/train/x.wav`` all
+    belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder. Texts
+    elsewhere are passed over.
+
+    Raises
+    ------
+    InputError
+        When a member is absolute, climbs with ``..``, is a link, belongs to another machine,
+        or shares its place with another one. Nothing is written then.
+    """
+    members: dict[str, Member] = {}
+    for info in archive.infolist():
+        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+        if info.is_dir() or not parts or _JUNK & set(parts) or parts[-1].startswith("._"):
+            continue
+        is_link = stat.S_ISLNK(info.external_attr >> 16)
+        if is_link or parts[0].startswith("/") or ".." in parts or ":" in parts[0]:
+            raise InputError(
+                f"{path}: holds {info.filename!r}, which would be written outside its folder. "
+                "Nothing was unpacked. Delete the archive and fetch it from the record."
+            )
+        place = _place(parts, machine_type)
+        if place is None and not info.filename.lower().endswith(".wav"):
+            continue  # a text somewhere else, such as doc/readme.txt
+        if place is None:
+            raise InputError(
+                f"{path}: holds {info.filename!r}, expected files of {machine_type} alone. "
+                "Is it the archive of another machine?"
+            )
+        if members.setdefault(str(place).lower(), Member(info, place)).info is not info:
+            raise InputError(f"{path}: holds {place} twice. Fetch the archive again.")
+    return list(members.values())
+
+
+def unpack(
+    path: Path,
+    machine_folder: Path,
+    *,
+    splits: tuple[str, ...],
+    on_ready: Callable[[dict[str, int]], object] = lambda clips: None,
+    stopped: threading.Event | None = None,
+) -> None:
+    """Unpack an archive into a machine's folder.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    machine_folder : Path
+        ``.../raw/<machine>``; pieces of it that are not in the archive stay.
+    splits : tuple of str
+        Splits that must be in the archive.
+    on_ready : callable
+        Called with the clips of every split when all is extracted, before anything moves to its
+        place: what is noted then holds, wherever a kill may come.
+    stopped : threading.Event, optional
+        Set by whoever wants the work to end.
+
+    Raises
+    ------
+    DamagedError
+        When the archive is no zip file or a checksum in it does not hold.
+    InputError
+        When a split is missing, a name is unsafe, a piece is there already or the disk is full.
+    """
+    partial, complete = _work_folders(path, machine_folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = read_members(archive, path, machine_folder.name)
+            clips = _count_clips(members)
+            _check_content(path, clips, splits, machine_folder)
+            _check_room(path, members, machine_folder.parent)
+            for member in members:
+                if stopped is not None and stopped.is_set():
+                    raise StoppedError
+                _extract(archive, member, partial)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DamagedError(f"{path}: is damaged ({error}). Fetch it again.") from error
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(
+            f"{partial}: cannot be written ({error.strerror}). Free space or name another folder "
+            "(--data-dir), then run the same command."
+        ) from error
+    except (InputError, StoppedError):
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    on_ready(clips)
+    partial.rename(complete)
+    settle(complete, machine_folder)
+
+
+def settle(complete: Path, machine_folder: Path) -> None:
+    """Move what was unpacked completely to its place; may be repeated after any interruption."""
+    if not machine_folder.exists():
+        complete.rename(machine_folder)
+        return
+    for piece in sorted(complete.iterdir(), key=lambda piece: (piece.name == "train", piece.name)):
+        target = machine_folder / piece.name
+        if target.is_file():
+            target.unlink()  # an attribute list that both archives of a machine bring
+        piece.rename(target)
+    complete.rmdir()
+
+
+def finish_leftovers(raw: Path) -> None:
+    """Bring a data folder back to order after a kill: finish complete pieces, drop partial ones."""
+    for folder in sorted(raw.glob(".*.partial")):
+        shutil.rmtree(folder)
+    for folder in sorted(raw.glob(".*.complete")):
+        settle(folder, raw / folder.name[1:].split("@", 1)[0])
+
+
+def published_splits(machine_folder: Path) -> dict[str, Path]:
+    """Folder of every split as published; ``test_rename`` is none, its names tell the truth."""
+    if not machine_folder.is_dir():
+        return {}
+    found = split_folders(machine_folder)
+    return {split: folder for split, folder in found.items() if folder.name.lower() == split}
+
+
+def count_wavs(machine_folder: Path) -> dict[str, int]:
+    """Count the wav files of every split that a machine's folder has."""
+    found = published_splits(machine_folder)
+    return {split: len(list_wavs(folder)) for split, folder in found.items()}
+
+
+def _work_folders(path: Path, machine_folder: Path) -> tuple[Path, Path]:
+    stem = f".{machine_folder.name}@{path.stem}"
+    raw = machine_folder.parent
+    return raw / f"{stem}.partial", raw / f"{stem}.complete"
+
+
+def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:
+    """Give a member's place: its split, in lower case, and its name; None for another machine's."""
+    folders = [part.lower() for part in parts[:-1]]
+    split = next((name for name in folders if name in SPLIT_FOLDERS), "")
+    above = folders[: folders.index(split)] if split else folders
+    if above and above[-1] != machine_type.lower():
+        return None
+    return PurePosixPath(split, parts[-1])
+
+
+def _count_clips(members: list[Member]) -> dict[str, int]:
+    wavs = [member.place for member in members if member.place.suffix.lower() == ".wav"]
+    return dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
+
+
+def _check_content(
+    path: Path, clips: dict[str, int], splits: tuple[str, ...], machine_folder: Path
+) -> None:
+    missing = [split for split in splits if split not in clips]
+    if missing:
+        raise InputError(
+            f"{path}: holds no clips of {missing[0]}/, expected {' and '.join(splits)}. "
+            "Is it the archive of another part?"
+        )
+    for split in sorted(clips):
+        if (machine_folder / split).exists():
+            raise InputError(
+                f"{machine_folder / split}: is there already and is not what {path.name} holds. "
+                "Remove the folder and run the same command."
+            )
+
+
+def _check_room(path: Path, members: list[Member], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    needed, free = sum(member.info.file_size for member in members), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: has {free / 1e9:.2f} GB free, {path.name} unpacks to "
+            f"{needed / 1e9:.2f} GB. Free space or name another folder (--data-dir)."
+        )
+
+
+def _extract(archive: zipfile.ZipFile, member: Member, folder: Path) -> None:
+    target = folder / member.place
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member.info) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)

@@ -1,0 +1,137 @@
+"""What a run may see of the fetched data: links to recordings, and nothing of the truth.
+
+A view is a data folder in the challenge's layout made of links. Machines that are scored have
+their training and test clips in it as they were published; machines that only train along have
+their training clips. The truth of evaluation clips is not in it, so that whatever reads clips,
+annotates, trains or selects cannot see it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, SUBSETS, Edition
+from asdlib.challenge.lock import Lock
+from asdlib.challenge.unpack import published_splits
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+FILE_NAME = "dataset.json"
+_TRAINING = ("train", "supplemental")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Machines of an edition that a view takes.
+
+    Attributes
+    ----------
+    edition : Edition
+    data_dir : Path
+    scored : sequence of str
+        Machine types with training and test clips.
+    trained_along : sequence of str
+        Machine types with their training clips alone.
+    label : str
+        Stands behind the names of machines of another year (``_2024``), empty for this one.
+    """
+
+    edition: Edition
+    data_dir: Path
+    scored: Sequence[str] = ()
+    trained_along: Sequence[str] = ()
+    label: str = ""
+
+
+def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> dict[str, Any]:
+    """Lay out a view and describe it in its ``dataset.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        Made anew.
+    sources : sequence of Source
+        The first one is what is scored.
+    channel : int or None
+        Channel that is used of every recording; None where recordings have one.
+
+    Returns
+    -------
+    dict
+        What ``dataset.json`` says: ``edition``, ``subsets``, ``scored``, ``trained_along``,
+        ``verified`` (whether all scored clips come from archives with the record's checksum),
+        ``channel``, ``channels``, ``lock`` (hash of every lock file).
+
+    Raises
+    ------
+    InputError
+        When the folder is no view and not empty, or a machine has no clips.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).exists():
+        raise InputError(f"{folder}: is in the way; a view of the recordings is laid out there.")
+    shutil.rmtree(folder, ignore_errors=True)  # removes links, never what they point to
+    for source in sources:
+        for machine_type in [*source.scored, *source.trained_along]:
+            splits = (*_TRAINING, "test") if machine_type in source.scored else _TRAINING
+            _link_machine(folder / (machine_type + source.label), source, machine_type, splits)
+    first = sources[0]
+    facts = {
+        "edition": first.edition.name,
+        "subsets": [
+            name for name in SUBSETS if set(first.scored) & set(first.edition.machines[name])
+        ],
+        "scored": sorted(first.scored),
+        "trained_along": sorted(
+            name + source.label for source in sources for name in source.trained_along
+        ),
+        "verified": is_verified(first.edition, first.data_dir, first.scored),
+        "channel": channel,
+        "channels": first.edition.channels,
+        "lock": {
+            source.edition.name: Lock(source.data_dir / source.edition.folder).digest()
+            for source in sources
+        },
+    }
+    write_atomically(folder / FILE_NAME, json.dumps(facts, indent=1) + "\n")
+    return facts
+
+
+def read_facts(folder: Path) -> Mapping[str, Any]:
+    """Read what a view's ``dataset.json`` says; empty for any other folder."""
+    path = folder / FILE_NAME
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def is_verified(edition: Edition, data_dir: Path, machines: Sequence[str]) -> bool:
+    """Tell whether all clips of machines were unpacked from archives with the pinned checksum."""
+    lock = Lock(data_dir / edition.folder)
+    subsets = [subset for subset in SUBSETS if set(machines) & set(edition.machines[subset])]
+    archives = edition.archives(subsets, machines=list(machines))
+    return all(lock.archive(one.file_name).get("verified", False) for one in archives)
+
+
+def _link_machine(folder: Path, source: Source, machine_type: str, splits: Sequence[str]) -> None:
+    edition = source.edition
+    subset = next(name for name in SUBSETS if machine_type in edition.machines[name])
+    base = SUBSET_FOLDERS[subset]
+    root = (source.data_dir / edition.folder).resolve()
+    machine_folder = root / base / "raw" / machine_type
+    there = published_splits(machine_folder)
+    missing = [split for split in splits if split not in there and split != "supplemental"]
+    if missing:
+        raise InputError(f"{machine_folder}: has no folder {missing[0]}. Fetch the data first.")
+    folder.mkdir(parents=True)
+    for split in splits:
+        if split in there:
+            (folder / split).symlink_to(there[split])
+    for path in sorted(machine_folder.glob("attributes_[0-9][0-9].csv")):
+        (folder / path.name).symlink_to(path)
+    lists = root / "truth" / "ground_truth_attributes" / edition.folder / base / machine_type
+    # True attributes of training clips, for the agreement alone; never those of test clips.
+    for path in sorted(lists.glob("attributes_*_train_correspondence.csv")):
+        (folder / path.name).symlink_to(path)

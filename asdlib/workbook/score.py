@@ -1,0 +1,192 @@
+"""Score submission folders against the truth: ours, other teams', the official baseline's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from asdlib.challenge import EDITIONS, reveal, truth_of_names
+from asdlib.data import read_eval_truth
+from asdlib.errors import InputError
+from asdlib.report.provenance import PROJECT_ROOT, collect_provenance
+from asdlib.report.save import save_table, save_text
+from asdlib.report.tables import render_markdown, result_table
+from asdlib.scoring import (
+    OFFICIAL_METRICS,
+    evaluate,
+    official_table,
+    published_figures,
+    read_submission,
+)
+from asdlib.workbook.challenge import truth_list
+from asdlib.workbook.names import check_run_name
+
+
+def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Give the clips of a submission their truth.
+
+    Parameters
+    ----------
+    submission : DataFrame
+        As from `asdlib.scoring.read_submission`. Clips may go by their published names or by
+        their true ones, as those of a development set always do.
+    truth : DataFrame
+        Table of `asdlib.data.read_eval_truth`.
+    folder : Path
+        Where the submission lies, for messages.
+
+    Returns
+    -------
+    DataFrame
+        Scores table without ``system`` and ``seed``; evaluation clips by their published names.
+
+    Raises
+    ------
+    InputError
+        When an evaluation machine's clips are not exactly those of the list.
+    """
+    names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
+    table = submission.assign(file_name=names)
+    published = truth.set_index(["machine_type", "true_name"])["file_name"]
+    known = [
+        published.get(key, key[1])
+        for key in zip(table["machine_type"], table["file_name"], strict=True)
+    ]
+    table["clip_id"] = table["machine_type"] + "/test/" + pd.Series(known, index=table.index)
+    for machine_type, clips in table.groupby("machine_type"):
+        listed = truth.loc[truth["machine_type"].eq(machine_type), "file_name"]
+        found = clips["clip_id"].str.rsplit("/", n=1).str[-1]
+        _check_complete(folder, str(machine_type), set(found), set(listed))
+    hidden = table.assign(domain=None, is_anomaly=None)
+    named = table[~table["machine_type"].isin(truth["machine_type"])]
+    own = truth_of_names(named["machine_type"].tolist(), named["file_name"].tolist())
+    return reveal(reveal(hidden, truth), own).drop(columns="file_name")
+
+
+def score(arguments: list[str], parser: argparse.ArgumentParser) -> int:
+    """Score submission folders and print the official table; see ``help.txt``."""
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--truth", required=True)
+    parser.add_argument("--name")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+    parser.add_argument("--data-dir", type=Path, default=PROJECT_ROOT / "data")
+    options = parser.parse_args(arguments)
+    systems = name_systems(options.folders)
+    name = options.name or "score_" + "_".join(systems)
+    check_run_name(name)
+    submissions = {system: read_submission(folder) for system, folder in systems.items()}
+    machines = {name for table in submissions.values() for name in table["machine_type"]}
+    truth = _read_truth(options.truth, machines, options.data_dir.resolve())
+    parts = [
+        with_truth(submissions[system], truth, folder).assign(system=system, seed=None)
+        for system, folder in systems.items()
+    ]
+    _save(pd.concat(parts, ignore_index=True), options, name, truth)
+    return 0
+
+
+def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
+    """Name systems after their folders, or the folder above where it is called ``submission``.
+
+    Raises
+    ------
+    InputError
+        When two would have the same name.
+    """
+    systems: dict[str, Path] = {}
+    for folder in folders:
+        resolved = folder.resolve()
+        name = resolved.parent.name if resolved.name == "submission" else resolved.name
+        if name in systems:
+            raise InputError(f"{folder}: a second system called {name}. Rename one of the folders.")
+        systems[name] = folder
+    return systems
+
+
+def _read_truth(name: str, machines: set[str], data_dir: Path) -> pd.DataFrame:
+    """Read the list that ``--truth`` names; none is needed for development machines alone."""
+    if name in EDITIONS:
+        known = EDITIONS[name].machines
+        unknown = sorted(machines - {machine for names in known.values() for machine in names})
+        if unknown:
+            raise InputError(f"{', '.join(unknown)}: no machine of {name}.")
+        if not machines & set(known["eval"]):
+            return truth_of_names([], [])
+    return read_eval_truth(truth_list(name, data_dir, lambda line: None))
+
+
+def _check_complete(folder: Path, machine_type: str, found: set[str], listed: set[str]) -> None:
+    if not listed:
+        return
+    missing, unknown = sorted(listed - found), sorted(found - listed)
+    if missing or unknown:
+        first = missing[0] if missing else unknown[0]
+        raise InputError(
+            f"{folder}: of {machine_type} {len(missing)} of {len(listed)} clips are missing and "
+            f"{len(unknown)} are unknown, such as {first}. Expected exactly the clips of the list."
+        )
+
+
+def _save(
+    scores: pd.DataFrame, options: argparse.Namespace, name: str, truth: pd.DataFrame
+) -> None:
+    folder = options.out.resolve() / "results" / name
+    provenance = collect_provenance(
+        command="score", folders=[str(path) for path in options.folders], truth=options.truth
+    )
+    metrics = evaluate(scores)
+    officials = [
+        official_table(rows).assign(system=system)
+        for system, rows in scores.groupby("system", sort=False)
+    ]
+    official = pd.concat(officials, ignore_index=True)
+    official = official[["system", *official.columns.drop("system")]]
+    machines = set(scores["machine_type"])
+    table = result_table(metrics, published=_published(options.truth, machines, scores))
+    notes = _notes(machines, truth)
+    title = f"{name}: scored against {Path(options.truth).name}"
+    text = render_markdown(table, title=title, notes=notes) + _render_official(official)
+    for part, file_name in (
+        (scores, "scores"), (metrics, "metrics"), (official, "official"), (table, "table"),
+    ):  # fmt: skip
+        save_table(part, folder / f"{file_name}.csv", provenance=provenance)
+    save_text(text, folder / "table.md", provenance=provenance)
+    sys.stdout.write(f"\n{text}\ntables     {folder}\n")
+
+
+def _published(truth: str, machines: set[str], scores: pd.DataFrame) -> pd.DataFrame | None:
+    if truth not in EDITIONS:
+        return None
+    subsets = [name for name, known in EDITIONS[truth].machines.items() if machines & set(known)]
+    published = published_figures(truth, subsets)
+    return published[~published["system"].isin(scores["system"])]
+
+
+def _notes(machines: set[str], truth: pd.DataFrame) -> tuple[str, ...]:
+    listed = set(truth["machine_type"])
+    missing = sorted(listed - machines) if machines & listed else []
+    if not missing:
+        return ()
+    return (f"Machines of the list without scores: {', '.join(missing)}; means run without them.",)
+
+
+def _render_official(official: pd.DataFrame) -> str:
+    """Write the organisers' table as Markdown, one block per system."""
+    lines = []
+    for system, rows in official.groupby("system", sort=False):
+        lines += ["", f"## {system}: the organisers' table", ""]
+        lines += ["| machine | row | AUC | pAUC | precision | recall | F1 |"]
+        lines += ["|---|---|---:|---:|---:|---:|---:|"]
+        for names, values in zip(
+            rows[["machine_type", "row"]].to_numpy(),
+            rows[list(OFFICIAL_METRICS)].to_numpy(dtype=float),
+            strict=True,
+        ):
+            texts = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
+            lines.append("| " + " | ".join([*names, *texts]) + " |")
+    return "\n".join(lines) + "\n"
