@@ -41,12 +41,14 @@ from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import LogMelSettings
 
 #: Raised whenever the same clips would give other profiles.
-CODE_VERSION = 1
+CODE_VERSION = 2
 PROFILES = ("lines", "envelope", "modulation")
 
 N_LINES = 1024
 _LINE_SEGMENT = 4096
 _COLOUR_LINES = 31
+#: Added to every line: a silent clip is flat, but it must have a direction to be compared by.
+_FLAT_DB = 1e-3
 #: Octave bands whose envelopes are analysed [Hz].
 ENVELOPE_BANDS_HZ = ((250.0, 500.0), (500.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0),
                      (4000.0, 7600.0))  # fmt: skip
@@ -88,7 +90,8 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     frequencies_hz, power = _averaged_power(samples, sr=sr, segment=_LINE_SEGMENT)
     wanted_hz = np.arange(N_LINES) * (sr / 2 / N_LINES)
     level = _decibels(np.interp(wanted_hz, frequencies_hz, power))
-    return np.asarray(level - ndimage.median_filter(level, size=_COLOUR_LINES, mode="nearest"))
+    colour = ndimage.median_filter(level, size=_COLOUR_LINES, mode="nearest")
+    return np.asarray(level - colour + _FLAT_DB)
 
 
 def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
