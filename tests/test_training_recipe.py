@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from training_task import (
@@ -18,7 +19,7 @@ from training_task import (
 )
 
 from asdlib.errors import InputError
-from asdlib.training import Identity, TrainSettings, embed, load_checkpoint
+from asdlib.training import ClassTable, Identity, TrainSettings, embed, load_checkpoint
 from asdlib.training.batches import feature_batches
 from asdlib.training.examples import Examples
 from asdlib.training.trainer import Trainer
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 )
 def test_every_part_of_the_recipe_learns_and_repeats(tmp_path: Path, recipe: dict) -> None:
     settings = TrainSettings(
-        stem_channels=4, embedding_dim=8, epochs=6, batch_size=12, learning_rate=3e-3, **recipe
+        stem_channels=4, embedding_dim=8, epochs=4, batch_size=12, learning_rate=3e-3, **recipe
     )
     first = run(tmp_path / "a", settings, n_clips=36)
     assert first.history["loss"].iloc[-1] < first.history["loss"].iloc[0]
@@ -114,6 +115,23 @@ def test_noise_changes_only_the_clips_that_there_is_noise_for() -> None:
     # 20 dB above the clip, the noise-only clips' band (25) is the strongest.
     assert (levels[~is_noise].mean(dim=2).argmax(dim=1) == 25).all()
     assert ((levels - before)[~is_noise] > -0.01).all()
+
+
+def test_made_up_classes_roll_the_spectrum_too() -> None:
+    features, _ = tone_task(2)
+    clips = pd.DataFrame(
+        {"clip_id": ["fan/train/0.wav"] * 4, "class_index": range(4), "version": range(4)}
+    )
+    classes = ClassTable(tuple(f"fan|00|source|@{version}" for version in range(4)), clips)
+    device = torch.device("cpu")
+    settings = dataclasses.replace(QUICK, branches="two", mixup_probability=0.0)
+    spectra = tone_spectra(2)
+    batches = feature_batches(features, spectra, np.zeros(4, np.int64), device)
+    batch = Examples(classes, batches, settings, device).draw(torch.arange(4), torch.Generator())
+    for levels, stored in zip(batch.levels, (features[0], spectra[0]), strict=True):
+        for version in range(4):
+            expected = np.roll(stored, version * (len(stored) // 4), axis=0)
+            assert np.array_equal(levels[version, 0].numpy(), expected)
 
 
 def test_spectra_go_with_two_branches(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def open_log_mel(
         written.
     """
     n_samples = round(duration_s * settings.sample_rate)
-    cutoffs = cutoff_per_machine(clips, highpass_hz, settings)
+    cutoffs = _cutoff_per_machine(clips, highpass_hz, settings)
     check_sample_rate(waveforms, settings.sample_rate)
     positions = waveforms.positions(clips["clip_id"])
     check_lengths(waveforms, positions)
@@ -214,16 +214,9 @@ def fitted_samples(
     return fitted[first_frame * hop_length : last_frame * hop_length]
 
 
-def cutoff_per_machine(
+def _cutoff_per_machine(
     clips: pd.DataFrame, highpass_hz: Mapping[str, float | None], settings: LogMelSettings
 ) -> dict[str, float | None]:
-    """High-pass cut-off of every machine of the clip table [Hz]; None for none.
-
-    Raises
-    ------
-    InputError
-        When a cut-off names an unknown machine or leaves nothing.
-    """
     machines = sorted(clips["machine_type"].unique())
     unknown = sorted(set(highpass_hz) - set(machines))
     if unknown:

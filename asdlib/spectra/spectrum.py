@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from asdlib.cores import available_cores
@@ -21,13 +20,12 @@ from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 from asdlib.spectra.features import (
     check_lengths,
-    cutoff_per_machine,
     fit_length,
     stored_settings,
     torch_threads_restored,
 )
 from asdlib.spectra.logmel import INT16_FULL_SCALE
-from asdlib.spectra.mel import LogMelSettings, highpass_response
+from asdlib.spectra.mel import highpass_response
 
 Array = npt.NDArray[np.float64]
 
@@ -78,7 +76,7 @@ def clip_spectrum(
     Raises
     ------
     InputError
-        When ``pool_bins`` leaves no bin.
+        When there are no samples or ``pool_bins`` leaves no bin.
 
     References
     ----------
@@ -90,6 +88,8 @@ def clip_spectrum(
     >>> clip_spectrum(np.zeros(160000, np.int16)).shape
     (80001,)
     """
+    if y.ndim != 1 or len(y) == 0:
+        raise InputError(f"y has shape {y.shape}: expected the samples of one clip.")
     n_bins = count_bins(len(y), pool_bins)
     scale = 1.0 / INT16_FULL_SCALE if y.dtype == np.int16 else 1.0
     # torch, not numpy: its transform uses the threads it is given, and is twice as fast.
@@ -123,9 +123,8 @@ def count_bins(n_samples: int, pool_bins: int = 1) -> int:
 
 def open_spectrum(
     waveforms: ArrayStore,
-    clips: pd.DataFrame,
-    *,
     features: ArrayStore,
+    *,
     pool_bins: int = 1,
     cache_dir: Path,
     workers: int | None = None,
@@ -140,10 +139,8 @@ def open_spectrum(
     ----------
     waveforms : ArrayStore
         int16 samples, one ragged row per clip (`asdlib.data.waveforms.open_waveforms`).
-    clips : DataFrame
-        Clip table; ``clip_id`` and ``machine_type`` are read.
     features : ArrayStore
-        Log-mel store of these clips (`asdlib.spectra.features.open_log_mel`).
+        Log-mel store of the clips (`asdlib.spectra.features.open_log_mel`).
     pool_bins : int
         See `clip_spectrum`; 1 keeps the 80 001 bins of 10 s at 16 kHz, 160 kB a clip.
     cache_dir : Path
@@ -162,18 +159,14 @@ def open_spectrum(
     Raises
     ------
     InputError
-        When a clip of the features is not in the clip table or the waveform store, or the
-        store cannot be written.
+        When a clip of the features is not in the waveform store, ``pool_bins`` leaves no bin,
+        or the store cannot be written.
     """
     made_of = stored_settings(features)
-    settings = LogMelSettings(**made_of["log_mel"])
-    cutoffs = cutoff_per_machine(clips, made_of["highpass_hz"], settings)
-    n_samples = round(made_of["duration_s"] * settings.sample_rate)
+    sample_rate, cutoffs = made_of["log_mel"]["sample_rate"], made_of["highpass_hz"]
+    n_samples = round(made_of["duration_s"] * sample_rate)
     n_bins = count_bins(n_samples, pool_bins)
-    machine_of_clip = clips.set_index("clip_id")["machine_type"].reindex(features.ids)
-    if machine_of_clip.isna().any():
-        missing = features.ids[machine_of_clip.isna()][0]
-        raise InputError(f"{missing}: is in {features.directory}, not in the clip table.")
+    machine_of_clip = features.ids.str.split("/").str[0]
     positions = waveforms.positions(features.ids.to_series())
     check_lengths(waveforms, positions)
 
@@ -184,8 +177,8 @@ def open_spectrum(
             samples = waveforms.row(int(positions[index]))
             row[:] = clip_spectrum(
                 fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
-                sample_rate=settings.sample_rate,
-                highpass_hz=cutoffs[machine_of_clip.iloc[index]],
+                sample_rate=sample_rate,
+                highpass_hz=cutoffs[machine_of_clip[index]],
                 pool_bins=pool_bins,
             )
         waveforms.release()
@@ -194,7 +187,7 @@ def open_spectrum(
         return open_or_build(
             Path(cache_dir) / "spectrum",
             settings={
-                "sample_rate": settings.sample_rate,
+                "sample_rate": sample_rate,
                 "highpass_hz": cutoffs,
                 "duration_s": made_of["duration_s"],
                 "long_clips": made_of["long_clips"],

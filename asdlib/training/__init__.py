@@ -3,7 +3,7 @@
 from asdlib.training.augment import mixup
 from asdlib.training.autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
-from asdlib.training.classes import ClassTable, class_table
+from asdlib.training.classes import ClassTable, NoiseSources, class_table
 from asdlib.training.embed import embed, load_embeddings, open_embeddings, save_embeddings
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos
@@ -23,6 +23,7 @@ __all__ = [
     "ClassTable",
     "EmbeddingNetwork",
     "Identity",
+    "NoiseSources",
     "TrainSettings",
     "TrainedModel",
     "choose_device",

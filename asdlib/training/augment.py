@@ -150,7 +150,7 @@ def draw_exchange(
 
 
 def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
-    """Labels of a batch in which some clips took something from others ([2]_).
+    """Labels of a batch in which some clips took something from others ([1]_).
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
 
     References
     ----------
-    .. [2] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
+    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
            ICASSP 2024.
     """
     rows, partners = rows.to(labels.device), partners.to(labels.device)
@@ -220,7 +220,7 @@ def exchange_statistics(
 def exchange_features(
     embedding: Tensor, rows: Tensor, partners: Tensor, *, n_exchanged: int
 ) -> Tensor:
-    """FeatEx: give clips one branch's embedding of others ([2]_ of `exchange_labels`).
+    """FeatEx: give clips one branch's embedding of others ([1]_).
 
     Parameters
     ----------
@@ -234,6 +234,11 @@ def exchange_features(
     Returns
     -------
     Tensor, shape (batch, output_dim)
+
+    References
+    ----------
+    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
+           ICASSP 2024.
     """
     source = torch.arange(len(embedding))
     source[rows] = partners

@@ -168,6 +168,9 @@ class AdaCos(nn.Module):
 class TrainingLoss(nn.Module):
     """The loss over the classes and, with StatEx or FeatEx, one over exchanged clips added to it.
 
+    In the loss over the classes a clip keeps its own class where StatEx changed its spectrogram,
+    and FeatEx does not touch it: embeddings are trained to be used as they are.
+
     Parameters
     ----------
     plain : AdaCos

@@ -43,6 +43,10 @@ class Trainer:
         Finished epochs.
     history : dict of str to list of float
         Learning curve.
+    network : EmbeddingNetwork
+    loss : TrainingLoss
+    average : AveragedModel or None
+        Running average of the network, where the settings ask for one.
     """
 
     def __init__(
@@ -198,7 +202,7 @@ class Trainer:
         return self.loss.score(embedding, batch.labels, exchanged, labels)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the present state; without the optimizer's once the training has finished."""
+        """Return the present state; once finished, that of the average and no optimizer's."""
         is_complete = self.epoch == self.settings.epochs
         network = self.network.state_dict()
         average = None if self.average is None else self.average.state_dict()

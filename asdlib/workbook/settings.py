@@ -160,6 +160,9 @@ class TrainingNotebookSettings(NotebookSettings):
 
     def check(self) -> None:
         """Refuse an empty or repeated list of seeds, and what no network can be trained with."""
+        _expect(
+            self.spectrum_pool_bins >= 1, "spectrum_pool_bins", self.spectrum_pool_bins, "1 or more"
+        )
         _expect(len(self.seeds) > 0, "seeds", list(self.seeds), "at least one seed")
         _expect(
             len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "different seeds"
