@@ -167,8 +167,6 @@ class TrainingNotebookSettings(NotebookSettings):
         _expect(
             len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "different seeds"
         )
-        pooled = self.spectrum_pool_bins
-        _expect(pooled >= 1, "spectrum_pool_bins", pooled, "1 or more")
         choose_device(self.device)
         for seed in self.seeds:
             self.train_settings(seed)
