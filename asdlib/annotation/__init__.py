@@ -2,12 +2,15 @@
 
 from asdlib.annotation.agreement import agreement, cross_table, score_agreement
 from asdlib.annotation.baseline import fixed_clusters, shuffled
-from asdlib.annotation.choice import METHODS, Annotation, MachineEvidence, annotate
-from asdlib.annotation.clustering import clip_statistics, find_clusters, reduce_dimensions
+from asdlib.annotation.clustering import find_clusters
+from asdlib.annotation.evidence import MachineEvidence
 from asdlib.annotation.frequencies import find_levels, track_frequencies
+from asdlib.annotation.labelling import METHODS, ORACLE, Annotation, annotate
+from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 
 __all__ = [
     "METHODS",
+    "ORACLE",
     "Annotation",
     "MachineEvidence",
     "agreement",
