@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asdlib.annotation import inspect_envelope, score_agreement
 from asdlib.report import annotation_figures as figures
-from asdlib.spectra.characteristic import characteristic_frequencies
-from asdlib.spectra.envelope import envelope_spectrum, kurtogram
+from asdlib.report import annotation_tables, browse, envelope_figures
+from asdlib.report.progress import STATIC_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -54,17 +55,28 @@ def test_the_contingency_counts_clips():
     assert [t.get_text() for t in drawn.axes[0].texts] == ["2", "0", "0", "2"]
 
 
-def test_envelope_spectrum_and_kurtogram(rng):
+@pytest.mark.parametrize("rate_hz", [20.0, 0.0])
+def test_the_inspection_says_what_was_found(rng, rate_hz):
     t = np.arange(16000) / 8000
-    y = (1 + np.cos(2 * np.pi * 20 * t)) * rng.standard_normal(16000)
-    frequencies_hz, spectrum = envelope_spectrum(y, sr=8000, max_hz=200)
-    families = characteristic_frequencies(y, sr=8000)
-    drawn = figures.draw_envelope_spectrum(frequencies_hz, spectrum, families, title="clip")
-    assert drawn.axes[0].get_legend().get_texts()[0].get_text().startswith("20.0")
-    drawn = figures.draw_envelope_spectrum(frequencies_hz, spectrum, [], title="clip")
-    assert drawn.axes[0].get_title() == "clip: no line stands out"
-    drawn = figures.draw_kurtogram(kurtogram(y, sr=8000), title="clip")
+    y = (1 + np.cos(2 * np.pi * rate_hz * t)) * rng.standard_normal(16000)
+    drawn = envelope_figures.draw_inspection(inspect_envelope(y, sr=8000), title="clip")
+    spectrum = drawn.axes[2]
+    if rate_hz:
+        assert drawn.get_suptitle() == "clip: one family of lines"
+        assert spectrum.get_legend().get_texts()[0].get_text().startswith("20.0")
+        assert drawn.axes[1].get_title().startswith("8 periods of")
+    else:
+        assert drawn.get_suptitle() == "clip: no line stands out"
+        assert spectrum.get_legend() is None
     assert drawn.axes[0].get_ylabel() == "Bandwidth [Hz]"
+
+
+def test_class_spectra_are_drawn_class_by_class(rng):
+    index = pd.MultiIndex.from_tuples([("f_9Hz", 12), ("f_13Hz", 3)])
+    averages = pd.DataFrame(rng.standard_normal((2, 16)), index=index)
+    drawn = figures.draw_class_spectra(averages, np.geomspace(200, 8000, 16), machine_type="fan")
+    shown = [tick.get_text() for tick in drawn.axes[0].get_yticklabels()]
+    assert shown == ["f_9Hz (12 clips)", "f_13Hz (3 clips)"]
 
 
 def test_the_track_says_how_many_clips_have_a_level():
@@ -77,3 +89,34 @@ def test_the_track_says_how_many_clips_have_a_level():
         np.array([np.nan]), np.zeros(0), ["target"], machine_type="fan"
     )
     assert "no line stands out" in ax.get_title()
+
+
+def test_tables_show_every_measure_with_its_interval():
+    ids = [f"m/train/{i}.wav" for i in range(20)]
+    truth = pd.DataFrame({"clip_id": ids, "attribute": ["a", "b"] * 10})
+    clips = pd.DataFrame({"clip_id": ids, "machine_type": "m", "domain": "source"})
+    scores = score_agreement(truth, truth, clips, n_bootstrap=10)
+    table = annotation_tables.tabulate_agreement(scores)
+    assert table.loc[("m", "all"), "NMI"] == "1.00 [1.00, 1.00]"
+    assert list(table)[3:] == ["NMI", "ARI", "V-measure", "purity"]
+    both = pd.concat([scores.assign(labelling="z"), scores.assign(labelling="a")])
+    compared = annotation_tables.compare_labellings(both, metric="ari")
+    assert list(compared) == ["z", "a"]
+    nothing = score_agreement(truth, truth.head(0), clips)
+    assert annotation_tables.tabulate_agreement(nothing).empty
+    assert annotation_tables.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty
+
+
+def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
+    seen = []
+    clips = {"fan": ["fan/1", "fan/2"], "pump": ["pump/1"]}
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    box = browse.browse_clips(clips, lambda *chosen: seen.append(chosen))
+    machine, clip = box.children[0].children
+    clip.value = "fan/2"
+    machine.value = "pump"
+    assert seen == [("fan", "fan/1"), ("fan", "fan/2"), ("pump", "pump/1")]
+    assert browse.browse_clips({}, seen.append) is None
+    monkeypatch.setenv(STATIC_VARIABLE, "1")
+    assert browse.browse_clips(clips, seen.append) is None
+    assert len(seen) == 3

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from asdlib.annotation import (
+    ORACLE,
     agreement,
     annotate,
     cross_table,
@@ -215,10 +216,26 @@ def test_few_clips_and_given_attributes(tmp_path, rng):
     found = annotate(clips, waveforms, log_mel)
     assert set(found.attributes["method"]) == {"given"}
     assert set(found.attributes["attribute"]) == {"spd_1"}
-    with pytest.raises(InputError, match="none, clusters, frequencies, both"):
+    with pytest.raises(InputError, match="none, clusters, frequencies, both, true"):
         annotate(clips, waveforms, log_mel, method="guess")
     with pytest.raises(InputError, match="no such machine"):
         annotate(clips, waveforms, log_mel, method={"fan": "none"})
+
+
+def test_the_oracle_takes_the_true_attributes(tmp_path, rng):
+    clips, waveforms, log_mel = corpus(tmp_path, rng, [9.0, 13.0] * 3, seconds=1.0)
+    truth = pd.DataFrame({"clip_id": clips["clip_id"][::-1], "attribute": list("fedcba")})
+    found = annotate(clips, waveforms, log_mel, method="true", truth=truth, workers=1)
+    assert found.attributes["attribute"].tolist() == list("abcdef")
+    assert set(found.attributes["method"]) == {"true"}
+    assert found.evidence["reason"].tolist() == [ORACLE]
+    ignored = annotate(clips, waveforms, log_mel, truth=truth, workers=1)
+    assert set(ignored.attributes["attribute"]) == {"none"}
+    first = clips["clip_id"].iloc[0]
+    with pytest.raises(InputError, match=f"1 of its 6 training clips are not known, {first}"):
+        annotate(clips, waveforms, log_mel, method="true", truth=truth[truth["clip_id"] != first])
+    with pytest.raises(InputError, match="choose another method where there are none"):
+        annotate(clips, waveforms, log_mel, method={"m": "true"})
 
 
 # --- agreement --------------------------------------------------------------------------

@@ -2,22 +2,41 @@
 
 from asdlib.annotation.agreement import agreement, cross_table, score_agreement
 from asdlib.annotation.baseline import fixed_clusters, shuffled
-from asdlib.annotation.choice import METHODS, Annotation, MachineEvidence, annotate
-from asdlib.annotation.clustering import clip_statistics, find_clusters, reduce_dimensions
+from asdlib.annotation.clustering import find_clusters
+from asdlib.annotation.evidence import MachineEvidence
 from asdlib.annotation.frequencies import find_levels, track_frequencies
+from asdlib.annotation.inspection import (
+    EnvelopeInspection,
+    average_classes,
+    find_exemplars,
+    inspect_clip,
+    inspect_envelope,
+    read_samples,
+    sample_rate_of,
+)
+from asdlib.annotation.labelling import METHODS, ORACLE, Annotation, annotate
+from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 
 __all__ = [
     "METHODS",
+    "ORACLE",
     "Annotation",
+    "EnvelopeInspection",
     "MachineEvidence",
     "agreement",
+    "average_classes",
     "annotate",
     "clip_statistics",
     "cross_table",
     "find_clusters",
+    "find_exemplars",
     "find_levels",
     "fixed_clusters",
+    "inspect_clip",
+    "inspect_envelope",
+    "read_samples",
     "reduce_dimensions",
+    "sample_rate_of",
     "score_agreement",
     "shuffled",
     "track_frequencies",

@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.data.store import ArrayStore
+from asdlib.annotation.partitions import (
+    ALGORITHMS,
+    bic,
+    distances,
+    silhouette,
+    stability,
+    unstructured_like,
+)
 from asdlib.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -28,70 +35,10 @@ MIN_CLIPS = 20
 MIN_STABILITY = 0.8
 #: Its silhouette must exceed that of unstructured data by this much, and by 3 deviations.
 MIN_EXCESS = 0.05
-N_HALVES, N_REFERENCES = 8, 6
-_MAX_COMPONENTS = 12
-_SILHOUETTE_CLIPS = 500
-
-
-def clip_statistics(
-    log_mel: ArrayStore,
-    clip_ids: Sequence[str],
-    *,
-    noise_ids: Sequence[str] = (),
-    level_normalised: bool = True,
-) -> Array:
-    """Represent every clip by the time statistics of its log-mel spectrogram.
-
-    Mean and standard deviation over time and the 10 % and 90 % points of every mel band. The
-    levels of a clip are counted from its own mean level, so that the distance to the
-    microphone does not make a cluster. Where recordings of the surroundings alone exist,
-    each band is weighted by the share of the machine's power in it.
-
-    Parameters
-    ----------
-    log_mel : ArrayStore
-        Rows (n_mels, n_frames) [dB].
-    clip_ids : sequence of str
-        The clips, all of one machine.
-    noise_ids : sequence of str
-        Supplemental noise clips of the machine.
-    level_normalised : bool
-        Subtract each clip's mean level.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_clips, 4 * n_mels)
-        [dB], weighted.
-    """
-    rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]
-    statistics = np.stack(rows)
-    weights = np.ones(statistics.shape[2])
-    if len(noise_ids):
-        noise = [_statistics(log_mel, i)[0] for i in log_mel.positions(list(noise_ids))]
-        excess_db = np.median(statistics[:, 0], axis=0) - np.median(np.stack(noise), axis=0)
-        weights = np.clip(1.0 - 10.0 ** (-excess_db / 10.0), 0.1, 1.0)
-    if level_normalised:
-        level = np.average(statistics[:, 0], axis=1, weights=weights)
-        statistics[:, [0, 2, 3]] -= level[:, None, None]
-    log_mel.release()
-    return np.asarray((statistics * weights).reshape(len(statistics), -1))
-
-
-def _statistics(log_mel: ArrayStore, position: np.int64) -> Array:
-    spectrogram = np.asarray(log_mel.row(int(position)), dtype=np.float64)
-    low, high = np.quantile(spectrogram, [0.1, 0.9], axis=1)
-    return np.stack([spectrogram.mean(axis=1), spectrogram.std(axis=1), low, high])
-
-
-def reduce_dimensions(statistics: Array, *, seed: int) -> Array:
-    """Principal components that explain 90 % of the variance, 12 at most."""
-    from sklearn.decomposition import PCA
-
-    count = min(_MAX_COMPONENTS, *statistics.shape) - 1
-    components = PCA(max(count, 1), random_state=seed).fit(statistics)
-    explained = np.cumsum(components.explained_variance_ratio_)
-    kept = int(np.searchsorted(explained, 0.9)) + 1
-    return np.asarray(components.transform(statistics)[:, :kept], dtype=np.float64)
+_N_REFERENCES = 6
+_CRITERION = [
+    "n_clusters", "silhouette", "reference", "reference_std", "stability", "bic", "is_accepted",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,7 +103,7 @@ def find_clusters(
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
         return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     rng = np.random.default_rng(seed)
-    references = [_unstructured_like(points, rng) for _ in range(N_REFERENCES)]
+    references = [unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
     rows = []
     for count in range(2, largest + 1):
         labels = ALGORITHMS[algorithm](points, count, seed)
@@ -166,10 +113,9 @@ def find_clusters(
         reference, spread = float(np.mean(values)), float(np.std(values))
         own = silhouette(points, labels, seed=seed)
         is_separated = own > reference + max(MIN_EXCESS, 3 * spread)
-        stability = _stability(points, count, algorithm, rng) if is_separated else np.nan
-        accepted = is_separated and stability >= MIN_STABILITY
-        bic = _bic(points, labels)
-        rows.append((count, own, reference, spread, stability, bic, accepted))
+        repeats = stability(points, count, algorithm, rng) if is_separated else np.nan
+        accepted = is_separated and repeats >= MIN_STABILITY
+        rows.append((count, own, reference, spread, repeats, bic(points, labels), accepted))
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
@@ -245,93 +191,10 @@ def _inner_distance(points: Array, labels: Labels) -> float:
     return float(np.median(np.concatenate(parts)))
 
 
-_CRITERION = [
-    "n_clusters", "silhouette", "reference", "reference_std", "stability", "bic", "is_accepted",
-]  # fmt: skip
-
-
 def _unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
     return Clustering(
         np.zeros(count, np.int64), np.ones(count), np.zeros(count, np.bool_), criterion, 1, 0.0, 0.0
     )
-
-
-def _kmeans(points: Array, count: int, seed: int) -> Labels:
-    from sklearn.cluster import KMeans
-
-    model = KMeans(count, n_init=4, random_state=seed).fit(points)
-    return np.asarray(model.labels_, dtype=np.int64)
-
-
-def _gmm(points: Array, count: int, seed: int) -> Labels:
-    from sklearn.mixture import GaussianMixture
-
-    model = GaussianMixture(
-        count, covariance_type="diag", reg_covar=1e-3, n_init=2, random_state=seed
-    )
-    return np.asarray(model.fit_predict(points), dtype=np.int64)
-
-
-def _agglomerative(points: Array, count: int, seed: int) -> Labels:  # noqa: ARG001
-    from sklearn.cluster import AgglomerativeClustering
-
-    return np.asarray(AgglomerativeClustering(count).fit_predict(points), dtype=np.int64)
-
-
-ALGORITHMS = {"kmeans": _kmeans, "gmm": _gmm, "agglomerative": _agglomerative}
-
-
-def silhouette(points: Array, labels: npt.ArrayLike, *, seed: int) -> float:
-    """Mean silhouette, over 500 clips at most; 0 where there is one cluster."""
-    from sklearn.metrics import silhouette_score
-
-    labels = np.asarray(labels)
-    if not 2 <= len(np.unique(labels)) < len(labels):
-        return 0.0
-    size = min(_SILHOUETTE_CLIPS, len(points))
-    chosen = np.random.default_rng(seed).permutation(len(points))[:size]
-    if not 2 <= len(np.unique(labels[chosen])) < size:
-        return 0.0
-    return float(silhouette_score(points[chosen], labels[chosen]))
-
-
-def _unstructured_like(points: Array, rng: np.random.Generator) -> Array:
-    """Gaussian points with the covariance of the given ones."""
-    covariance = np.atleast_2d(np.cov(points, rowvar=False))
-    return rng.multivariate_normal(points.mean(axis=0), covariance, size=len(points))
-
-
-def _stability(points: Array, count: int, algorithm: str, rng: np.random.Generator) -> float:
-    """Mean adjusted Rand index between clusterings of the clips learnt from two halves."""
-    from sklearn.metrics import adjusted_rand_score
-
-    values = []
-    for _ in range(N_HALVES):
-        order = rng.permutation(len(points))
-        transferred = []
-        for half in (order[::2], order[1::2]):
-            labels = ALGORITHMS[algorithm](points[half], count, int(rng.integers(1 << 31)))
-            centres = np.stack([points[half][labels == c].mean(axis=0) for c in np.unique(labels)])
-            transferred.append(_distances(points, centres).argmin(axis=1))
-        values.append(adjusted_rand_score(*transferred))
-    return float(np.mean(values))
-
-
-def _distances(points: Array, centres: Array) -> Array:
-    difference = points[:, None, :] - centres[None, :, :]
-    return np.asarray(np.sqrt((difference**2).sum(axis=2)))
-
-
-def _bic(points: Array, labels: Labels) -> float:
-    """Bayesian information criterion of spherical clusters of one variance (lower is better)."""
-    n, d = points.shape
-    centres = np.stack([points[labels == c].mean(axis=0) for c in np.unique(labels)])
-    squares = float((_distances(points, centres).min(axis=1) ** 2).sum())
-    variance = max(squares / (n * d), 1e-12)
-    shares = np.bincount(labels) / n
-    log_likelihood = -0.5 * n * d * (np.log(2 * np.pi * variance) + 1)
-    log_likelihood += float(n * (shares[shares > 0] * np.log(shares[shares > 0])).sum())
-    return float(-2 * log_likelihood + len(centres) * (d + 1) * np.log(n))
 
 
 def _by_size(labels: Labels) -> Labels:
@@ -345,10 +208,10 @@ def _by_size(labels: Labels) -> Labels:
 def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bool_]]:
     names = np.unique(labels)
     centres = np.stack([points[labels == c].mean(axis=0) for c in names])
-    distances = _distances(points, centres)
-    nearest, second = np.sort(distances, axis=1)[:, :2].T
+    to_centres = distances(points, centres)
+    nearest, second = np.sort(to_centres, axis=1)[:, :2].T
     confidence = 1.0 - np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
-    own = distances[np.arange(len(points)), np.searchsorted(names, labels)]
+    own = to_centres[np.arange(len(points)), np.searchsorted(names, labels)]
     is_outlier = np.zeros(len(points), np.bool_)
     for name in names:
         inside = labels == name

@@ -1,4 +1,4 @@
-"""Figures of notebook 02: evidence for clusters, maps, agreement, envelope spectra, levels."""
+"""Figures of notebook 02 over the clips of a machine: evidence, maps, agreement, levels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
-    SPECTROGRAM_COLOURMAP,
     WIDTH_NARROW_IN,
     WIDTH_WIDE_IN,
 )
-from asdlib.spectra.characteristic import FrequencyFamily
-from asdlib.spectra.envelope import BandLevel
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
@@ -119,62 +115,37 @@ def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> F
     return figure
 
 
-def draw_envelope_spectrum(
-    frequencies_hz: Array,
-    spectrum: Array,
-    families: Sequence[FrequencyFamily],
-    *,
-    title: str,
-    max_hz: float | None = None,
+def draw_class_spectra(
+    averages: pd.DataFrame, band_centres_hz: Array, *, machine_type: str
 ) -> Figure:
-    """Squared envelope spectrum with the harmonics and sidebands of each family marked."""
-    if max_hz is None:
-        tops = [f.frequency_hz * min(max(f.harmonics), 5) for f in families[:3]]
-        max_hz = 1.15 * max(tops, default=float(frequencies_hz[-1]))
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
-    shown = frequencies_hz <= max_hz
-    ax.plot(frequencies_hz[shown], spectrum[shown], color="0.35", lw=0.7)
-    top = float(spectrum[shown].max(initial=0.0)) or 1.0
-    for i, family in enumerate(families[:4]):
-        colour = GROUP_COLOURS[i]
-        orders = [k for k in family.harmonics if k * family.frequency_hz <= max_hz]
-        places = [k * family.frequency_hz for k in orders]
-        label = f"{family.frequency_hz:.2f} Hz"
-        if family.sideband_hz is not None:
-            label += f", sidebands ± {family.sideband_hz:.2f} Hz"
-            sides = [p + s * family.sideband_hz for p in places for s in (-1, 1)]
-            ax.plot(sides, np.full(len(sides), 1.04 * top), "|", color=colour, ms=4)
-        heights = np.full(len(places), (1.08 + 0.05 * i) * top)
-        ax.plot(places, heights, "v", color=colour, ms=4, label=label)
-    ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
-    if families:
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-    found = {0: "no line stands out", 1: "one family"}
-    ax.set_title(f"{title}: {found.get(len(families), f'{len(families)} families')}")
-    return figure
+    """Average spectrum of every class, as the difference to the mean of all classes.
 
-
-def draw_kurtogram(levels: Sequence[BandLevel], *, title: str) -> Figure:
-    """Kurtosis of the envelope over centre frequency and bandwidth; the best band is framed."""
-    figure, ax = plt.subplots(figsize=(WIDTH_NARROW_IN, 2.6))
-    top = max(float(level.kurtosis.max()) for level in levels)
-    for row, level in enumerate(levels):
-        edges = np.append(level.centres_hz - level.width_hz / 2, level.centres_hz[-1:])
-        edges[-1] += level.width_hz / 2
-        mesh = ax.pcolormesh(
-            edges / 1000, [row, row + 1], level.kurtosis[None], cmap=SPECTROGRAM_COLOURMAP,
-            vmin=0, vmax=max(top, 0.1),
-        )  # fmt: skip
-    best = int(np.argmax([level.kurtosis.max() for level in levels]))
-    chosen = levels[best]
-    centre = float(chosen.centres_hz[chosen.kurtosis.argmax()])
-    left = (centre - chosen.width_hz / 2) / 1000
-    ax.add_patch(Rectangle((left, best), chosen.width_hz / 1000, 1, fill=False, ec="C0", lw=1.5))
-    ax.set_yticks(np.arange(len(levels)) + 0.5, [f"{level.width_hz:.0f}" for level in levels])
+    Parameters
+    ----------
+    averages : DataFrame, shape (n_classes, n_mels)
+        Mean levels [dB]; the index holds attribute and number of clips.
+    band_centres_hz : ndarray of float64, shape (n_mels,)
+    machine_type : str
+    """
+    difference_db = averages.to_numpy(np.float64)
+    difference_db = difference_db - difference_db.mean(axis=0)
+    limit = max(1.0, float(np.quantile(np.abs(difference_db), 0.99)))
+    height = min(8.0, 1.3 + 0.17 * len(averages))
+    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height))
+    rows = np.arange(len(averages))
+    mesh = ax.pcolormesh(
+        band_centres_hz / 1000, rows, difference_db, cmap="vlag", vmin=-limit, vmax=limit,
+        shading="nearest", rasterized=True,
+    )  # fmt: skip
+    ax.set_xscale("log")
+    ticks = [k for k in (0.2, 0.5, 1, 2, 4, 8) if k <= band_centres_hz[-1] / 1000 * 1.05]
+    ax.set_xticks(ticks, [f"{k:g}" for k in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set_yticks(rows, [f"{name} ({n} clips)" for name, n in averages.index], fontsize=6)
     ax.invert_yaxis()
-    ax.set(xlabel="Frequency [kHz]", ylabel="Bandwidth [Hz]")
-    figure.colorbar(mesh, ax=ax, label="Kurtosis of the envelope")
-    ax.set_title(f"{title}: {top:.2g} at {centre / 1000:.2f} kHz")
+    ax.set_xlabel("Frequency [kHz]")
+    figure.colorbar(mesh, ax=ax, label="Level above the mean\nof all classes [dB]")
+    ax.set_title(f"{machine_type}: average spectra of {len(averages)} classes")
     return figure
 
 

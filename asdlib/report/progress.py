@@ -11,6 +11,8 @@ from tqdm import tqdm
 #: Set to "log" by whoever redirects the output to a file: one line every now and then
 #: instead of a line that is overwritten.
 PROGRESS_VARIABLE = "ASDLIB_PROGRESS"
+#: Set by whoever executes a notebook with nobody before it: no menus there.
+STATIC_VARIABLE = "ASDLIB_STATIC"
 _LOG_INTERVAL_S = 10.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
+from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.provenance import PROJECT_ROOT
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
@@ -205,6 +207,7 @@ def execute(
     output = folder / notebook.path.name
     chosen = {name: value for name, value in parameters.items() if name in notebook.parameters}
     started = time.monotonic()
+    os.environ[STATIC_VARIABLE] = "1"  # the kernel inherits it
     try:
         papermill.execute_notebook(
             str(notebook.path),

@@ -138,9 +138,14 @@ class AnnotationSettings(NotebookSettings):
 
     def check(self) -> None:
         """Refuse unknown methods."""
-        methods = ("auto", "none", "clusters", "frequencies", "both")
+        methods = ("auto", "none", "clusters", "frequencies", "both", "true")
         for name, value in {"method": self.method, **self.method_by_machine}.items():
             _expect(value in methods, name, value, " or ".join(methods))
+
+    @property
+    def asks_for_truth(self) -> bool:
+        """Whether a machine is to have its true attributes, as an oracle."""
+        return "true" in (self.method, *self.method_by_machine.values())
 
     def method_of(self, machine_types: Iterable[str]) -> dict[str, str]:
         """Give the method of every machine; those named one by one go before the common one."""

@@ -1,0 +1,220 @@
+"""The attributes of all training clips of a corpus, machine by machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from asdlib.annotation.choice import choose_method, label_clips
+from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
+from asdlib.annotation.evidence import MachineEvidence, judge
+from asdlib.annotation.frequencies import (
+    FrequencyTrack,
+    common_frequencies,
+    find_levels,
+    track_frequencies,
+)
+from asdlib.annotation.representation import clip_statistics, reduce_dimensions
+from asdlib.data.store import ArrayStore
+from asdlib.errors import InputError
+
+METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
+#: Why a machine has its true attributes.
+ORACLE = "oracle: the true attributes, which no annotation can know"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Attributes of all training clips, and why they are what they are.
+
+    Attributes
+    ----------
+    attributes : DataFrame
+        ``clip_id, attribute, method, confidence``, one row per training clip in the order of
+        the clip table. ``method`` is given, none, clusters, frequencies, both or true (an
+        oracle); the confidence lies in 0 to 1.
+    evidence : DataFrame
+        One row per machine and section: the chosen method, the reason in words, and the
+        quantities that the rule looks at.
+    machines : dict of (str, str) to MachineEvidence
+        Details of every annotated machine and section.
+    """
+
+    attributes: pd.DataFrame
+    evidence: pd.DataFrame
+    machines: dict[tuple[str, str], MachineEvidence]
+
+
+def annotate(
+    clips: pd.DataFrame,
+    waveforms: ArrayStore,
+    log_mel: ArrayStore,
+    *,
+    method: str | Mapping[str, str] = "auto",
+    sr: float = 16000,
+    truth: pd.DataFrame | None = None,
+    seed: int = 0,
+    cache_dir: Path | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Annotation:
+    """Give every training clip an attribute.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table; training and supplemental clips are read, test clips never.
+    waveforms : ArrayStore
+        int16 samples of these clips at ``sr``.
+    log_mel : ArrayStore
+        Log-mel spectrograms of these clips, high-passed as the machine wants it.
+    method : str or mapping of machine type to str
+        "auto" follows the rule of `asdlib.annotation.choice`; the others overrule it for
+        machines without attributes. "true" is an oracle, for comparison only: it takes the
+        attributes from ``truth``.
+    sr : float
+        Sampling rate of the waveforms [Hz].
+    truth : DataFrame, optional
+        ``clip_id, attribute``: hidden attributes; read for machines of method "true" alone.
+    seed : int
+        Everything random follows from it.
+    cache_dir : Path, optional
+        Folder of the caches, for the frequencies of clips that were looked at before.
+    workers : int, optional
+        Threads for the envelope analysis.
+    on_progress : callable
+        Called with the number of training clips just finished.
+
+    Returns
+    -------
+    Annotation
+
+    Raises
+    ------
+    InputError
+        For an unknown method or machine, clips that the stores do not hold, or method "true"
+        where the truth of a clip is not known.
+    """
+    train = clips[clips["split"] == "train"]
+    chosen = _methods(method, sorted(train["machine_type"].unique()))
+    track_families = partial(
+        track_frequencies, waveforms=waveforms, sr=sr, seed=seed, cache_dir=cache_dir,
+        workers=workers,
+    )  # fmt: skip
+    tables, evidence, machines = [], [], {}
+    for (machine, section), group in train.groupby(["machine_type", "section"], sort=True):
+        key = (str(machine), str(section))
+        if group["attribute"].notna().all():
+            tables.append(_table(group, group["attribute"], "given", 1.0))
+            evidence.append({**_names(key, group), "method": "given", "reason": "given"})
+            on_progress(len(group))
+            continue
+        is_oracle = chosen[key[0]] == "true"
+        known = _true_attributes(key[0], group, truth) if is_oracle else None
+        extra = clips[(clips["machine_type"] == machine) & (clips["split"] == "supplemental")]
+        noise_ids = extra.loc[extra["supplemental_kind"] == "noise", "clip_id"].tolist()
+        table, row, details = _annotate_machine(
+            key, group, noise_ids, log_mel, track_families,
+            method="none" if is_oracle else chosen[key[0]], seed=seed, on_progress=on_progress,
+        )  # fmt: skip
+        if known is not None:
+            table = _table(group, known, "true", 1.0)
+            row |= {"method": "true", "reason": ORACLE, "n_classes": known.nunique()}
+        tables.append(table)
+        evidence.append(row)
+        if details is not None:
+            machines[key] = details
+    attributes = pd.concat(tables).loc[train.index].reset_index(drop=True)
+    return Annotation(attributes, pd.DataFrame(evidence), machines)
+
+
+def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, str]:
+    given = dict.fromkeys(machines, method) if isinstance(method, str) else dict(method)
+    unknown = sorted(set(given) - set(machines))
+    if unknown:
+        raise InputError(
+            f"method names {', '.join(unknown)}: no such machine; there are {', '.join(machines)}."
+        )
+    for name in given.values():
+        if name not in METHODS:
+            raise InputError(f"method = {name!r}: expected one of {', '.join(METHODS)}.")
+    return {machine: given.get(machine, "auto") for machine in machines}
+
+
+def _names(key: tuple[str, str], group: pd.DataFrame) -> dict[str, object]:
+    return {"machine_type": key[0], "section": key[1], "n_clips": len(group)}
+
+
+def _table(
+    group: pd.DataFrame, attribute: pd.Series | str, method: str, confidence: pd.Series | float
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "clip_id": group["clip_id"],
+            "attribute": attribute,
+            "method": method,
+            "confidence": confidence,
+        },
+        index=group.index,
+    ).astype({"attribute": "string"})
+
+
+def _true_attributes(
+    machine: str, group: pd.DataFrame, truth: pd.DataFrame | None
+) -> pd.Series[str]:
+    if truth is None or truth.empty:
+        known = pd.Series(pd.NA, group.index, dtype="string")
+    else:
+        known = group["clip_id"].map(truth.set_index("clip_id")["attribute"]).astype("string")
+    lacking = group.loc[known.isna(), "clip_id"]
+    if len(lacking):
+        raise InputError(
+            f"method 'true' of {machine}: the true attributes of {len(lacking)} of its "
+            f"{len(group)} training clips are not known, {lacking.iloc[0]} first. Expected lists "
+            "of true attributes beside the recordings; choose another method where there are none."
+        )
+    return known
+
+
+def _annotate_machine(
+    key: tuple[str, str],
+    group: pd.DataFrame,
+    noise_ids: list[str],
+    log_mel: ArrayStore,
+    track_families: Callable[..., FrequencyTrack],
+    *,
+    method: str,
+    seed: int,
+    on_progress: Callable[[int], object],
+) -> tuple[pd.DataFrame, dict[str, object], MachineEvidence | None]:
+    if len(group) < MIN_CLIPS:
+        reason = f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
+        on_progress(len(group))
+        row = {**_names(key, group), "method": "none", "reason": reason}
+        return _table(group, "none", "none", 1.0), row, None
+    clip_ids = group["clip_id"].tolist()
+    domains = group["domain"].fillna("").astype(str).tolist()
+    statistics = clip_statistics(log_mel, clip_ids, noise_ids=noise_ids)
+    points = reduce_dimensions(statistics, seed=seed)
+    track = track_families(clip_ids, on_progress=on_progress)
+    foreign = track_families(noise_ids, bands_hz=track.bands_hz)
+    foreign_hz = common_frequencies(foreign.families, len(noise_ids))
+    levels = find_levels(track.families, clip_ids, domains=domains, exclude_hz=foreign_hz)
+    details = MachineEvidence(
+        *key, clip_ids, points, find_clusters_by_domain(points, domains, seed=seed), track, levels
+    )
+    found = judge(details, domains, foreign_hz, seed=seed)
+    final, reason = choose_method(found) if method == "auto" else (method, "asked for")
+    labels, confidence = label_clips(details, final, seed=seed)
+    if labels.nunique() < 2:
+        labels[:], confidence[:] = "none", 1.0
+        if final != "none":
+            final, reason = "none", f"{reason}, but {final} give one class only"
+    row = {**_names(key, group), "method": final, "reason": reason, **found}
+    row["n_classes"] = labels.nunique()
+    labels.index = confidence.index = group.index
+    return _table(group, labels, final, confidence), row, details

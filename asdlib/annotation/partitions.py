@@ -1,0 +1,97 @@
+"""Ways to partition points into a given number of clusters, and what tells if it fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+_N_HALVES = 8
+_SILHOUETTE_CLIPS = 500
+
+
+def _kmeans(points: Array, count: int, seed: int) -> Labels:
+    from sklearn.cluster import KMeans
+
+    model = KMeans(count, n_init=4, random_state=seed).fit(points)
+    return np.asarray(model.labels_, dtype=np.int64)
+
+
+def _gmm(points: Array, count: int, seed: int) -> Labels:
+    from sklearn.mixture import GaussianMixture
+
+    model = GaussianMixture(
+        count, covariance_type="diag", reg_covar=1e-3, n_init=2, random_state=seed
+    )
+    return np.asarray(model.fit_predict(points), dtype=np.int64)
+
+
+def _agglomerative(points: Array, count: int, seed: int) -> Labels:  # noqa: ARG001
+    from sklearn.cluster import AgglomerativeClustering
+
+    return np.asarray(AgglomerativeClustering(count).fit_predict(points), dtype=np.int64)
+
+
+ALGORITHMS: dict[str, Callable[[Array, int, int], Labels]] = {
+    "kmeans": _kmeans,
+    "gmm": _gmm,
+    "agglomerative": _agglomerative,
+}
+
+
+def silhouette(points: Array, labels: npt.ArrayLike, *, seed: int) -> float:
+    """Mean silhouette, over 500 clips at most; 0 where there is one cluster."""
+    from sklearn.metrics import silhouette_score
+
+    labels = np.asarray(labels)
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return 0.0
+    size = min(_SILHOUETTE_CLIPS, len(points))
+    chosen = np.random.default_rng(seed).permutation(len(points))[:size]
+    if not 2 <= len(np.unique(labels[chosen])) < size:
+        return 0.0
+    return float(silhouette_score(points[chosen], labels[chosen]))
+
+
+def unstructured_like(points: Array, rng: np.random.Generator) -> Array:
+    """Gaussian points with the covariance of the given ones."""
+    covariance = np.atleast_2d(np.cov(points, rowvar=False))
+    return rng.multivariate_normal(points.mean(axis=0), covariance, size=len(points))
+
+
+def stability(points: Array, count: int, algorithm: str, rng: np.random.Generator) -> float:
+    """Mean adjusted Rand index between clusterings of the clips learnt from two halves."""
+    from sklearn.metrics import adjusted_rand_score
+
+    values = []
+    for _ in range(_N_HALVES):
+        order = rng.permutation(len(points))
+        transferred = []
+        for half in (order[::2], order[1::2]):
+            labels = ALGORITHMS[algorithm](points[half], count, int(rng.integers(1 << 31)))
+            centres = np.stack([points[half][labels == c].mean(axis=0) for c in np.unique(labels)])
+            transferred.append(distances(points, centres).argmin(axis=1))
+        values.append(adjusted_rand_score(*transferred))
+    return float(np.mean(values))
+
+
+def distances(points: Array, centres: Array) -> Array:
+    """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
+    difference = points[:, None, :] - centres[None, :, :]
+    return np.asarray(np.sqrt((difference**2).sum(axis=2)))
+
+
+def bic(points: Array, labels: Labels) -> float:
+    """Bayesian information criterion of spherical clusters of one variance (lower is better)."""
+    n, d = points.shape
+    centres = np.stack([points[labels == c].mean(axis=0) for c in np.unique(labels)])
+    squares = float((distances(points, centres).min(axis=1) ** 2).sum())
+    variance = max(squares / (n * d), 1e-12)
+    shares = np.bincount(labels) / n
+    log_likelihood = -0.5 * n * d * (np.log(2 * np.pi * variance) + 1)
+    log_likelihood += float(n * (shares[shares > 0] * np.log(shares[shares > 0])).sum())
+    return float(-2 * log_likelihood + len(centres) * (d + 1) * np.log(n))

@@ -1,0 +1,62 @@
+"""Tables of notebook 02: agreement of labellings with the truth, each value with its interval."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+_NAMES = {"nmi": "NMI", "ari": "ARI", "v_measure": "V-measure", "purity": "purity"}
+
+
+def tabulate_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the agreement of one labelling, a row per machine and domain.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `asdlib.annotation.score_agreement` gives them.
+
+    Returns
+    -------
+    DataFrame
+        Index ``machine_type, domain``; number of clips, labels and true attributes, then each
+        measure as text, ``value [low, high]``.
+    """
+    keys = ["machine_type", "domain"]
+    if scores.empty:
+        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=keys))
+    counts = scores.groupby(keys)[["n_clips", "n_labels", "n_true"]].first()
+    texts = _with_interval(scores).pivot_table(
+        index=keys, columns="metric", values="text", aggfunc="first"
+    )
+    named = texts[list(_NAMES)].rename(columns=_NAMES).rename_axis(columns=None)
+    return counts.join(named)
+
+
+def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
+    """Lay out one measure of several labellings side by side.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of `asdlib.annotation.score_agreement` with a column ``labelling``.
+    metric : {"nmi", "ari", "v_measure", "purity"}
+
+    Returns
+    -------
+    DataFrame
+        Index ``machine_type, domain``, a column per labelling in order of appearance, text
+        ``value [low, high]``.
+    """
+    chosen = _with_interval(scores[scores["metric"] == metric])
+    table = chosen.pivot_table(
+        index=["machine_type", "domain"], columns="labelling", values="text", aggfunc="first"
+    )
+    order = list(dict.fromkeys(chosen["labelling"]))
+    return table.reindex(columns=order).rename_axis(columns=_NAMES[metric])
+
+
+def _with_interval(scores: pd.DataFrame) -> pd.DataFrame:
+    texts = [
+        f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in scores.itertuples()
+    ]
+    return scores.assign(text=texts)

@@ -1,0 +1,108 @@
+"""Figures of notebook 02 for one clip: kurtogram, envelope, envelope spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from asdlib.annotation.inspection import EnvelopeInspection
+from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
+from asdlib.spectra.characteristic import FrequencyFamily
+from asdlib.spectra.envelope import Band, BandLevel
+
+Array = npt.NDArray[np.float64]
+_SHOWN_PERIODS, _SHOWN_S = 8, 0.5
+
+
+def draw_inspection(inspection: EnvelopeInspection, *, title: str) -> Figure:
+    """Kurtogram with the chosen band, envelope in it, and its spectrum with the families.
+
+    Parameters
+    ----------
+    inspection : EnvelopeInspection
+    title : str
+        What was recorded; the finding is put behind it.
+    """
+    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 4.4))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.3))
+    kurtosis, envelope = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
+    spectrum = figure.add_subplot(grid[1, :])
+    plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
+    _plot_envelope(envelope, inspection)
+    plot_envelope_spectrum(
+        spectrum, inspection.frequencies_hz, inspection.spectrum, inspection.families
+    )
+    count = len(inspection.families)
+    found = {0: "no line stands out", 1: "one family of lines"}
+    figure.suptitle(f"{title}: {found.get(count, f'{count} families of lines')}")
+    return figure
+
+
+def plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> None:
+    """Kurtosis of the envelope over centre frequency and bandwidth, a band framed."""
+    top = max(float(level.kurtosis.max()) for level in levels)
+    for row, level in enumerate(levels):
+        edges = np.append(level.centres_hz - level.width_hz / 2, level.centres_hz[-1:])
+        edges[-1] += level.width_hz / 2
+        mesh = ax.pcolormesh(
+            edges / 1000, [row, row + 1], level.kurtosis[None], cmap=SPECTROGRAM_COLOURMAP,
+            vmin=0, vmax=max(top, 0.1),
+        )  # fmt: skip
+    width_hz = band_hz[1] - band_hz[0]
+    row = int(np.argmin([abs(level.width_hz - width_hz) for level in levels]))
+    ax.add_patch(
+        Rectangle((band_hz[0] / 1000, row), width_hz / 1000, 1, fill=False, ec="C0", lw=2.0)
+    )
+    ax.set_yticks(np.arange(len(levels)) + 0.5, [f"{level.width_hz:.0f}" for level in levels])
+    ax.invert_yaxis()
+    ax.set(xlabel="Frequency [kHz]", ylabel="Bandwidth [Hz]")
+    ax.figure.colorbar(mesh, ax=ax, label="Kurtosis of\nthe envelope")
+    ax.set_title(f"band chosen: {band_hz[0] / 1000:.2f} to {band_hz[1] / 1000:.2f} kHz")
+
+
+def _plot_envelope(ax: Axes, inspection: EnvelopeInspection) -> None:
+    families = inspection.families
+    end_s = _SHOWN_PERIODS / families[0].frequency_hz if families else _SHOWN_S
+    shown = inspection.time_s <= end_s
+    ax.plot(1000 * inspection.time_s[shown], inspection.envelope[shown], color="0.35", lw=0.7)
+    ax.set(xlabel="Time [ms]", ylabel="Envelope [unit]", xlim=(0, None), ylim=(0, None))
+    if families:
+        period_ms = 1000 / families[0].frequency_hz
+        ax.set_title(f"{_SHOWN_PERIODS} periods of {period_ms:.3g} ms")
+
+
+def plot_envelope_spectrum(
+    ax: Axes,
+    frequencies_hz: Array,
+    spectrum: Array,
+    families: Sequence[FrequencyFamily],
+    *,
+    max_hz: float | None = None,
+) -> None:
+    """Squared envelope spectrum with the harmonics and sidebands of each family marked."""
+    if max_hz is None:
+        tops = [f.frequency_hz * min(max(f.harmonics), 5) for f in families[:3]]
+        max_hz = min(1.15 * max(tops, default=250.0), float(frequencies_hz[-1]))
+    shown = frequencies_hz <= max_hz
+    ax.plot(frequencies_hz[shown], spectrum[shown], color="0.35", lw=0.7)
+    top = float(spectrum[shown].max(initial=0.0)) or 1.0
+    for i, family in enumerate(families[:4]):
+        colour = GROUP_COLOURS[i]
+        orders = [k for k in family.harmonics if k * family.frequency_hz <= max_hz]
+        places = [k * family.frequency_hz for k in orders]
+        label = f"{family.frequency_hz:.2f} Hz"
+        if family.sideband_hz is not None:
+            label += f",\nsidebands ± {family.sideband_hz:.2f} Hz"
+            sides = [p + s * family.sideband_hz for p in places for s in (-1, 1)]
+            ax.plot(sides, np.full(len(sides), 1.04 * top), "|", color=colour, ms=4)
+        heights = np.full(len(places), (1.08 + 0.05 * i) * top)
+        ax.plot(places, heights, "v", color=colour, ms=4, label=label)
+    ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
+    if families:
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)

@@ -1,0 +1,73 @@
+"""What is shown of a class and of a clip is what was computed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from spectra_corpus import SR, coloured_noise, waveform_store
+
+from asdlib.annotation import (
+    MachineEvidence,
+    average_classes,
+    find_exemplars,
+    inspect_clip,
+    inspect_envelope,
+)
+from asdlib.data.store import open_or_build
+from asdlib.errors import InputError
+
+
+def throb(rng, rate_hz, *, seconds=4):
+    n = seconds * SR
+    t = np.arange(n) / SR
+    carrier = coloured_noise(rng, n, 2000, 3000, 0.1)
+    return (1 + np.cos(2 * np.pi * rate_hz * t)) * carrier + 0.002 * rng.standard_normal(n)
+
+
+def test_the_band_is_where_the_sound_throbs(rng):
+    seen = inspect_envelope(throb(rng, 17.0), sr=SR)
+    assert seen.families[0].frequency_hz == pytest.approx(17.0, abs=0.1)
+    assert seen.band_hz == seen.families[0].band_hz
+    assert min(seen.band_hz[1], 3000) - max(seen.band_hz[0], 2000) > 0
+    peak_hz = seen.frequencies_hz[seen.spectrum.argmax()]
+    assert peak_hz == pytest.approx(17.0, abs=0.3)
+    assert seen.time_s[-1] == pytest.approx(4.0, abs=0.01)
+    assert (seen.envelope >= 0).all()
+
+
+def test_without_a_family_the_band_is_the_most_impulsive(rng):
+    seen = inspect_envelope(rng.standard_normal(2 * SR), sr=SR)
+    assert seen.families == []
+    best = max(float(level.kurtosis.max()) for level in seen.levels)
+    level = next(level for level in seen.levels if level.kurtosis.max() == best)
+    centre_hz = (seen.band_hz[0] + seen.band_hz[1]) / 2
+    assert centre_hz == pytest.approx(level.centres_hz[level.kurtosis.argmax()])
+    with pytest.raises(InputError, match="NaN"):
+        inspect_envelope(np.full(SR, np.nan), sr=SR)
+
+
+def test_a_clip_is_inspected_in_the_machines_bands(tmp_path, rng):
+    samples = np.round(32768 * throb(rng, 11.0)).astype(np.int16)
+    store = waveform_store(tmp_path, ["m/train/0.wav"], [samples])
+    seen = inspect_clip("m/train/0.wav", store, bands_hz=[(2000.0, 3000.0)])
+    assert seen.band_hz == (2000.0, 3000.0)
+    assert seen.families[0].frequency_hz == pytest.approx(11.0, abs=0.1)
+
+
+def test_exemplars_and_averages_of_classes(tmp_path):
+    ids = [f"m/train/{i}.wav" for i in range(7)]
+    points = np.array([[0.0], [1.0], [2.2], [10.0], [11.0], [12.1], [50.0]])
+    details = MachineEvidence("m", "00", ids, points, None, None, None)
+    labels = pd.DataFrame({"clip_id": ids[::-1], "attribute": list("cbbbaaa")})
+    assert find_exemplars(details, labels, n_classes=2) == {"a": ids[1], "b": ids[4]}
+    levels = np.repeat(np.arange(7, dtype=np.float16), 3 * 2).reshape(21, 2)
+
+    def fill(first, last, out):
+        out[:] = levels[3 * first : 3 * last]
+
+    log_mel = open_or_build(
+        tmp_path / "m", settings={}, ids=ids, lengths=np.full(7, 3), row_shape=(2,),
+        dtype=np.float16, fill=fill, block_rows=8, workers=1,
+    )  # fmt: skip
+    averages = average_classes(details, labels, log_mel)
+    assert averages.index.tolist() == [("a", 3), ("b", 3), ("c", 1)]
+    assert averages.to_numpy().tolist() == [[1.0] * 3, [4.0] * 3, [6.0] * 3]
