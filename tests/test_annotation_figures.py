@@ -7,7 +7,8 @@ import pytest
 
 from asdlib.report import annotation_figures as figures
 from asdlib.spectra.characteristic import characteristic_frequencies
-from asdlib.spectra.envelope import envelope_spectrum, kurtogram
+from asdlib.spectra.envelope import envelope_spectrum
+from asdlib.spectra.kurtogram import kurtogram
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from asdlib.report.style import (
     WIDTH_WIDE_IN,
 )
 from asdlib.spectra.characteristic import FrequencyFamily
-from asdlib.spectra.envelope import BandLevel
+from asdlib.spectra.kurtogram import BandLevel
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12

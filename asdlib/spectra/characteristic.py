@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Band, band_tree, checked_signal
+from asdlib.spectra.envelope import Band, checked_signal
+from asdlib.spectra.kurtogram import band_tree
 from asdlib.spectra.lines import MIN_PERIODS, LineSpectra, line_spectra
 from asdlib.spectra.series import Series, claim, harmonic_series, most_central, sideband_spacing
 
