@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import (
-    band_tree,
-    choose_band,
-    complex_envelope,
-    envelope_spectrum,
-    kurtogram,
-    spectral_kurtosis,
-)
+from asdlib.spectra.envelope import complex_envelope, envelope_spectrum
+from asdlib.spectra.kurtogram import band_tree, choose_band, kurtogram, spectral_kurtosis
 
 SR = 16000
 

@@ -14,16 +14,9 @@ from asdlib.annotation.evidence import MachineEvidence
 from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
-from asdlib.spectra.envelope import (
-    Band,
-    BandLevel,
-    checked_band,
-    choose_band,
-    complex_envelope,
-    envelope_spectrum,
-    kurtogram,
-)
+from asdlib.spectra.envelope import Band, checked_band, complex_envelope, envelope_spectrum
 from asdlib.spectra.features import stored_settings
+from asdlib.spectra.kurtogram import BandLevel, choose_band, kurtogram
 
 Array = npt.NDArray[np.float64]
 

@@ -51,10 +51,10 @@ _LAZY = {
     "open_profiles": "asdlib.spectra.profiles",
     "FrequencyFamily": "asdlib.spectra.characteristic",
     "characteristic_frequencies": "asdlib.spectra.characteristic",
-    "choose_band": "asdlib.spectra.envelope",
+    "choose_band": "asdlib.spectra.kurtogram",
     "envelope_spectrum": "asdlib.spectra.envelope",
-    "kurtogram": "asdlib.spectra.envelope",
-    "spectral_kurtosis": "asdlib.spectra.envelope",
+    "kurtogram": "asdlib.spectra.kurtogram",
+    "spectral_kurtosis": "asdlib.spectra.kurtogram",
 }
 
 

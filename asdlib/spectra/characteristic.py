@@ -16,15 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Band, band_tree, checked_signal
-from asdlib.spectra.lines import MIN_PERIODS, LineSpectra, line_spectra
-from asdlib.spectra.series import Series, claim, harmonic_series, most_central, sideband_spacing
+from asdlib.spectra.envelope import Band, checked_signal
+from asdlib.spectra.floor import MIN_PERIODS
+from asdlib.spectra.kurtogram import band_tree
+from asdlib.spectra.lines import LineSpectra, line_spectra
+from asdlib.spectra.search import find_series
+from asdlib.spectra.series import Series
 
 Array = npt.NDArray[np.float64]
-
-#: Lines from this evidence on (-ln p) are candidates for a fundamental, or a multiple of one.
-_CANDIDATE_EVIDENCE = 7.0
-_MAX_CANDIDATES = 48
 
 
 @dataclass(frozen=True)
@@ -135,99 +134,25 @@ def characteristic_frequencies(
     if spectra is None:
         return []
     lowest = MIN_PERIODS if min_hz is None else max(MIN_PERIODS, int(min_hz / spectra.spacing_hz))
-    return _families(
+    found = find_series(
         spectra,
         lowest=lowest,
         highest=int(max_hz / spectra.spacing_hz),
-        max_families=max_families,
+        max_series=max_families,
         false_alarm=false_alarm,
     )
+    described = [_describe(spectra, series) for series in found]
+    families = [family for family in described if family.modulation > 0]
+    return sorted(families, key=lambda family: -family.significance)
 
 
-def _families(
-    spectra: LineSpectra, *, lowest: int, highest: int, max_families: int, false_alarm: float
-) -> list[FrequencyFamily]:
-    untouched = spectra.evidence.copy()
-    price = np.log(max(spectra.n_tests, 1.0))
-    families: list[FrequencyFamily] = []
-    for _ in range(max_families):
-        series = [
-            harmonic_series(spectra.evidence[band], spectra.power[band], start, band=band)
-            for band, start in _candidates(spectra, lowest=lowest, highest=highest)
-        ]
-        series = [s for s in series if s.orders and s.fundamental >= lowest]
-        if not series:
-            break
-        best = _deepest(series, spectra.evidence)
-        if best.evidence - price < -np.log(false_alarm):
-            break
-        spacing = sideband_spacing(untouched[best.band], best, lowest=lowest)
-        if spacing is not None:
-            best = most_central(untouched, spectra.power, best, spacing, lowest=lowest)
-        modulation = spectra.modulation(best.band, best.lines)
-        if modulation > 0:
-            families.append(_describe(spectra, best, spacing, modulation, price))
-        claim(spectra, best, spacing)
-    return families
-
-
-def _candidates(spectra: LineSpectra, *, lowest: int, highest: int) -> list[tuple[int, float]]:
-    """Strong local maxima of the evidence, and a half and a third of them: (band, line)."""
-    best_band = spectra.evidence.argmax(axis=0)
-    best = spectra.evidence.max(axis=0)
-    upper = min(len(best) - 1, 2 * highest)
-    inner = best[1:upper]
-    is_peak = (inner >= best[: upper - 1]) & (inner > best[2 : upper + 1])
-    lines = 1 + np.flatnonzero(is_peak & (inner > _CANDIDATE_EVIDENCE))
-    lines = lines[np.argsort(best[lines])[::-1][:_MAX_CANDIDATES]]
-    found = []
-    for line in lines:
-        for divisor in (1, 2, 3):
-            start = line / divisor
-            if lowest <= start <= highest:
-                found.append((int(best_band[line]), float(start)))
-                nearest = round(start) - 1 + int(best[round(start) - 1 : round(start) + 2].argmax())
-                if best_band[nearest] != best_band[line]:
-                    found.append((int(best_band[nearest]), float(start)))
-    return found
-
-
-def _deepest(series: list[Series], evidence: Array) -> Series:
-    """Choose the candidate of most evidence, or the fundamental of which it is a harmonic.
-
-    A stronger second harmonic, perhaps in another band, must not hide the fundamental: a
-    candidate at 1/n of the strongest takes its place when the lines that only it explains
-    are beyond chance.
-    """
-    best = max(series, key=lambda s: s.evidence)
-    for lower in sorted(series, key=lambda s: s.fundamental):
-        multiple = round(best.fundamental / lower.fundamental)
-        is_multiple = abs(best.fundamental - multiple * lower.fundamental) < 0.7 * multiple
-        if not 2 <= multiple <= 5 or not is_multiple or lower.evidence < 0.3 * best.evidence:
-            continue
-        own = [
-            float(evidence[lower.band, line])
-            for order, line in zip(lower.orders, lower.lines, strict=True)
-            if order % multiple
-        ]
-        if lower.orders[0] == 1 and own[0] > 15.0 and sum(own) > 0.2 * best.evidence:
-            return lower
-    return best
-
-
-def _describe(
-    spectra: LineSpectra,
-    series: Series,
-    spacing: float | None,
-    modulation: float,
-    price: float,
-) -> FrequencyFamily:
+def _describe(spectra: LineSpectra, series: Series) -> FrequencyFamily:
     return FrequencyFamily(
         frequency_hz=series.fundamental * spectra.spacing_hz,
-        significance=float((series.evidence - price) / np.log(10.0)),
+        significance=float(series.evidence / np.log(10.0)),
         harmonics=series.orders,
-        sideband_hz=None if spacing is None else spacing * spectra.spacing_hz,
+        sideband_hz=None if series.spacing is None else series.spacing * spectra.spacing_hz,
         band_hz=spectra.bands_hz[series.band],
         resolution_hz=spectra.spacing_hz,
-        modulation=modulation,
+        modulation=spectra.modulation(series.band, series.lines),
     )

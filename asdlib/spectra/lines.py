@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage, signal, special
+from scipy import fft, signal
 
 from asdlib.spectra.envelope import Band, band_lines, complex_envelope
+from asdlib.spectra.floor import line_evidence, noise_floor
 
 Array = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
@@ -19,16 +20,12 @@ Spectrum = npt.NDArray[np.complex128]
 MIN_MODULATION = 2e-3
 #: Bands this far under the whole signal's power hold rounding errors only.
 MIN_BAND_POWER = 1e-7
-#: Lines are judged over one or several neighbouring bins, since slip widens them.
-LINE_WIDTHS = (1, 3, 7)
-#: Slower repetitions than this many periods in the clip are not told from fluctuation.
-MIN_PERIODS = 6
 #: A clip needs this many lines in a band for its noise floor to be known.
 MIN_LINES = 64
-#: Width of the narrow running median [lines].
-_LOCAL_LINES = 17
 #: Share of the clip at either end over which it is faded, against leakage of tones.
 _FADE = 0.1
+#: A tone counts up to this share of the noise in the narrowest band.
+_TONE_LIMIT = 0.05
 #: Envelopes are limited to this many medians, so that a bang does not outweigh the clip.
 _ENVELOPE_LIMIT = 10.0
 
@@ -41,6 +38,7 @@ class LineSpectra:
     """
 
     evidence: Array  # (n_bands, n_lines), -ln p; 0 where a band has no such line
+    widths: npt.NDArray[np.int64]  # (n_bands, n_lines), over which it is highest
     power: Array  # (n_bands, n_lines), over the floor
     bands_hz: list[Band]
     spectrum: Spectrum  # of the whole signal
@@ -80,8 +78,9 @@ def line_spectra(
     spectrum = fft.rfft(centred * fade)
     step = _quantisation_step(samples)
     whitened = spectrum / _floor_amplitude(spectrum, lowest=10 * n_samples * step**2 / 12)
+    _limit_tones(whitened, n_narrowest=min(high - low for low, high in bands_hz) * n_samples / sr)
     n_lines = min(n_samples // 2, int(max_hz * n_samples / sr) + 1)
-    rows: list[tuple[Array, Array]] = []
+    rows: list[tuple[Array, Array, npt.NDArray[np.int64]]] = []
     used: list[Band] = []
     for band in bands_hz:
         first, last = band_lines(band, sr=sr, n_samples=n_samples)
@@ -98,6 +97,7 @@ def line_spectra(
         return None
     out = LineSpectra(
         evidence=np.zeros((len(rows), n_lines)),
+        widths=np.ones((len(rows), n_lines), np.int64),
         power=np.zeros((len(rows), n_lines)),
         bands_hz=used,
         spectrum=spectrum,
@@ -105,9 +105,10 @@ def line_spectra(
         n_samples=n_samples,
         sr=sr,
     )
-    for i, (relative, evidence) in enumerate(rows):
+    for i, (relative, evidence, widths) in enumerate(rows):
         out.power[i, : len(relative)] = relative
         out.evidence[i, : len(evidence)] = evidence
+        out.widths[i, : len(widths)] = widths
     return out
 
 
@@ -116,8 +117,20 @@ def _floor_amplitude(spectrum: Spectrum, *, lowest: float) -> Array:
 
     Nothing under ``lowest`` is raised: rounding errors of a tone are tones as well.
     """
-    floor, _ = _noise_floor(np.abs(spectrum) ** 2)
+    floor, _ = noise_floor(np.abs(spectrum) ** 2)
     return np.asarray(np.sqrt(np.maximum(floor, max(lowest, 1e-12 * floor.max()))))
+
+
+def _limit_tones(whitened: Spectrum, *, n_narrowest: float) -> None:
+    """Limit single bins to a twentieth of the noise in the narrowest band.
+
+    A steady tone times the noise around it has steps at the band's edges, which would pass
+    for lines. Modulated tones keep their lines: all of their bins stay well above noise.
+    """
+    power = whitened.real**2 + whitened.imag**2
+    limit = max(_TONE_LIMIT * n_narrowest, 10.0)
+    high = np.flatnonzero(power > limit)
+    whitened[high] *= np.sqrt(limit / power[high])
 
 
 def _modulation(spectrum: Spectrum, first: int, last: int, *, n_samples: int) -> Array:
@@ -139,78 +152,3 @@ def _quantisation_step(samples: Array) -> float:
         if np.array_equal(counts, np.round(counts)):
             return step
     return 0.0
-
-
-def line_evidence(power: Array) -> tuple[Array, Array]:
-    """Power over the running floor, and -ln p of every local maximum given that floor.
-
-    A sum over neighbouring lines follows a gamma distribution whose shape is read from the
-    spectrum itself (its 80 % point over its median), so that a sound whose lines are
-    correlated, or heavier in the tail than Gaussian noise, does not raise false alarms.
-    """
-    floor, n_floor = _noise_floor(power)
-    relative = np.divide(power, floor, out=np.zeros_like(power), where=floor > 0)
-    best = np.zeros_like(relative)
-    for width in LINE_WIDTHS:
-        total = ndimage.uniform_filter1d(relative, width, mode="nearest")
-        median, upper = np.quantile(total[MIN_PERIODS:], [0.5, 0.8])
-        shape = min(float(width), _gamma_shape(upper / max(median, 1e-300)))
-        scaled = total * (special.gammaincinv(shape, 0.5) / max(median, 1e-300))
-        high = np.flatnonzero(scaled > shape + 1.0)  # the others have no evidence to speak of
-        found = gamma_evidence(shape, scaled[high]) - np.log(len(LINE_WIDTHS))
-        best[high] = np.maximum(best[high], found)
-    # The floor itself is an estimate from n_floor lines, which fattens the tail.
-    best = n_floor * np.log1p(best / n_floor)
-    best[:MIN_PERIODS] = 0.0
-    # One line, one place: the skirts of a line must not pass for lines or sidebands.
-    best[relative < ndimage.maximum_filter1d(relative, max(LINE_WIDTHS))] = 0.0
-    return relative, best
-
-
-_SHAPES = np.geomspace(0.3, 8.0, 60)
-_SHAPE_RATIOS = special.gammaincinv(_SHAPES, 0.8) / special.gammaincinv(_SHAPES, 0.5)
-
-
-def _gamma_shape(ratio: float) -> float:
-    """Shape of the gamma distribution whose 80 % point is ``ratio`` medians."""
-    return float(np.interp(ratio, _SHAPE_RATIOS[::-1], _SHAPES[::-1]))
-
-
-def gamma_evidence(shape: float, total: npt.ArrayLike) -> Array:
-    r"""-ln of the probability that a sum of ``shape`` exponentials exceeds ``total``.
-
-    For large totals, where the probability is under the smallest float, the leading terms
-    :math:`x - (a - 1) \ln x + \ln\Gamma(a) + \ln(1 - (a - 1)/x)` are used.
-    """
-    x = np.asarray(total, dtype=np.float64)
-    near = -np.log(np.maximum(special.gammaincc(shape, np.minimum(x, 300.0)), 1e-300))
-    far = np.maximum(x, 300.0)
-    tail = far - (shape - 1) * np.log(far) + special.gammaln(shape) + np.log1p(-(shape - 1) / far)
-    return np.where(x < 300.0, near, tail)
-
-
-def _noise_floor(power: Array) -> tuple[Array, Array]:
-    """Estimate the noise floor and the effective number of lines it rests on.
-
-    The floor is a running median over ln 2, the mean of an exponential distribution.
-
-    Blocks grow from 32 lines at low frequency to 160. Where a narrow running median lies
-    higher (slow fluctuations make the floor steep there), it counts instead.
-    """
-    edges = [MIN_PERIODS]
-    width = 32.0
-    while edges[-1] < len(power):
-        edges.append(edges[-1] + int(width))
-        width = min(160.0, width * 1.25)
-    centres, medians, counts = [], [], []
-    for first, last in zip(edges, edges[2:] or edges[1:], strict=False):
-        block = power[first:last]
-        if len(block) >= 24:
-            centres.append(first + len(block) / 2)
-            medians.append(float(np.median(block)) / np.log(2.0))
-            counts.append(0.48 * len(block))
-    lines = np.arange(len(power))
-    floor = np.exp(np.interp(lines, centres, np.log(np.maximum(medians, 1e-300))))
-    local = ndimage.median_filter(power, _LOCAL_LINES, mode="nearest") / np.log(2.0)
-    count = np.interp(lines, centres, counts)
-    return np.maximum(floor, local), np.where(local > 2 * floor, 0.48 * _LOCAL_LINES, count)
