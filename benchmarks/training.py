@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asdlib.training import ClassTable, Identity, TrainSettings, choose_device  # noqa: E402
 from asdlib.training.batches import FeatureBatches  # noqa: E402
-from asdlib.training.loop import Trainer, device_name  # noqa: E402
+from asdlib.training.examples import Examples  # noqa: E402
+from asdlib.training.trainer import Trainer, device_name  # noqa: E402
 
 N_MELS, N_FRAMES, N_CLASSES = 128, 313, 100
 
@@ -81,8 +82,8 @@ def make_trainer(
 ) -> Trainer:
     settings = TrainSettings(batch_size=batch_size, epochs=100)
     identity = Identity.of(settings, classes, feature_key="synthetic", n_mels=N_MELS)
-    batches = FeatureBatches(features, np.arange(len(features)), device)
-    return Trainer(identity, batches, classes, device)
+    batches = (FeatureBatches(features, np.arange(len(features)), device),)
+    return Trainer(identity, Examples(classes, batches, settings, device), device)
 
 
 def run_steps(trainer: Trainer, n_clips: int, *, steps: int, batch_size: int) -> list[torch.Tensor]:
