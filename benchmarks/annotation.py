@@ -1,70 +1,102 @@
 """Agreement of the automatic annotation with the truth, on simulated corpora it has not seen.
 
-Run ``python benchmarks/annotation.py`` from the root of the repository; ``--save`` also writes
-``benchmarks/annotation.json`` and ``.md``. For every corpus seed the seven simulated machines
-are generated afresh and annotated with all their attributes hidden, by the default rule. Beside
-the annotation stand k-means with eight clusters on mean log-mel spectra, and the annotation
-shuffled among the clips of a machine. Two controls must give one class each: clips of one
-operating state, and clips of all states with the machine 40 dB below the hall.
+Run ``python benchmarks/annotation.py`` from the root of the repository; it writes
+``benchmarks/annotation.json`` and ``.md`` after every corpus seed and control, and goes on from
+what the first of them holds (``--fresh`` starts anew). For every corpus seed the seven simulated
+machines are generated and annotated with all their attributes hidden, by the default rule.
+Beside the annotation stand k-means with eight clusters on mean log-mel spectra, and the
+annotation shuffled among the clips of a machine. Two controls must give one class each: clips
+of one operating state, and clips of all states with the machine 40 dB below the hall.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from asdlib import annotation, data, spectra  # noqa: E402
+from asdlib.cores import available_cores  # noqa: E402
 from asdlib.data import simulate  # noqa: E402
-from asdlib.data.simulate.machines import find_model  # noqa: E402
+from asdlib.data.simulate.corpus import render, write_wav  # noqa: E402
+from asdlib.data.simulate.plan import ClipPlan, CorpusSize, plan_machine  # noqa: E402
 from asdlib.data.store import ArrayStore  # noqa: E402
 
-CONTROL_CLIPS, BELOW_HALL_DB = 60, 40.0
+FOLDER = Path(__file__).parent
+BELOW_HALL_DB = 40.0
+CONTROLS = ("one state", f"machine {BELOW_HALL_DB:g} dB below the hall")
+DEMO = simulate.SIZES["demo"]
+TRAINING = CorpusSize(DEMO.train_source, DEMO.train_target, 0, DEMO.supplemental)
+CONTROL = CorpusSize(40, 0, 0, DEMO.supplemental)
 HIDDEN_DATA_SETS = ("bearingSim", "sliderSim", "ToyTrainSim")
-Found = tuple[pd.DataFrame, ArrayStore, annotation.Annotation]
 
 
-def annotate_folder(folder: Path) -> Found:
-    """Annotate the recordings below a folder as a run does, without their attributes."""
+def write_clip(job: tuple[Path, ClipPlan], *, seed: int, control: str) -> None:
+    path, plan = job
+    sound = render(plan, seed)
+    if control == CONTROLS[1] and plan.kind == "mixed":
+        sound = render(replace(plan, kind="clean"), seed)
+        hall = render(replace(plan, kind="noise"), seed)
+        sound = hall + sound * hall.std() / sound.std() * 10 ** (-BELOW_HALL_DB / 20)
+    write_wav(path, sound)
+
+
+def write_machines(folder: Path, seed: int, control: str, workers: int) -> pd.DataFrame:
+    """Write training and supplemental clips without attributes; return the true ones."""
+    jobs, rows = [], []
+    for machine in simulate.MACHINES:
+        plans = plan_machine(machine, CONTROL if control else TRAINING, seed)
+        if control == CONTROLS[0]:
+            plans = [replace(plan, state=plans[0].state) for plan in plans]
+        for plan in plans:
+            name = re.sub(r"(_[0-9]{4})_.*", r"\1_noAttribute.wav", plan.file_name)
+            path = folder / machine / plan.split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            jobs.append((path, plan))
+            rows.append((path.relative_to(folder).as_posix(), plan.state.attribute))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        write = partial(write_clip, seed=seed, control=control)
+        list(pool.map(write, jobs, chunksize=20))
+    return pd.DataFrame(rows, columns=["clip_id", "attribute"])
+
+
+def annotate_folder(
+    folder: Path, workers: int
+) -> tuple[pd.DataFrame, ArrayStore, annotation.Annotation]:
+    """Annotate recordings as a run does, with none of their attributes known."""
     clips = data.read_clips(folder)
     clips["attribute"] = pd.Series(pd.NA, clips.index, dtype="string")
-    cache = folder / "cache"
-    waveforms = data.open_waveforms(clips, cache_dir=cache)
-    mean_spectra = spectra.open_average_spectra(waveforms, clips, cache_dir=cache)
+    options = {"cache_dir": folder / "cache", "workers": workers}
+    waveforms = data.open_waveforms(clips, **options)
+    mean_spectra = spectra.open_average_spectra(waveforms, clips, **options)
     choice = spectra.choose_highpass(clips, mean_spectra, fmin=200.0, fmax=8000.0)
     log_mel = spectra.open_log_mel(
         waveforms,
         clips,
         settings=spectra.LogMelSettings(),
         highpass_hz=choice.by_machine(),
-        cache_dir=cache,
+        **options,
     )
-    found = annotation.annotate(clips, waveforms, log_mel)
+    found = annotation.annotate(clips, waveforms, log_mel, workers=workers)
     return clips[clips["split"] == "train"], log_mel, found
 
 
-def true_attributes(folder: Path, seed: int) -> pd.DataFrame:
-    """Attributes that the names show, and those that the corpus hides."""
-    clips = data.read_clips(folder)
-    train = clips[clips["split"] == "train"]
-    hidden = data.read_true_attributes(folder, train)
-    shown = train.loc[train["attribute"].notna(), ["clip_id", "attribute"]]
-    return pd.concat([hidden, shown], ignore_index=True).assign(seed=seed)
-
-
-def measure_agreement(folder: Path, seed: int) -> pd.DataFrame:
-    simulate.write_corpus(folder, size="demo", seed=seed)
-    truth = true_attributes(folder, seed)
-    train, log_mel, found = annotate_folder(folder)
+def measure_agreement(folder: Path, seed: int, workers: int) -> pd.DataFrame:
+    truth = write_machines(folder, seed, "", workers)
+    train, log_mel, found = annotate_folder(folder, workers)
     labellings = {
         "annotation": found.attributes,
         "k-means, k = 8": annotation.fixed_clusters(train, log_mel, n_clusters=8, seed=0),
@@ -75,42 +107,16 @@ def measure_agreement(folder: Path, seed: int) -> pd.DataFrame:
         for name, labels in labellings.items()
     ]
     table = pd.concat(scores, ignore_index=True)
-    methods = found.evidence.set_index("machine_type")["method"]
-    return table.assign(corpus_seed=seed, method=table["machine_type"].map(methods))
+    evidence = found.evidence.set_index("machine_type")
+    for column in ("method", "reason"):
+        table[column] = table["machine_type"].map(evidence[column])
+    return table.assign(corpus_seed=seed)
 
 
-def write_control(folder: Path, machine: str, seed: int, *, one_state: bool) -> None:
-    """Write source training clips of one state, or of all states hidden under the hall."""
-    states = simulate.states_of(find_model(machine), "source")
-    place = folder / "dev_data" / "raw" / machine / "train"
-    place.mkdir(parents=True)
-    for number in range(CONTROL_CLIPS):
-        rng = np.random.default_rng([seed, number])
-        state = states[0 if one_state else number % len(states)]
-        options = {"seed": seed, "rng": rng, "duration_s": 10.0}
-        if one_state:
-            y = simulate.synthesise_clip(machine, state, **options)
-        else:
-            hall = simulate.synthesise_clip(machine, state, with_machine=False, **options)
-            sound = simulate.synthesise_clip(machine, state, with_background=False, **options)
-            y = hall + sound * hall.std() / sound.std() * 10 ** (-BELOW_HALL_DB / 20)
-        name = f"section_00_source_train_normal_{number:04d}_noAttribute.wav"
-        write_clip(place / name, y)
-
-
-def write_clip(path: Path, y: np.ndarray) -> None:
-    import soundfile
-
-    samples = np.clip(np.round(32768 * y), -32768, 32767).astype(np.int16)
-    soundfile.write(path, samples, simulate.SAMPLE_RATE_HZ)
-
-
-def measure_control(folder: Path, seed: int, *, one_state: bool) -> pd.DataFrame:
-    for machine in simulate.MACHINES:
-        write_control(folder, machine, seed, one_state=one_state)
-    _, _, found = annotate_folder(folder)
-    control = "one state" if one_state else f"machine {BELOW_HALL_DB:g} dB below the hall"
-    evidence = found.evidence[["machine_type", "method", "n_classes", "reason"]]
+def measure_control(folder: Path, seed: int, control: str, workers: int) -> pd.DataFrame:
+    write_machines(folder, seed, control, workers)
+    _, _, found = annotate_folder(folder, workers)
+    evidence = found.evidence[["machine_type", "n_clips", "method", "n_classes", "reason"]]
     return evidence.assign(control=control, corpus_seed=seed)
 
 
@@ -132,7 +138,6 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
         index="machine_type", columns="labelling", values="value"
     )
     hidden = mean.loc[list(HIDDEN_DATA_SETS)].mean()
-    wrong = controls[controls["n_classes"] > 1]
     lines = [
         "# Agreement of the automatic annotation with the truth (simulated)",
         "",
@@ -150,45 +155,51 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
         + ", ".join(f"{name} {value:.2f}" for name, value in hidden.items())
         + ".",
         "",
-        "# Controls: one class is right",
-        "",
-        f"{len(controls)} machines ({CONTROL_CLIPS} clips each), of which {len(wrong)} were "
-        "given more than one class.",
-        "",
     ]
-    if len(wrong):
-        lines += [wrong.to_markdown(index=False), ""]
+    if len(controls):
+        wrong = controls[controls["n_classes"] > 1]
+        lines += [
+            "# Controls: one class is right",
+            "",
+            f"{len(controls)} times {CONTROL.train_source} clips of one machine; more than one "
+            f"class was found {len(wrong)} times.",
+            "",
+        ]
+        lines += [wrong.to_markdown(index=False), ""] if len(wrong) else []
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="corpus seeds")
-    parser.add_argument("--save", action="store_true", help="write annotation.json and .md")
+    parser.add_argument("--workers", type=int, default=available_cores())
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     options = parser.parse_args()
-    agreements, controls = [], []
+    saved = FOLDER / "annotation.json"
+    parts: dict[str, list[dict[str, object]]] = {}
+    if saved.exists() and not options.fresh:
+        parts = json.loads(saved.read_text())
+    for part in ("agreement", *CONTROLS):
+        for seed in options.seeds:
+            name = f"{part}, corpus seed {seed}"
+            if name in parts:
+                continue
+            print(name, file=sys.stderr)
+            with tempfile.TemporaryDirectory() as folder:
+                if part == "agreement":
+                    table = measure_agreement(Path(folder), seed, options.workers)
+                else:
+                    table = measure_control(Path(folder), seed, part, options.workers)
+            parts[name] = json.loads(table.to_json(orient="records"))
+            saved.write_text(json.dumps(parts, indent=1) + "\n")
+            (FOLDER / "annotation.md").write_text(write_text(*_tables(parts)))
+    print(write_text(*_tables(parts)))
 
-    def in_new_folder(measure: Callable[[Path], pd.DataFrame], into: list[pd.DataFrame]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            into.append(measure(Path(folder)))
 
-    for seed in options.seeds:
-        print(f"corpus seed {seed}", file=sys.stderr)
-        in_new_folder(lambda folder, s=seed: measure_agreement(folder, s), agreements)
-        for one_state in (True, False):
-            in_new_folder(
-                lambda folder, s=seed, one=one_state: measure_control(folder, s, one_state=one),
-                controls,
-            )
-    agreement, control = pd.concat(agreements), pd.concat(controls)
-    text = write_text(agreement, control)
-    print(text)
-    if options.save:
-        folder = Path(__file__).parent
-        (folder / "annotation.md").write_text(text)
-        tables = {"agreement": agreement, "controls": control}
-        content = {name: json.loads(t.to_json(orient="records")) for name, t in tables.items()}
-        (folder / "annotation.json").write_text(json.dumps(content, indent=1) + "\n")
+def _tables(parts: dict[str, list[dict[str, object]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    agreement = [row for name, rows in parts.items() if name.startswith("agree") for row in rows]
+    controls = [row for name, rows in parts.items() if name.startswith(CONTROLS) for row in rows]
+    return pd.DataFrame(agreement), pd.DataFrame(controls)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,7 +145,8 @@ def average_classes(
     Returns
     -------
     DataFrame, shape (n_classes, n_mels)
-        Mean level over time and clips [dB]; the index holds attribute and number of clips.
+        Mean level over time and clips [dB]; the index holds attribute and number of clips, in
+        the order of the numbers in the attributes' names.
     """
     names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
     positions = log_mel.positions(details.clip_ids)
@@ -155,4 +157,9 @@ def average_classes(
     averages.index = pd.MultiIndex.from_arrays(
         [averages.index, grouped.size().to_numpy()], names=["attribute", "n_clips"]
     )
-    return averages
+    order = sorted(range(len(averages)), key=lambda i: _number_key(str(averages.index[i][0])))
+    return averages.iloc[order]
+
+
+def _number_key(name: str) -> tuple[list[float], str]:
+    return [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", name)], name

@@ -109,8 +109,12 @@ def annotate(
     for (machine, section), group in train.groupby(["machine_type", "section"], sort=True):
         key = (str(machine), str(section))
         if group["attribute"].notna().all():
-            tables.append(_table(group, group["attribute"], "given", 1.0))
-            evidence.append({**_names(key, group), "method": "given", "reason": "given"})
+            table = _table(group, group["attribute"], "given", 1.0)
+            tables.append(table)
+            given = {"method": "given", "reason": "given"}
+            evidence.append(
+                {**_names(key, group), **given, "n_classes": table["attribute"].nunique()}
+            )
             on_progress(len(group))
             continue
         is_oracle = chosen[key[0]] == "true"
@@ -194,7 +198,7 @@ def _annotate_machine(
     if len(group) < MIN_CLIPS:
         reason = f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
         on_progress(len(group))
-        row = {**_names(key, group), "method": "none", "reason": reason}
+        row = {**_names(key, group), "method": "none", "reason": reason, "n_classes": 1}
         return _table(group, "none", "none", 1.0), row, None
     clip_ids = group["clip_id"].tolist()
     domains = group["domain"].fillna("").astype(str).tolist()

@@ -116,7 +116,11 @@ def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> F
 
 
 def draw_class_spectra(
-    averages: pd.DataFrame, band_centres_hz: Array, *, machine_type: str
+    averages: pd.DataFrame,
+    band_centres_hz: Array,
+    *,
+    machine_type: str,
+    highpass_hz: float | None = None,
 ) -> Figure:
     """Average spectrum of every class, as the difference to the mean of all classes.
 
@@ -126,8 +130,12 @@ def draw_class_spectra(
         Mean levels [dB]; the index holds attribute and number of clips.
     band_centres_hz : ndarray of float64, shape (n_mels,)
     machine_type : str
+    highpass_hz : float, optional
+        Bands below it hold nothing and are left out.
     """
-    difference_db = averages.to_numpy(np.float64)
+    kept = band_centres_hz >= (highpass_hz or 0.0)
+    band_centres_hz = band_centres_hz[kept]
+    difference_db = averages.to_numpy(np.float64)[:, kept]
     difference_db = difference_db - difference_db.mean(axis=0)
     limit = max(1.0, float(np.quantile(np.abs(difference_db), 0.99)))
     height = min(8.0, 1.3 + 0.17 * len(averages))
@@ -138,7 +146,8 @@ def draw_class_spectra(
         shading="nearest", rasterized=True,
     )  # fmt: skip
     ax.set_xscale("log")
-    ticks = [k for k in (0.2, 0.5, 1, 2, 4, 8) if k <= band_centres_hz[-1] / 1000 * 1.05]
+    low, high = band_centres_hz[0] / 1000, 1.05 * band_centres_hz[-1] / 1000
+    ticks = [k for k in (0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8) if low <= k <= high]
     ax.set_xticks(ticks, [f"{k:g}" for k in ticks])
     ax.set_xticks([], minor=True)
     ax.set_yticks(rows, [f"{name} ({n} clips)" for name, n in averages.index], fontsize=6)

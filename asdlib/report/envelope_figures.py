@@ -106,4 +106,4 @@ def plot_envelope_spectrum(
         ax.plot(places, heights, "v", color=colour, ms=4, label=label)
     ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
     if families:
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), fontsize=7)

@@ -1,0 +1,63 @@
+"""Where there is one operating state, or none to be heard, no classes are invented."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from spectra_corpus import clip_row, waveform_store
+
+from asdlib.annotation import annotate
+from asdlib.data import simulate
+from asdlib.data.simulate.machines import find_model
+from asdlib.spectra import LogMelSettings, open_log_mel
+
+N_CLIPS, DURATION_S = 24, 3.0
+STATES = simulate.states_of(find_model("bearingSim"), "source")
+
+
+def render(state, *, seed, number, below_hall_db=None):
+    """Sound of one clip; the machine as loud as it is, or so far below its hall."""
+    options = {"seed": seed, "duration_s": DURATION_S, "rng": np.random.default_rng([seed, number])}
+    if below_hall_db is None:
+        return simulate.synthesise_clip("bearingSim", state, **options)
+    hall = simulate.synthesise_clip("bearingSim", state, with_machine=False, **options)
+    machine = simulate.synthesise_clip("bearingSim", state, with_background=False, **options)
+    return hall + machine * hall.std() / machine.std() * 10 ** (-below_hall_db / 20)
+
+
+def annotated(folder: Path, sounds) -> pd.DataFrame:
+    rows = [clip_row("bearingSim", i) | {"section": "00"} for i in range(len(sounds))]
+    clips = pd.DataFrame(rows).astype(
+        {"attribute": "string", "supplemental_kind": "string", "domain": "string"}
+    )
+    whole = [np.round(32768 * np.clip(y, -1, 0.999)).astype(np.int16) for y in sounds]
+    waveforms = waveform_store(folder, clips["clip_id"].tolist(), whole)
+    log_mel = open_log_mel(
+        waveforms, clips, settings=LogMelSettings(), highpass_hz={}, duration_s=DURATION_S,
+        cache_dir=folder, workers=1,
+    )  # fmt: skip
+    return annotate(clips, waveforms, log_mel, workers=1).attributes
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clips_of_one_operating_state_are_one_class(tmp_path, seed):
+    sounds = [render(STATES[0], seed=seed, number=i) for i in range(N_CLIPS)]
+    assert set(annotated(tmp_path, sounds)["attribute"]) == {"none"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_attributes_that_cannot_be_heard_are_not_invented(tmp_path, seed):
+    sounds = [
+        render(STATES[i % len(STATES)], seed=seed, number=i, below_hall_db=40.0)
+        for i in range(N_CLIPS)
+    ]
+    assert set(annotated(tmp_path, sounds)["attribute"]) == {"none"}
+
+
+def test_the_same_attributes_are_found_where_they_can_be_heard(tmp_path):
+    sounds = [
+        render(STATES[i % len(STATES)], seed=0, number=i, below_hall_db=-20.0)
+        for i in range(2 * N_CLIPS)
+    ]
+    assert len(set(annotated(tmp_path, sounds)["attribute"])) > 1
