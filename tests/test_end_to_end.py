@@ -92,7 +92,7 @@ def test_submission_has_two_files_per_machine(out):
 
 def test_notebooks_are_executed_and_shown(out):
     folder = out / "build" / NAME / "notebooks"
-    assert len(list(folder.glob("*.ipynb"))) == 4
+    assert len(list(folder.glob("*.ipynb"))) == 5
     for page in folder.glob("*.html"):
         assert "Written to disk" in page.read_text()
 

@@ -120,10 +120,10 @@ def test_a_build_that_breaks_goes_on_where_it_stopped(corpus, tmp_path, monkeypa
 
 
 def test_torch_keeps_its_threads(corpus, tmp_path):
-    before = torch.get_num_threads()
+    before, running = torch.get_num_threads(), threading.active_count()
     open_features(corpus, tmp_path)
     assert torch.get_num_threads() == before
-    assert threading.active_count() == 1
+    assert threading.active_count() <= running
 
 
 @pytest.mark.parametrize(

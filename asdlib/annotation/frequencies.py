@@ -29,7 +29,7 @@ Labels = npt.NDArray[np.int64]
 FULL_SCALE = 32768.0
 
 #: Raised whenever the same clips would give other families.
-CODE_VERSION = 1
+CODE_VERSION = 2
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz"
 ]  # fmt: skip

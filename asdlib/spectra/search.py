@@ -125,7 +125,8 @@ def _strongest(
     for modulator in modulators:
         for lattice in lattices(spectra, modulator, lowest=lowest, highest=highest):
             evidence = lattice.evidence - float(np.log(1 + len(modulators)))
-            found.append(replace(lattice, evidence=evidence))
+            if evidence > 0:
+                found.append(replace(lattice, evidence=evidence))
     if not found:
         return plain
     most = max(lattice.evidence for lattice in found)
