@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
+from spectra_corpus import waveform_store
 
 from asdlib.annotation import (
     ORACLE,
@@ -265,6 +266,21 @@ def test_families_are_computed_once(tmp_path, rng, monkeypatch):
     assert again.bands_hz == first.bands_hz
     with pytest.raises(TypeError):  # other clips are not in the cache
         track_frequencies(ids[:1], waveforms, **options)
+
+
+def test_all_quantities_are_tracked_and_the_mains_left_out(tmp_path, rng):
+    t = np.arange(6 * SR) / SR
+    sounds = []
+    for blade_pass_hz in (131.3, 156.8):
+        hum = 0.1 * (np.cos(2 * np.pi * 100 * t) + np.cos(2 * np.pi * blade_pass_hz * t))
+        loud = 0.2 + (t % 0.9 < 0.3)
+        sounds.append(np.round(2000 * (hum + loud * rng.standard_normal(len(t)))).astype(np.int16))
+    waveforms = waveform_store(tmp_path, ["a", "b"], sounds)
+    found = track_frequencies(["a", "b"], waveforms, sr=SR, seed=0, workers=1).families
+    strongest = found[found["rank"] == 1].set_index(["quantity", "clip_id"])["frequency_hz"]
+    assert strongest["tones"].tolist() == pytest.approx([131.3, 156.8], abs=0.1)
+    assert strongest["cycle"].tolist() == pytest.approx([1 / 0.9] * 2, rel=0.01)
+    assert strongest["envelope"].tolist() == pytest.approx([1 / 0.9] * 2, rel=0.01)
 
 
 def test_one_state_and_noise_are_one_class(tmp_path, rng):

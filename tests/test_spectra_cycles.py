@@ -60,6 +60,12 @@ def test_sounds_without_period_have_none(rng):
         assert cycle_time(tone, sr=SR) is None
 
 
+def test_multiples_of_a_beat_are_no_cycle(rng):
+    t = np.arange(6 * SR) / SR
+    beat = np.cos(2 * np.pi * 400 * t) + np.cos(2 * np.pi * 431.3 * t)
+    assert cycle_time(beat + 0.1 * rng.standard_normal(len(t)), sr=SR) is None
+
+
 def test_bangs_at_random_have_none(rng):
     for _ in range(20):
         y = 0.05 * rng.standard_normal(6 * SR)

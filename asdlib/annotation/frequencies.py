@@ -28,7 +28,7 @@ from asdlib.spectra.tones import TonalFamily, tonal_families
 FULL_SCALE = 32768.0
 
 #: Raised whenever the same clips would give other families.
-CODE_VERSION = 3
+CODE_VERSION = 4
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",
     "quantity",

@@ -126,7 +126,13 @@ def find_levels(
         levels = _levels_of(part, ids, groups, exclude_hz)
         stability = _stability(levels, part, groups, exclude_hz, seed=seed)
         found.append(replace(levels, quantity=quantity, stability=stability))
-    return max(found, key=lambda levels: (levels.can_be_trusted, round(levels.information, 2)))
+    return max(found, key=_preference)
+
+
+def _preference(levels: FrequencyLevels) -> tuple[bool, float, float]:
+    """Order of quantities; the last counts where none can be trusted."""
+    repeated = levels.coverage * levels.stability
+    return levels.can_be_trusted, round(levels.information, 2), round(repeated, 1)
 
 
 def _stability(

@@ -75,7 +75,8 @@ def cycle_time(
     band_hz : (float, float), optional
         Band of the envelope [Hz]; 100 Hz to ``0.45 sr`` by default.
     min_s, max_s : float
-        Shortest and longest period [s]; the clip must hold three of the longest.
+        Shortest and longest period [s]; the clip must hold three of the longest. Multiples of
+        a shorter one, such as the beat of two tones, are no cycle.
     false_alarm : float
         Share of clips without period that may give one.
 
@@ -115,8 +116,8 @@ def cycle_time(
         return None
     level, rate_hz = _level(centred, sr=sr, band_hz=band_hz, longest_s=longest_s)
     correlation = _autocorrelation(level)
-    lags = np.arange(int(min_s * rate_hz), int(longest_s * rate_hz))
-    if len(lags) < 3 or correlation[0] <= 0:
+    lags = np.arange(2, int(longest_s * rate_hz))
+    if correlation[0] <= 0:
         return None
     evidence = _evidence(correlation, lags, n=len(level))
     inner = correlation[lags]
@@ -129,6 +130,8 @@ def cycle_time(
         return None
     shorter = np.flatnonzero(is_peak & (inner > _SHORTER_SHARE * inner[best]) & (evidence > 0))
     chosen = int(shorter[0])
+    if lags[chosen] < min_s * rate_hz:
+        return None
     period_s = float(_refined(correlation, int(lags[chosen]), n=len(level)) / rate_hz)
     return CycleTime(
         period_s=period_s,
