@@ -134,6 +134,7 @@ def test_the_quantity_that_tells_clips_apart_is_taken(rng):
     assert found.levels_hz == pytest.approx([0.8, 1.2], rel=0.01)
     assert found.stability == pytest.approx(1.0)
     assert found.can_be_trusted
+    assert abs(found.agreement) < 0.1
 
 
 def test_of_equal_quantities_the_one_that_tells_more_is_taken(rng):
@@ -142,7 +143,9 @@ def test_of_equal_quantities_the_one_that_tells_more_is_taken(rng):
     coarse, _ = track_of(rng, np.minimum(rates, 16.0))
     assert find_levels(pd.concat([coarse, fine]), ids).quantity == "tones"
     equal, _ = track_of(rng, rates)
-    assert find_levels(pd.concat([equal, fine]), ids).quantity == "envelope"
+    found = find_levels(pd.concat([equal, fine]), ids)
+    assert found.quantity == "envelope"
+    assert found.agreement == pytest.approx(1.0)
 
 
 def test_levels_that_halves_of_the_clips_do_not_repeat_tell_nothing(rng):
@@ -170,7 +173,8 @@ def evidence_of(**changes):
     return {
         "n_levels": 4, "coverage": 0.95, "level_stability": 0.97, "level_quantity": "cycle",
         "level_information": 1.2, "n_clusters": 3, "cluster_stability": 0.9,
-        "cluster_information": 0.5, "n_split_levels": 0,
+        "cluster_information": 0.5, "n_split_levels": 0, "level_predictability": 0.6,
+        "level_agreement": 0.1,
     } | changes  # fmt: skip
 
 
@@ -183,6 +187,8 @@ def evidence_of(**changes):
         ({"cluster_information": 1.4, "n_clusters": 1}, "frequencies", "4 levels"),
         ({"coverage": 0.7}, "clusters", "hold only 70%"),
         ({"level_stability": 0.7}, "clusters", "unstable"),
+        ({"level_predictability": 0.1}, "clusters", "show in nothing else"),
+        ({"level_predictability": 0.1, "level_agreement": 0.5}, "frequencies", "4 levels"),
         ({"n_levels": 1}, "clusters", "no frequency tells clips apart"),
         ({"n_levels": 0, "n_clusters": 1}, "none", "no number of clusters is accepted"),
     ],

@@ -5,7 +5,10 @@ For every machine (and section) without attributes, from its normal training cli
 1. Fewer than 20 clips: none; that is too little to tell structure from chance.
 2. Frequencies, if their levels are at least two, hold 80 % of the clips, and come out alike
    from halves of the clips (adjusted Rand 0.8). They are of the quantity (envelope, tones or
-   cycle) that tells most, see `asdlib.annotation.levels.find_levels`.
+   cycle) that tells most, see `asdlib.annotation.levels.find_levels`. A second view must tell
+   them, too, by a quarter above chance: the nearest clips in the log-mel statistics, or the
+   levels of another quantity. One state whose clips differ in the harmonic that stands out
+   most has stable levels, but sounds alike.
 3. Clusters instead, if an accepted number of clusters tells more than the levels: the entropy
    of the labels, as far as halves of the clips agree on them.
 4. Both, if the clips of one level fall into clusters by the criteria of
@@ -27,6 +30,8 @@ from asdlib.annotation.evidence import MachineEvidence, neighbour_labels, split_
 from asdlib.annotation.levels import MIN_COVERAGE
 from asdlib.annotation.partitions import MIN_STABILITY
 
+#: Another view of the clips must tell this much of the levels, above chance.
+MIN_TOLD = 0.25
 #: What the levels of a quantity are called.
 _LEVEL_NAMES = {"envelope": "f", "tones": "tone", "cycle": "cycle"}
 
@@ -41,6 +46,8 @@ def choose_method(found: Mapping[str, object]) -> tuple[str, str]:
         frequencies = f"frequency levels hold only {value['coverage']:.0%} of the clips"
     elif value["level_stability"] < MIN_STABILITY:
         frequencies = f"frequency levels are unstable ({value['level_stability']:.2f})"
+    elif max(value["level_predictability"], value["level_agreement"]) < MIN_TOLD:
+        frequencies = f"levels of {quantity} show in nothing else"
     else:
         words = f"{value['n_levels']:.0f} levels of {quantity}"
         held = f"hold {value['coverage']:.0%} of clips"

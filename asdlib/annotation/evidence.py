@@ -59,6 +59,7 @@ def judge(details: MachineEvidence, *, seed: int) -> dict[str, object]:
         "level_gap": _level_gap(levels),
         "level_predictability": _predictability(details.points, frequency_labels),
         "level_information": levels.information,
+        "level_agreement": levels.agreement,
         "n_clusters": clustering.n_clusters,
         "cluster_stability": clustering.stability,
         "cluster_information": information(clustering.labels, clustering.stability),

@@ -54,6 +54,8 @@ class FrequencyLevels:
         What the frequency is of: envelope, tones or cycle.
     stability : float
         Mean adjusted Rand index between the levels of halves of the clips and those of all.
+    agreement : float
+        Adjusted mutual information with the levels of another quantity, the highest.
     """
 
     levels_hz: Array
@@ -63,6 +65,7 @@ class FrequencyLevels:
     coverage: float
     quantity: str = PREFERENCE[0]
     stability: float = 0.0
+    agreement: float = 0.0
 
     @property
     def can_be_trusted(self) -> bool:
@@ -126,7 +129,17 @@ def find_levels(
         levels = _levels_of(part, ids, groups, exclude_hz)
         stability = _stability(levels, part, groups, exclude_hz, seed=seed)
         found.append(replace(levels, quantity=quantity, stability=stability))
-    return max(found, key=_preference)
+    best = max(found, key=_preference)
+    others = [levels.labels for levels in found if levels is not best]
+    return replace(best, agreement=_agreement(best.labels, others))
+
+
+def _agreement(labels: pd.Series[int], others: list[pd.Series[int]]) -> float:
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    if labels.nunique() < 2:
+        return 0.0
+    return float(max(adjusted_mutual_info_score(labels, other) for other in others))
 
 
 def _preference(levels: FrequencyLevels) -> tuple[bool, float, float]:
