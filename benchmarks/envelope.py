@@ -152,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     host = machine()
     table = measure(options.clips, options.repeats, lambda text: print(text, file=sys.stderr))
-    shown = table.set_index("workers").T.add_suffix(" workers")
+    shown = table.set_index("workers").T.add_prefix("workers: ")
     text = "\n".join(
         [
             "# Envelope analysis in a chosen band [clips/s]",
