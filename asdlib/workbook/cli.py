@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asdlib.data.layout import find_machines, is_simulated
-from asdlib.data.simulate import MACHINES, SIZES, write_corpus
+from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
@@ -100,15 +100,16 @@ def _corpus_folder(size: str) -> Path:
     return PROJECT_ROOT / "data" / f"simulated_{size}"
 
 
-def _ensure_corpus(size: str) -> None:
-    """Generate what is missing of the simulated corpus of a size."""
+def _ensure_corpus(size: str, machines: list[str] | None = None) -> None:
+    """Generate what is missing of these machines (default: all) of the simulated corpus."""
     folder = _corpus_folder(size)
-    if not (folder / "simulated.json").exists():
-        plan = SIZES[size]
-        per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
-        total = len(MACHINES) * per_machine
-        with progress_bar(total, "simulated corpus") as bar:
-            write_corpus(folder, size=size, on_progress=bar.update)
+    there, wanted = finished_machines(folder), set(machines or MACHINES)
+    if wanted <= there:
+        return
+    plan = SIZES[size]
+    per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
+    with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as bar:
+        write_corpus(folder, size=size, machines=sorted(wanted), on_progress=bar.update)
 
 
 def _seeds(words: list[str]) -> list[int]:
@@ -202,7 +203,7 @@ def run(arguments: list[str]) -> int:
         channel = int(parameters.get("channel", challenge.NEAR_CHANNEL))
         parameters = {**challenge.bring(choice, data, _say, channel), **parameters}
     elif options.data is None:
-        _ensure_corpus(options.profile)
+        _ensure_corpus(options.profile, options.machines)
     _check_machines(data, options.machines)
     return _execute(chosen, parameters, options.out.resolve(), name)
 
@@ -249,7 +250,7 @@ def sweep(arguments: list[str]) -> int:
     if is_given and not data.is_dir():
         raise InputError(_no_such_folder(data))
     if not is_given:
-        _ensure_corpus(plan.profile)
+        _ensure_corpus(plan.profile, plan.machines)
     name = options.name or _sweep_name(options.file.stem, data)
     check_run_name(name)
     _check_machines(data, plan.machines)
