@@ -20,12 +20,17 @@ from asdlib.annotation import (
     score_agreement,
     track_frequencies,
 )
+from asdlib.annotation.choice import choose_method
 from asdlib.annotation.clustering import find_clusters_by_domain
+from asdlib.annotation.partitions import information
 from asdlib.data import open_or_build
 from asdlib.errors import InputError
 
 SR = 16000
-COLUMNS = ["clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz"]
+COLUMNS = [
+    "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",
+    "quantity",
+]  # fmt: skip
 
 
 def blobs(rng, n_groups, *, per_group=25, spread=1.0, dimensions=6):
@@ -81,14 +86,14 @@ def test_clusters_refuse_bad_input(rng):
 # --- levels -----------------------------------------------------------------------------
 
 
-def track_of(rng, rates_hz, *, extra=(), resolution=0.1):
+def track_of(rng, rates_hz, *, extra=(), resolution=0.1, quantity="envelope"):
     """One strong family per clip near its rate, and some others in every clip."""
     rows = []
     for i, rate in enumerate(rates_hz):
         own = rate * (1 + 0.005 * rng.standard_normal())
         families = [(own, 40.0), *((hz, 9.0) for hz in extra)]
         for rank, (hz, significance) in enumerate(families, start=1):
-            rows.append((f"c{i}", rank, hz, significance, np.nan, resolution))
+            rows.append((f"c{i}", rank, hz, significance, np.nan, resolution, quantity))
     return pd.DataFrame(rows, columns=COLUMNS), [f"c{i}" for i in range(len(rates_hz))]
 
 
@@ -118,10 +123,73 @@ def test_lines_of_the_surroundings_are_left_out(rng):
     assert (found.labels[30:] == -1).all()
 
 
+def test_the_quantity_that_tells_clips_apart_is_taken(rng):
+    """One tone in all clips and scattered lines say nothing; the cycle does."""
+    cycle, ids = track_of(rng, np.repeat([0.8, 1.2], 20), quantity="cycle")
+    tones, _ = track_of(rng, np.full(40, 130.0), quantity="tones")
+    envelope, _ = track_of(rng, np.exp(rng.uniform(np.log(2), np.log(200), 40)))
+    found = find_levels(pd.concat([envelope, tones, cycle]), ids)
+    assert found.quantity == "cycle"
+    assert found.levels_hz == pytest.approx([0.8, 1.2], rel=0.01)
+    assert found.stability == pytest.approx(1.0)
+    assert found.can_be_trusted
+
+
+def test_of_equal_quantities_the_one_that_tells_more_is_taken(rng):
+    rates = np.repeat([12.0, 16.0, 20.0], 15)
+    fine, ids = track_of(rng, 11 * rates, quantity="tones")
+    coarse, _ = track_of(rng, np.minimum(rates, 16.0))
+    assert find_levels(pd.concat([coarse, fine]), ids).quantity == "tones"
+    equal, _ = track_of(rng, rates)
+    assert find_levels(pd.concat([equal, fine]), ids).quantity == "envelope"
+
+
+def test_levels_that_halves_of_the_clips_do_not_repeat_tell_nothing(rng):
+    """Two families of one state that take turns at random in being the strongest."""
+    rates = np.repeat([12.0, 16.0], 20)
+    steady, ids = track_of(rng, rates, quantity="cycle")
+    torn, _ = track_of(rng, rng.permutation(np.repeat(np.geomspace(3.0, 90.0, 13), 4))[:40])
+    found = find_levels(pd.concat([torn, steady]), ids)
+    assert found.quantity == "cycle"
+    assert information(found.labels, 0.79) == 0.0
+    assert information(found.labels, 1.0) == pytest.approx(np.log(2))
+
+
 def test_no_families_no_levels():
     found = find_levels(pd.DataFrame(columns=COLUMNS), ["a", "b"])
     assert found.coverage == 0
     assert found.labels.tolist() == [-1, -1]
+
+
+# --- the choice -------------------------------------------------------------------------
+
+
+def evidence_of(**changes):
+    """What the rule sees of a machine with trusted levels and clusters."""
+    return {
+        "n_levels": 4, "coverage": 0.95, "level_stability": 0.97, "level_quantity": "cycle",
+        "level_information": 1.2, "n_clusters": 3, "cluster_stability": 0.9,
+        "cluster_information": 0.5, "n_split_levels": 0,
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "method", "words"),
+    [
+        ({}, "frequencies", "4 levels of cycle hold 95% of clips"),
+        ({"n_split_levels": 1}, "both", "1 fall into clusters"),
+        ({"cluster_information": 1.4}, "clusters", "tell more than 4 levels of cycle"),
+        ({"cluster_information": 1.4, "n_clusters": 1}, "frequencies", "4 levels"),
+        ({"coverage": 0.7}, "clusters", "hold only 70%"),
+        ({"level_stability": 0.7}, "clusters", "unstable"),
+        ({"n_levels": 1}, "clusters", "no frequency tells clips apart"),
+        ({"n_levels": 0, "n_clusters": 1}, "none", "no number of clusters is accepted"),
+    ],
+)
+def test_the_rule(changes, method, words):
+    chosen, reason = choose_method(evidence_of(**changes))
+    assert chosen == method
+    assert words in reason
 
 
 # --- the whole --------------------------------------------------------------------------

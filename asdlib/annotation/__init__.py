@@ -4,7 +4,7 @@ from asdlib.annotation.agreement import agreement, cross_table, score_agreement
 from asdlib.annotation.baseline import fixed_clusters, shuffled
 from asdlib.annotation.clustering import find_clusters
 from asdlib.annotation.evidence import MachineEvidence
-from asdlib.annotation.frequencies import find_levels, track_frequencies
+from asdlib.annotation.frequencies import track_frequencies
 from asdlib.annotation.inspection import (
     EnvelopeInspection,
     average_classes,
@@ -15,6 +15,7 @@ from asdlib.annotation.inspection import (
     sample_rate_of,
 )
 from asdlib.annotation.labelling import METHODS, ORACLE, Annotation, annotate
+from asdlib.annotation.levels import find_levels
 from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 
 __all__ = [

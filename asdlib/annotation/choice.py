@@ -4,9 +4,10 @@ For every machine (and section) without attributes, from its normal training cli
 
 1. Fewer than 20 clips: none; that is too little to tell structure from chance.
 2. Frequencies, if their levels are at least two, hold 80 % of the clips, and come out alike
-   from halves of the clips (adjusted Rand 0.8).
-3. Clusters instead, if an accepted number of clusters exceeds the number of levels and the
-   clusters tell the level of a clip (60 % of its entropy): they say the same and more.
+   from halves of the clips (adjusted Rand 0.8). They are of the quantity (envelope, tones or
+   cycle) that tells most, see `asdlib.annotation.levels.find_levels`.
+3. Clusters instead, if an accepted number of clusters tells more than the levels: the entropy
+   of the labels, as far as halves of the clips agree on them.
 4. Both, if the clips of one level fall into clusters by the criteria of
    `asdlib.annotation.clustering`.
 5. Clusters, if there is no such frequency but an accepted number of clusters.
@@ -23,15 +24,17 @@ import numpy as np
 import pandas as pd
 
 from asdlib.annotation.evidence import MachineEvidence, neighbour_labels, split_levels
+from asdlib.annotation.levels import MIN_COVERAGE
+from asdlib.annotation.partitions import MIN_STABILITY
 
-MIN_COVERAGE = 0.8
-MIN_STABILITY = 0.8
-MIN_TOLD = 0.6
+#: What the levels of a quantity are called.
+_LEVEL_NAMES = {"envelope": "f", "tones": "tone", "cycle": "cycle"}
 
 
 def choose_method(found: Mapping[str, object]) -> tuple[str, str]:
     """Return method and reason; see the module."""
-    value = {name: float(str(number)) for name, number in found.items()}
+    quantity = str(found["level_quantity"])
+    value = {name: float(str(n)) for name, n in found.items() if name != "level_quantity"}
     if value["n_levels"] < 2:
         frequencies = "no frequency tells clips apart"
     elif value["coverage"] < MIN_COVERAGE:
@@ -39,13 +42,16 @@ def choose_method(found: Mapping[str, object]) -> tuple[str, str]:
     elif value["level_stability"] < MIN_STABILITY:
         frequencies = f"frequency levels are unstable ({value['level_stability']:.2f})"
     else:
-        words = f"{value['n_levels']:.0f} levels hold {value['coverage']:.0%} of the clips"
-        if value["n_clusters"] > value["n_levels"] and value["levels_told_by_clusters"] >= MIN_TOLD:
-            count = value["n_clusters"]
-            return "clusters", f"{count:.0f} clusters tell the frequency level, and more"
+        words = f"{value['n_levels']:.0f} levels of {quantity}"
+        held = f"hold {value['coverage']:.0%} of clips"
+        if value["n_clusters"] > 1 and value["cluster_information"] > value["level_information"]:
+            return "clusters", (
+                f"{value['n_clusters']:.0f} clusters, stability {value['cluster_stability']:.2f}, "
+                f"tell more than {words}, stability {value['level_stability']:.2f}"
+            )
         if value["n_split_levels"]:
-            return "both", f"{words}; {value['n_split_levels']:.0f} fall into clusters"
-        return "frequencies", words
+            return "both", f"{words} {held}; {value['n_split_levels']:.0f} fall into clusters"
+        return "frequencies", f"{words} {held}"
     if value["n_clusters"] > 1:
         stability = value["cluster_stability"]
         return "clusters", (
@@ -76,7 +82,8 @@ def label_clips(
         known = details.points[~lost]
         labels[lost] = neighbour_labels(details.points[lost], known, labels[~lost])
         confidence[lost] = 0.0
-    level_names = [f"f_{frequency:.3g}Hz" for frequency in levels.levels_hz]
+    prefix = _LEVEL_NAMES[levels.quantity]
+    level_names = [f"{prefix}_{frequency:.3g}Hz" for frequency in levels.levels_hz]
     attributes = np.array([level_names[label] for label in labels], dtype=object)
     if method == "both":
         for level, clustering in split_levels(details, seed=seed).items():

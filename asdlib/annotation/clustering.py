@@ -17,6 +17,7 @@ import pandas as pd
 
 from asdlib.annotation.partitions import (
     ALGORITHMS,
+    MIN_STABILITY,
     bic,
     distances,
     silhouette,
@@ -31,9 +32,7 @@ Labels = npt.NDArray[np.int64]
 MAX_CLUSTERS = 16
 #: Clips below which no number of clusters can be told from chance.
 MIN_CLIPS = 20
-#: A cluster count needs this agreement (adjusted Rand) between halves of the clips.
-MIN_STABILITY = 0.8
-#: Its silhouette must exceed that of unstructured data by this much, and by 3 deviations.
+#: A cluster count's silhouette must exceed that of unstructured data by this, and 3 deviations.
 MIN_EXCESS = 0.05
 _N_REFERENCES = 6
 _CRITERION = [

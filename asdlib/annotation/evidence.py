@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from asdlib.annotation.clustering import MIN_CLIPS, Clustering, find_clusters
-from asdlib.annotation.frequencies import FrequencyLevels, FrequencyTrack, find_levels
+from asdlib.annotation.frequencies import FrequencyTrack
+from asdlib.annotation.levels import FrequencyLevels
+from asdlib.annotation.partitions import information
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 #: Neighbours that lend a clip without a line its level.
 _NEIGHBOURS = 5
-_N_HALVES = 4
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ class MachineEvidence:
     levels: FrequencyLevels
 
 
-def judge(
-    details: MachineEvidence, domains: list[str], foreign_hz: list[float], *, seed: int
-) -> dict[str, object]:
+def judge(details: MachineEvidence, *, seed: int) -> dict[str, object]:
     """Quantities that the rule looks at."""
     from sklearn.metrics import homogeneity_score, normalized_mutual_info_score
 
@@ -55,39 +54,19 @@ def judge(
     return {
         "n_levels": len(levels.levels_hz),
         "coverage": levels.coverage,
-        "level_stability": _level_stability(details, domains, foreign_hz, seed=seed),
+        "level_stability": levels.stability,
+        "level_quantity": levels.quantity,
         "level_gap": _level_gap(levels),
         "level_predictability": _predictability(details.points, frequency_labels),
+        "level_information": levels.information,
         "n_clusters": clustering.n_clusters,
         "cluster_stability": clustering.stability,
+        "cluster_information": information(clustering.labels, clustering.stability),
         "silhouette": clustering.silhouette,
         "agreement_nmi": float(normalized_mutual_info_score(frequency_labels, clustering.labels)),
         "levels_told_by_clusters": float(homogeneity_score(frequency_labels, clustering.labels)),
         "n_split_levels": len(splits),
     }
-
-
-def _level_stability(
-    details: MachineEvidence, domains: list[str], foreign_hz: list[float], *, seed: int
-) -> float:
-    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
-    from sklearn.metrics import adjusted_rand_score
-
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(_N_HALVES):
-        order = rng.permutation(len(details.clip_ids))
-        for half in (order[::2], order[1::2]):
-            ids = [details.clip_ids[i] for i in half]
-            track = details.track.families
-            levels = find_levels(
-                track[track["clip_id"].isin(ids)],
-                ids,
-                domains=[domains[i] for i in half],
-                exclude_hz=foreign_hz,
-            )
-            values.append(adjusted_rand_score(details.levels.labels[ids], levels.labels[ids]))
-    return float(np.mean(values))
 
 
 def _level_gap(levels: FrequencyLevels) -> float:

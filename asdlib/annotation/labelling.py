@@ -12,12 +12,8 @@ import pandas as pd
 from asdlib.annotation.choice import choose_method, label_clips
 from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
 from asdlib.annotation.evidence import MachineEvidence, judge
-from asdlib.annotation.frequencies import (
-    FrequencyTrack,
-    common_frequencies,
-    find_levels,
-    track_frequencies,
-)
+from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
+from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
@@ -207,11 +203,13 @@ def _annotate_machine(
     track = track_families(clip_ids, on_progress=on_progress)
     foreign = track_families(noise_ids, bands_hz=track.bands_hz)
     foreign_hz = common_frequencies(foreign.families, len(noise_ids))
-    levels = find_levels(track.families, clip_ids, domains=domains, exclude_hz=foreign_hz)
+    levels = find_levels(
+        track.families, clip_ids, domains=domains, exclude_hz=foreign_hz, seed=seed
+    )
     details = MachineEvidence(
         *key, clip_ids, points, find_clusters_by_domain(points, domains, seed=seed), track, levels
     )
-    found = judge(details, domains, foreign_hz, seed=seed)
+    found = judge(details, seed=seed)
     final, reason = choose_method(found) if method == "auto" else (method, "asked for")
     labels, confidence = label_clips(details, final, seed=seed)
     if labels.nunique() < 2:

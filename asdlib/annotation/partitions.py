@@ -10,6 +10,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+#: A labelling is trusted from this agreement between halves of the clips on (adjusted Rand).
+MIN_STABILITY = 0.8
 _N_HALVES = 8
 _SILHOUETTE_CLIPS = 500
 
@@ -83,6 +85,26 @@ def distances(points: Array, centres: Array) -> Array:
     """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
     difference = points[:, None, :] - centres[None, :, :]
     return np.asarray(np.sqrt((difference**2).sum(axis=2)))
+
+
+def information(labels: npt.ArrayLike, stability: float) -> float:
+    """Entropy of labels [nats] as far as they are stable: 0 at the least that is trusted.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n_clips,)
+        Negative: no label; the entropy is that of the others, times their share.
+    stability : float
+        Adjusted Rand index between labellings of halves of the clips.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(counts):
+        return 0.0
+    shares = counts / counts.sum()
+    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
+    entropy = -float(np.sum(shares * np.log(shares)))
+    return entropy * excess * float(counts.sum() / len(labels))
 
 
 def bic(points: Array, labels: Labels) -> float:

@@ -19,10 +19,12 @@ from asdlib.spectra.statistics import average_spectra, open_average_spectra
 
 __all__ = [
     "OFFICIAL_LOG_MEL",
+    "CycleTime",
     "FrequencyFamily",
     "HighpassChoice",
     "LogMelSettings",
     "PROFILES",
+    "TonalFamily",
     "average_spectra",
     "band_centres_hz",
     "band_information",
@@ -30,6 +32,7 @@ __all__ = [
     "choose_band",
     "choose_highpass",
     "clip_spectrum",
+    "cycle_time",
     "envelope_spectrum",
     "fit_length",
     "fitted_samples",
@@ -43,18 +46,23 @@ __all__ = [
     "spectral_kurtosis",
     "spectrogram",
     "stored_settings",
+    "tonal_families",
 ]
 
 # Imported on first use: these modules need scipy, which training does without.
 _LAZY = {
     "PROFILES": "asdlib.spectra.profiles",
     "open_profiles": "asdlib.spectra.profiles",
+    "CycleTime": "asdlib.spectra.cycles",
     "FrequencyFamily": "asdlib.spectra.characteristic",
+    "TonalFamily": "asdlib.spectra.tones",
     "characteristic_frequencies": "asdlib.spectra.characteristic",
     "choose_band": "asdlib.spectra.kurtogram",
+    "cycle_time": "asdlib.spectra.cycles",
     "envelope_spectrum": "asdlib.spectra.envelope",
     "kurtogram": "asdlib.spectra.kurtogram",
     "spectral_kurtosis": "asdlib.spectra.kurtogram",
+    "tonal_families": "asdlib.spectra.tones",
 }
 
 

@@ -135,8 +135,10 @@ def line_evidence(power: Array) -> tuple[Array, Array, npt.NDArray[np.int64]]:
         widths[high[better]] = width
     tried = np.searchsorted(list(LINE_WIDTHS.values()), np.arange(len(best)), side="right")
     best = np.maximum(best - np.log(tried), 0.0)
-    # One line, one place: the skirts of a line must not pass for lines or sidebands.
-    best[best < ndimage.maximum_filter1d(best, 7)] = 0.0
+    # One line, one place: neither the skirts of a line nor sums that reach it are others.
+    highest = {width: ndimage.maximum_filter1d(best, width + 6) for width in LINE_WIDTHS}
+    for width, nearby in highest.items():
+        best[(widths == width) & (best < nearby)] = 0.0
     return relative, best, widths
 
 

@@ -76,7 +76,7 @@ def line_spectra(
     if power <= 1e-20 * max(1.0, float(np.mean(samples**2))):
         return None
     spectrum = fft.rfft(centred * fade)
-    step = _quantisation_step(samples)
+    step = quantisation_step(samples)
     whitened = spectrum / _floor_amplitude(spectrum, lowest=10 * n_samples * step**2 / 12)
     _limit_tones(whitened, n_narrowest=min(high - low for low, high in bands_hz) * n_samples / sr)
     n_lines = min(n_samples // 2, int(max_hz * n_samples / sr) + 1)
@@ -145,7 +145,7 @@ def _modulation(spectrum: Spectrum, first: int, last: int, *, n_samples: int) ->
     return np.asarray(np.abs(fft.rfft(squared)[: last - first]) * (2.0 / (mean * fade.sum())))
 
 
-def _quantisation_step(samples: Array) -> float:
+def quantisation_step(samples: Array) -> float:
     """Step of an integer recording, as integers or as fractions of full scale; else 0."""
     for step in (1.0, 2.0**-7, 2.0**-15, 2.0**-23):
         counts = samples / step

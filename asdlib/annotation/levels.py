@@ -1,0 +1,293 @@
+"""Levels of a machine's characteristic frequencies, one for every clip.
+
+Frequencies at which many clips of a machine gather are levels; a clip belongs to the level
+that its families support most. A frequency that nearly all clips share tells no clip from
+another and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib.annotation.partitions import MIN_STABILITY, information
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+#: Spread of one level: clip-to-clip scatter of a machine's speed, relative.
+LEVEL_SPREAD = 0.008
+#: A level needs this many clips, and this share of its domain's clips.
+MIN_LEVEL_CLIPS, MIN_LEVEL_SHARE = 3, 0.02
+#: A frequency in more clips than this belongs to all states, or to the hall.
+COMMON_SHARE = 0.9
+#: A clip may go to a level whose evidence is this share of its strongest.
+CLAIM_SHARE = 0.7
+#: Quantities in the order in which equally informative ones are taken.
+PREFERENCE = ("envelope", "tones", "cycle")
+#: Levels are trusted that hold this share of the clips.
+MIN_COVERAGE = 0.8
+_N_SPLITS = 4
+
+
+@dataclass(frozen=True)
+class FrequencyLevels:
+    """Levels of a machine's characteristic frequency and the level of every clip.
+
+    Attributes
+    ----------
+    levels_hz : ndarray of float64, shape (n_levels,)
+        Median frequency of every level, ascending [Hz].
+    labels : pandas.Series of int
+        Index: clip_id; number of the level, -1 where no level stands out.
+    confidence : pandas.Series of float
+        Share of the clip's evidence that its level explains, 0 to 1.
+    frequency_hz : pandas.Series of float
+        The clip's own frequency at its level [Hz], NaN where there is none.
+    coverage : float
+        Share of clips that have a level.
+    quantity : str
+        What the frequency is of: envelope, tones or cycle.
+    stability : float
+        Mean adjusted Rand index between the levels of halves of the clips and those of all.
+    """
+
+    levels_hz: Array
+    labels: pd.Series[int]
+    confidence: pd.Series[float]
+    frequency_hz: pd.Series[float]
+    coverage: float
+    quantity: str = PREFERENCE[0]
+    stability: float = 0.0
+
+    @property
+    def can_be_trusted(self) -> bool:
+        """Whether the levels tell clips apart, hold most of them and come out alike."""
+        is_wide = self.coverage >= MIN_COVERAGE
+        return len(self.levels_hz) > 1 and is_wide and self.stability >= MIN_STABILITY
+
+    @property
+    def information(self) -> float:
+        """What the levels tell [nats], see `asdlib.annotation.partitions.information`.
+
+        Several families of one state make several levels, and much entropy, but other clips
+        give other levels.
+        """
+        return information(self.labels, self.stability)
+
+
+def find_levels(
+    track: pd.DataFrame,
+    clip_ids: Sequence[str],
+    *,
+    domains: Sequence[str] | None = None,
+    exclude_hz: Sequence[float] = (),
+    seed: int = 0,
+) -> FrequencyLevels:
+    """Group the clips of one machine by the levels of their characteristic frequency.
+
+    The frequencies of all clips form a density over log f, whose kernel is as wide as the
+    scatter of a machine's speed or the resolution 1 / duration, whichever is wider. Levels
+    are its peaks; two peaks with no valley between them are one. Clips are given out level
+    by level, the level with most evidence first: a clip goes to it if none of its other
+    families is much stronger.
+
+    Each quantity in the track has its own levels. Those that can be trusted go first, then
+    those that tell most of a clip (entropy of the labels, where they are stable). On equal
+    terms the envelope goes first, then tones.
+
+    Parameters
+    ----------
+    track : DataFrame
+        Families of the clips, `FrequencyTrack.families`.
+    clip_ids : sequence of str
+        All clips of the machine, those without a family included.
+    domains : sequence of str, optional
+        Domain of each clip; a level must have its share of one domain's clips.
+    exclude_hz : sequence of float
+        Frequencies that belong to the surroundings, whatever their quantity [Hz].
+    seed : int
+        Draws the halves of the clips.
+
+    Returns
+    -------
+    FrequencyLevels
+        Without levels when no line stands out, or all clips share the one there is.
+    """
+    groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
+    ids = pd.Index(clip_ids)
+    found = []
+    for quantity in PREFERENCE:
+        part = track[track["quantity"] == quantity]
+        levels = _levels_of(part, ids, groups, exclude_hz)
+        stability = _stability(levels, part, groups, exclude_hz, seed=seed)
+        found.append(replace(levels, quantity=quantity, stability=stability))
+    return max(found, key=lambda levels: (levels.can_be_trusted, round(levels.information, 2)))
+
+
+def _stability(
+    levels: FrequencyLevels,
+    track: pd.DataFrame,
+    groups: npt.NDArray[np.str_],
+    exclude_hz: Sequence[float],
+    *,
+    seed: int,
+) -> float:
+    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
+    from sklearn.metrics import adjusted_rand_score
+
+    if len(levels.levels_hz) < 2:
+        return 0.0
+    rng = np.random.default_rng(seed)
+    ids = levels.labels.index
+    values = []
+    for _ in range(_N_SPLITS):
+        order = rng.permutation(len(ids))
+        for half in (order[::2], order[1::2]):
+            own = ids[half]
+            part = track[track["clip_id"].isin(own)]
+            again = _levels_of(part, own, groups[half], exclude_hz)
+            values.append(adjusted_rand_score(levels.labels[own], again.labels))
+    return float(np.mean(values))
+
+
+def _levels_of(
+    track: pd.DataFrame,
+    ids: pd.Index,
+    groups: npt.NDArray[np.str_],
+    exclude_hz: Sequence[float],
+) -> FrequencyLevels:
+    points = _points(track)
+    support, centres_hz = _support(points, ids)
+    told_apart = _telling(support, centres_hz, exclude_hz)
+    support[:, ~told_apart] = 0.0
+    assigned = _assign(support, groups)
+    return _collect(assigned, support, points, ids)
+
+
+def _support(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Array]:
+    """Weight of every level in every clip (n_clips, n_levels), and the levels' centres [Hz]."""
+    levels = points["level"].to_numpy(np.int64)
+    n_levels = int(levels.max(initial=-1)) + 1
+    support = np.zeros((len(ids), n_levels))
+    rows = ids.get_indexer(pd.Index(points["clip_id"]))
+    np.maximum.at(support, (rows, levels), points["weight"].to_numpy(np.float64))
+    centres = points.groupby("level")["frequency_hz"].median().reindex(range(n_levels))
+    return support, centres.to_numpy(np.float64)
+
+
+def common_frequencies(track: pd.DataFrame, n_clips: int, *, share: float = 0.2) -> list[float]:
+    """Frequencies [Hz] found in at least a share of some clips, such as noise alone."""
+    if track.empty:
+        return []
+    points = _points(track)
+    support, centres_hz = _support(points, pd.Index(points["clip_id"].unique()))
+    is_common = (support > 0).sum(axis=0) >= max(2.0, share * n_clips)
+    return [float(hz) for hz in centres_hz[is_common]]
+
+
+def _points(track: pd.DataFrame) -> pd.DataFrame:
+    """List every frequency of every clip with its weight and the number of its level.
+
+    Sideband spacings count as half.
+    """
+    families = track[["clip_id", "frequency_hz", "significance", "resolution_hz"]]
+    sidebands = track.dropna(subset=["sideband_hz"])
+    sidebands = sidebands[["clip_id", "sideband_hz", "significance", "resolution_hz"]]
+    sidebands = sidebands.set_axis(families.columns, axis=1)
+    families = families.assign(share=1.0)
+    points = pd.concat([families, sidebands.assign(share=0.5)] if len(sidebands) else [families])
+    points = points.reset_index(drop=True)
+    points["weight"] = points["share"] * np.sqrt(points["significance"])
+    points["level"] = np.digitize(np.log(points["frequency_hz"]), _level_edges(points))
+    return points
+
+
+def _level_edges(points: pd.DataFrame) -> Array:
+    """Valleys of the density of log frequency."""
+    if points.empty:
+        return np.zeros(0)
+    log_f = np.log(points["frequency_hz"].to_numpy(np.float64))
+    resolution = points["resolution_hz"].to_numpy(np.float64)
+    width = np.maximum(LEVEL_SPREAD, 0.3 * resolution / np.exp(log_f))
+    weights = points["weight"].to_numpy(np.float64)
+    grid = np.arange(log_f.min() - 0.1, log_f.max() + 0.1, LEVEL_SPREAD / 4)
+    density = np.zeros(len(grid))
+    for centre, spread, weight in zip(log_f, width, weights, strict=True):
+        first, last = np.searchsorted(grid, [centre - 4 * spread, centre + 4 * spread])
+        z = (grid[first:last] - centre) / spread
+        density[first:last] += weight / spread * np.exp(-0.5 * z**2)
+    return _valleys(grid, density)
+
+
+def _valleys(grid: Array, density: Array) -> Array:
+    """Positions between peaks where the density falls under half of the lower peak."""
+    inner = density[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]))
+    edges: list[float] = []
+    lowest, place = np.inf, 0
+    top = density[peaks[0]] if len(peaks) else 0.0
+    for previous, peak in zip(peaks[:-1], peaks[1:], strict=True):
+        between = previous + int(density[previous:peak].argmin())
+        if density[between] < lowest:
+            lowest, place = density[between], between
+        if lowest < 0.5 * min(top, density[peak]):
+            edges.append(float(grid[place]))
+            top, lowest = density[peak], np.inf
+        elif density[peak] > top:
+            top, lowest = density[peak], np.inf
+    return np.array(edges)
+
+
+def _telling(
+    support: Array, centres_hz: Array, exclude_hz: Sequence[float]
+) -> npt.NDArray[np.bool_]:
+    """Whether a level is neither in nearly all clips nor of the surroundings."""
+    telling = np.asarray((support > 0).mean(axis=0) <= COMMON_SHARE)
+    for other_hz in exclude_hz:
+        telling &= np.abs(np.log(centres_hz / other_hz)) > 2 * LEVEL_SPREAD
+    return telling
+
+
+def _assign(support: Array, domains: npt.NDArray[np.str_]) -> Labels:
+    """Level of every clip, -1 for none; the level with most evidence is given out first."""
+    assigned = np.full(len(support), -1, np.int64)
+    strongest = support.max(axis=1, initial=0.0)
+    claims = np.where(support >= CLAIM_SHARE * strongest[:, None], support, 0.0)
+    waiting = strongest > 0
+    names, domain = np.unique(domains, return_inverse=True)
+    needed = np.maximum(MIN_LEVEL_CLIPS, MIN_LEVEL_SHARE * np.bincount(domain, minlength=1))
+    remaining = list(range(support.shape[1]))
+    while remaining and waiting.any():
+        gains = claims[waiting][:, remaining].sum(axis=0)
+        level = remaining.pop(int(gains.argmax()))
+        taken = waiting & (claims[:, level] > 0)
+        if (np.bincount(domain[taken], minlength=len(names)) >= needed).any():
+            assigned[taken] = level
+            waiting &= ~taken
+    return assigned
+
+
+def _collect(
+    assigned: Labels, support: Array, points: pd.DataFrame, ids: pd.Index
+) -> FrequencyLevels:
+    level_of = pd.Series(assigned, ids)
+    chosen = points[points["level"] == points["clip_id"].map(level_of)]
+    own = chosen.sort_values("weight").groupby("clip_id")["frequency_hz"].last().reindex(ids)
+    medians = own[assigned >= 0].groupby(level_of[assigned >= 0]).median().sort_values()
+    number = np.full(support.shape[1] + 1, -1, np.int64)  # the last entry serves level -1
+    number[medians.index.to_numpy(np.int64)] = np.arange(len(medians))
+    labels = number[assigned]
+    total = support.sum(axis=1)
+    held = np.where(labels >= 0, support.max(axis=1, initial=0.0), 0.0)
+    return FrequencyLevels(
+        levels_hz=medians.to_numpy(np.float64),
+        labels=pd.Series(labels, ids),
+        confidence=pd.Series(np.divide(held, total, out=np.zeros(len(ids)), where=total > 0), ids),
+        frequency_hz=own,
+        coverage=float((labels >= 0).mean()) if len(labels) else 0.0,
+    )

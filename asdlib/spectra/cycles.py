@@ -1,0 +1,196 @@
+"""Cycle time: after how long a sound's level repeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage, signal, special
+
+from asdlib.errors import InputError
+from asdlib.spectra.envelope import Band, checked_band, checked_signal, complex_envelope
+
+Array = npt.NDArray[np.float64]
+
+#: Rate at which the level is sampled [Hz], and the smallest level it follows [dB re mean].
+_LEVEL_RATE_HZ, _LOWEST_DB = 100.0, -30.0
+#: Periods that a clip must hold for a cycle to be told from chance.
+_MIN_CYCLES = 3.0
+#: A shorter period this close to the best in correlation is preferred to its multiples.
+_SHORTER_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class CycleTime:
+    """A period after which the level repeats.
+
+    Attributes
+    ----------
+    period_s : float
+        Cycle time [s].
+    rate_hz : float
+        1 / ``period_s`` [Hz].
+    significance : float
+        -log10 of the probability that a level without period correlates so anywhere.
+    correlation : float
+        Autocorrelation of the level at one period, 0 to 1.
+    resolution_hz : float
+        1 / duration [Hz].
+    """
+
+    period_s: float
+    rate_hz: float
+    significance: float
+    correlation: float
+    resolution_hz: float
+
+
+def cycle_time(
+    y: npt.ArrayLike,
+    *,
+    sr: float,
+    band_hz: Band | None = None,
+    min_s: float = 0.1,
+    max_s: float | None = None,
+    false_alarm: float = 2e-3,
+) -> CycleTime | None:
+    r"""Find the period of a sound's level by autocorrelation, or None when it has none.
+
+    The level L(t) in dB of the Hilbert envelope, smoothed to 100 Hz and freed of its slow
+    trend, has the autocorrelation
+
+    .. math:: r(\tau) = \frac{\sum_t L(t) L(t + \tau)}{N - \tau} \Big/ \frac{\sum_t L(t)^2}{N}
+
+    whose standard error without a period follows from its own width (the sum of r squared
+    up to its first zero). Both r at one and at two periods must stand out where the clip
+    holds as much; the number of periods tried is paid for.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+        Sound, any unit.
+    sr : float
+        Sampling rate [Hz].
+    band_hz : (float, float), optional
+        Band of the envelope [Hz]; 100 Hz to ``0.45 sr`` by default.
+    min_s, max_s : float
+        Shortest and longest period [s]; the clip must hold three of the longest.
+    false_alarm : float
+        Share of clips without period that may give one.
+
+    Returns
+    -------
+    CycleTime or None
+        None for noise, steady tones, silence, and clips too short for three periods.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 64 samples, band edges outside 0 to ``sr / 2``, or
+        ``min_s`` not above zero.
+
+    References
+    ----------
+    M. S. Bartlett, "On the theoretical specification and sampling properties of
+    autocorrelated time-series", J. R. Stat. Soc. Suppl. 8 (1946): the standard error.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> t = np.arange(80000) / 16000
+    >>> y = (0.1 + (t % 0.7 < 0.2)) * rng.standard_normal(80000)
+    >>> round(cycle_time(y, sr=16000).period_s, 2)
+    0.7
+    """
+    samples = checked_signal(y, sr=sr)
+    if samples.ndim != 1:
+        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
+    if not min_s > 0:
+        raise InputError(f"min_s = {min_s}: expected a period above zero.")
+    duration_s = len(samples) / sr
+    longest_s = min(duration_s / _MIN_CYCLES, duration_s if max_s is None else max_s)
+    centred = samples - samples.mean()
+    if longest_s < 2 * min_s or not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+        return None
+    level, rate_hz = _level(centred, sr=sr, band_hz=band_hz, longest_s=longest_s)
+    correlation = _autocorrelation(level)
+    lags = np.arange(int(min_s * rate_hz), int(longest_s * rate_hz))
+    if len(lags) < 3 or correlation[0] <= 0:
+        return None
+    evidence = _evidence(correlation, lags, n=len(level))
+    inner = correlation[lags]
+    is_peak = (inner > correlation[lags - 1]) & (inner >= correlation[lags + 1])
+    evidence[~is_peak] = 0.0
+    first_zero = int(np.argmax(correlation < 0)) if (correlation < 0).any() else lags[-1]
+    evidence[lags <= first_zero] = 0.0
+    best = int(evidence.argmax())
+    if evidence[best] < -np.log(false_alarm):
+        return None
+    shorter = np.flatnonzero(is_peak & (inner > _SHORTER_SHARE * inner[best]) & (evidence > 0))
+    chosen = int(shorter[0])
+    period_s = float(_refined(correlation, int(lags[chosen]), n=len(level)) / rate_hz)
+    return CycleTime(
+        period_s=period_s,
+        rate_hz=1 / period_s,
+        significance=float(evidence[best] / np.log(10.0)),
+        correlation=min(1.0, float(inner[chosen])),
+        resolution_hz=1 / duration_s,
+    )
+
+
+def _level(
+    samples: Array, *, sr: float, band_hz: Band | None, longest_s: float
+) -> tuple[Array, float]:
+    """Level of the envelope [dB] at about 100 Hz without its trend, and the exact rate."""
+    n_samples = len(samples)
+    band = (min(100.0, 0.1 * sr), 0.45 * sr) if band_hz is None else band_hz
+    first, last = checked_band(band, sr=sr, n_samples=n_samples)
+    envelope = complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples)
+    power = envelope.real**2 + envelope.imag**2
+    step = max(1, round(len(power) * sr / n_samples / _LEVEL_RATE_HZ))
+    blocks = power[: len(power) // step * step].reshape(-1, step).mean(axis=1)
+    rate_hz = len(power) / step * sr / n_samples
+    blocks = np.maximum(blocks, blocks.mean() * 10 ** (_LOWEST_DB / 10))
+    level = 10 * np.log10(blocks)
+    trend = ndimage.uniform_filter1d(level, 2 * int(longest_s * rate_hz / 2) + 1, mode="nearest")
+    return level - trend, rate_hz
+
+
+def _autocorrelation(level: Array) -> Array:
+    """Unbiased autocorrelation, 1 at lag 0; zeros for a level that does not move."""
+    n = len(level)
+    if float(np.std(level)) < 1e-6:
+        return np.zeros(n)
+    total = signal.correlate(level, level, mode="full", method="fft")[n - 1 :]
+    unbiased = total / (n - np.arange(n))
+    return np.asarray(unbiased / unbiased[0])
+
+
+def _evidence(correlation: Array, lags: npt.NDArray[np.int64], *, n: int) -> Array:
+    """-ln p that r at one period, and at two, is chance; the periods tried are paid for."""
+    negative = np.flatnonzero(correlation < 0)
+    width = int(negative[0]) if len(negative) else n
+    spread = 1 + 2 * float(np.sum(correlation[1:width] ** 2))
+    z = correlation[lags] / np.sqrt(spread / (n - lags))
+    double = np.minimum(2 * lags, n - 1)
+    again = np.max([correlation[np.clip(double + i, 0, n - 1)] for i in (-1, 0, 1)], axis=0)
+    z_again = again / np.sqrt(spread / (n - double))
+    weaker = np.minimum(z, np.maximum(z_again * np.sqrt(2), 0.0))
+    independent = max(1.0, len(lags) / spread)
+    return np.asarray(-special.log_ndtr(-weaker) - np.log(independent))
+
+
+def _refined(correlation: Array, lag: int, *, n: int) -> float:
+    """Period from the peaks at its multiples, each between samples by a parabola."""
+    period = float(lag)
+    for multiple in range(1, 4):
+        centre = round(multiple * period)
+        if centre + 2 > 0.75 * n:
+            break
+        window = correlation[centre - 1 : centre + 2]
+        place = centre - 1 + int(window.argmax())
+        a, b, c = correlation[place - 1 : place + 2]
+        bend = a - 2 * b + c
+        period = (place + (0.5 * (a - c) / bend if bend < 0 else 0.0)) / multiple
+    return period

@@ -1,0 +1,181 @@
+"""Tonal families: tones of the plain spectrum at the multiples of one frequency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, signal
+
+from asdlib.errors import InputError
+from asdlib.spectra.envelope import checked_signal
+from asdlib.spectra.floor import line_evidence
+from asdlib.spectra.lines import MIN_LINES, LineSpectra, quantisation_step
+from asdlib.spectra.search import find_series
+from asdlib.spectra.series import Series
+
+Array = npt.NDArray[np.float64]
+
+#: Grid frequencies [Hz], and how far a grid strays from them.
+MAINS_HZ, _MAINS_TOLERANCE = (50.0, 60.0), 0.002
+
+
+@dataclass(frozen=True)
+class TonalFamily:
+    """Tones at multiples of one frequency, such as blade pass or gear mesh.
+
+    Attributes
+    ----------
+    frequency_hz : float
+        Fundamental, fitted to all its harmonics [Hz].
+    significance : float
+        -log10 of the probability that noise shows such a family anywhere in the clip.
+    harmonics : tuple of int
+        Orders that stand out of the noise floor.
+    sideband_hz : float or None
+        Spacing of sidebands, such as the shaft rate around a gear mesh [Hz].
+    level_db : float
+        Level of its tones over the noise floor of their lines [dB].
+    is_mains : bool
+        Whether the fundamental is a multiple of 50 or 60 Hz.
+    resolution_hz : float
+        1 / duration [Hz].
+    """
+
+    frequency_hz: float
+    significance: float
+    harmonics: tuple[int, ...]
+    sideband_hz: float | None
+    level_db: float
+    is_mains: bool
+    resolution_hz: float
+
+
+def tonal_families(
+    y: npt.ArrayLike,
+    *,
+    sr: float,
+    min_hz: float = 20.0,
+    max_hz: float | None = None,
+    max_families: int = 8,
+    false_alarm: float = 2e-3,
+) -> list[TonalFamily]:
+    """Find the tones of a sound, grouped by their fundamental, strongest first.
+
+    Lines of the power spectrum (Blackman-Harris window, so that a strong tone has no skirts)
+    are judged against the local noise floor and grouped as those of the envelope spectrum
+    are, see `characteristic_frequencies`. A speed
+    that wanders by a percent widens its lines; sums over neighbouring lines allow for it.
+    A machine that runs at exactly 50 or 60 Hz is not told from mains hum; an induction motor
+    is, by its slip. Noise of any colour and silence give an empty list. A clipped tone shows
+    odd multiples of its frequency.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+        Sound, any unit.
+    sr : float
+        Sampling rate [Hz].
+    min_hz : float
+        Spectrum below is left out: put the machine's high-pass here [Hz].
+    max_hz : float, optional
+        Spectrum above is left out; 0.45 ``sr`` at most, 4000 Hz by default [Hz].
+    max_families : int
+        Longest list.
+    false_alarm : float
+        Share of noise clips that may give a family.
+
+    Returns
+    -------
+    list of TonalFamily
+        Strongest first; empty when nothing stands out, or the clip is too short for a floor.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 64 samples, or limits that are no range.
+
+    Examples
+    --------
+    >>> t = np.arange(32000) / 16000
+    >>> y = np.sin(2 * np.pi * 131.4 * t) + 0.5 * np.sin(2 * np.pi * 262.8 * t)
+    >>> y += 0.1 * np.random.default_rng(0).standard_normal(32000)
+    >>> [(round(f.frequency_hz, 1), f.harmonics) for f in tonal_families(y, sr=16000)]
+    [(131.4, (1, 2))]
+    """
+    samples = checked_signal(y, sr=sr)
+    if samples.ndim != 1:
+        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
+    high_hz = min(0.45 * sr, 4000.0 if max_hz is None else max_hz)
+    if not 0 <= min_hz < high_hz:
+        raise InputError(
+            f"min_hz = {min_hz:g}, max_hz = {max_hz}: expected 0 <= min_hz < max_hz, of which "
+            f"{0.45 * sr:g} Hz at sr = {sr:g} Hz can be used."
+        )
+    spectra = _tone_lines(samples, sr=sr, min_hz=min_hz, max_hz=high_hz)
+    if spectra is None:
+        return []
+    lowest = max(8, int(min_hz / spectra.spacing_hz))
+    found = find_series(
+        spectra,
+        lowest=lowest,
+        highest=spectra.evidence.shape[1] - 1,
+        max_series=max_families,
+        false_alarm=false_alarm,
+    )
+    families = [_describe(spectra, series) for series in found]
+    return sorted(families, key=lambda family: -family.significance)
+
+
+def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> LineSpectra | None:
+    """Lines of the power spectrum; None for silence and clips of too few lines."""
+    n_samples = len(samples)
+    first, last = int(min_hz * n_samples / sr), int(max_hz * n_samples / sr) + 1
+    centred = samples - samples.mean()
+    if last - first < MIN_LINES or not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+        return None
+    window = signal.get_window("blackmanharris", n_samples)
+    spectrum = fft.rfft(centred * window)
+    power = np.abs(spectrum[:last]) ** 2
+    # Rounding is a floor too: nothing under it is a tone.
+    step = quantisation_step(samples)
+    power += step**2 / 12 * float(np.sum(window**2)) + 1e-18 * float(power.max())
+    power[:first] = np.median(power[first : first + MIN_LINES])
+    relative, evidence, widths = line_evidence(power)
+    evidence[:first] = 0.0
+    return LineSpectra(
+        evidence=evidence[None],
+        widths=widths[None],
+        power=relative[None],
+        bands_hz=[(min_hz, max_hz)],
+        spectrum=spectrum,
+        step=step,
+        n_samples=n_samples,
+        sr=sr,
+    )
+
+
+def _describe(spectra: LineSpectra, series: Series) -> TonalFamily:
+    frequency_hz = series.fundamental * spectra.spacing_hz
+    heights = spectra.power[0, list(series.lines)]
+    return TonalFamily(
+        frequency_hz=frequency_hz,
+        significance=float(series.evidence / np.log(10.0)),
+        harmonics=series.orders,
+        sideband_hz=None if series.spacing is None else series.spacing * spectra.spacing_hz,
+        level_db=float(10 * np.log10(max(heights.sum(), 1e-12))),
+        is_mains=is_mains(frequency_hz, resolution_hz=spectra.spacing_hz),
+        resolution_hz=spectra.spacing_hz,
+    )
+
+
+def is_mains(frequency_hz: float, *, resolution_hz: float = 0.0) -> bool:
+    """Whether a frequency is a multiple of the grid's, 50 or 60 Hz, within 0.2 %."""
+    for grid_hz in MAINS_HZ:
+        order = max(1, round(frequency_hz / grid_hz))
+        distance = abs(frequency_hz - order * grid_hz)
+        if distance <= max(_MAINS_TOLERANCE * order * grid_hz, 0.5 * resolution_hz):
+            # High multiples lie so close together that any tone would be one.
+            return order <= 12
+    return False
