@@ -221,6 +221,12 @@ def test_other_settings_at_the_same_place_are_refused(corpus, change, message):
         simulate.write_corpus(corpus, **{"size": "smoke", **change})
 
 
+def test_only_a_finished_corpus_has_finished_machines(corpus, tmp_path):
+    assert simulate.finished_machines(corpus) == set(FEW)
+    (tmp_path / ".simulated.unfinished.json").write_text((corpus / "simulated.json").read_text())
+    assert simulate.finished_machines(tmp_path) == set()
+
+
 def test_other_version_is_refused(corpus, tmp_path):
     manifest = json.loads((corpus / "simulated.json").read_text())
     (tmp_path / "simulated.json").write_text(json.dumps({**manifest, "version": 0}))

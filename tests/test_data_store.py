@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_while_writing(tmp_path, monkeypatch):
     def full(file, rows):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("asdlib.data.store._write_all", full)
+    monkeypatch.setattr("asdlib.data.blocks._write_all", full)
     with pytest.raises(InputError, match=r"data.bin: cannot be written \(No space left on dev"):
         build(tmp_path)
     monkeypatch.undo()

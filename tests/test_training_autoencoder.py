@@ -18,12 +18,11 @@ from asdlib.training import (
     open_reconstructions,
 )
 from asdlib.training.autoencoder import (
-    FrameStacks,
     clip_residuals,
     fit,
     residual_covariance,
-    stack_starts,
 )
+from asdlib.training.stacks import FrameStacks, stack_starts
 
 CPU = torch.device("cpu")
 N_MELS = 6

@@ -16,17 +16,10 @@ Nothing is pickled, so that reading a store never runs code from it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import mmap
-import os
-import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
 
+from asdlib.data.blocks import build_rows, make_folder
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 
@@ -199,12 +193,12 @@ def open_or_build(
     if (directory / "meta.json").exists():
         on_progress(len(ids))
         return _open(directory, description)
-    _make_folder(directory)
+    make_folder(directory)
     with FileLock(directory / "lock"):
         if (directory / "meta.json").exists():  # another process was faster
             on_progress(len(ids))
         else:
-            _build(
+            build_rows(
                 directory,
                 ids,
                 lengths,
@@ -238,24 +232,6 @@ def open_existing(directory: Path) -> ArrayStore:
     return _open(directory, None)
 
 
-def _make_folder(directory: Path) -> None:
-    with _writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "lock").touch()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear error."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). "
-            "Free space or choose a writable folder (--out)."
-        ) from error
-
-
 def _open(directory: Path, description: Mapping[str, Any] | None) -> ArrayStore:
     remedy = f"Delete the folder {directory}."
     try:
@@ -278,104 +254,3 @@ def _open(directory: Path, description: Mapping[str, Any] | None) -> ArrayStore:
     count = expected // dtype.itemsize
     flat = np.frombuffer(mapping, dtype=dtype, count=count).reshape(int(offsets[-1]), *row_shape)
     return ArrayStore(directory, pd.Index(ids), offsets, flat, mapping)
-
-
-def _build(
-    directory: Path,
-    ids: Sequence[str],
-    lengths: npt.NDArray[np.int64],
-    row_shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    fill: Callable[[int, int, npt.NDArray[Any]], None],
-    block_rows: int,
-    workers: int,
-    on_progress: Callable[[int], object],
-) -> None:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    row_bytes = int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
-    path, journal = directory / "data.bin", directory / "done.txt"
-    _allocate(path, max(int(offsets[-1]) * row_bytes, 1))
-    blocks = [(a, min(a + block_rows, len(ids))) for a in range(0, len(ids), block_rows)]
-    done = _finished_blocks(directory, blocks, offsets * row_bytes)
-    todo = [block for block in blocks if block not in done]
-    on_progress(sum(last - first for first, last in done))
-    longest = max((int(offsets[last] - offsets[first]) for first, last in todo), default=0)
-    buffers = threading.local()  # fresh memory for every block would cost its page faults again
-
-    def work(block: tuple[int, int]) -> tuple[tuple[int, int], int]:
-        first, last = block
-        if not hasattr(buffers, "rows"):
-            buffers.rows = np.empty((longest, *row_shape), dtype)
-        out = buffers.rows[: offsets[last] - offsets[first]]
-        out.fill(0)
-        fill(first, last, out)
-        with _writing(path), path.open("r+b", buffering=0) as file:
-            file.seek(int(offsets[first]) * row_bytes)
-            _write_all(file, out)
-        return block, zlib.crc32(out)
-
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        futures = [pool.submit(work, block) for block in todo]
-        for future in as_completed(futures):
-            (first, last), checksum = future.result()
-            with _writing(journal), journal.open("a") as file:
-                file.write(f"{first}-{last} {checksum:08x}\n")
-            on_progress(last - first)
-        with _writing(path), path.open("r+b") as data:
-            os.fsync(data.fileno())
-    finally:
-        # An error or Ctrl-C must not wait for the blocks that nobody will use.
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _write_all(file: io.FileIO, rows: npt.NDArray[Any]) -> None:
-    """Write an array; one call of an unbuffered file may write less than it was given."""
-    data = rows.data.cast("B") if rows.size else memoryview(b"")
-    while data:
-        data = data[file.write(data) :]
-
-
-def _finished_blocks(
-    directory: Path, blocks: Sequence[tuple[int, int]], starts: npt.NDArray[np.int64]
-) -> set[tuple[int, int]]:
-    """Blocks that an earlier build has finished and that are still as it left them."""
-    journal = directory / "done.txt"
-    lines = set(journal.read_text().split("\n")) if journal.exists() else set()
-    listed = {line.partition(" ")[0] for line in lines}
-    finished = set()
-    with (directory / "data.bin").open("rb") as file:
-        for first, last in blocks:
-            if f"{first}-{last}" in listed:
-                file.seek(int(starts[first]))
-                checksum = zlib.crc32(file.read(int(starts[last] - starts[first])))
-                if f"{first}-{last} {checksum:08x}" in lines:
-                    finished.add((first, last))
-    return finished
-
-
-def _allocate(path: Path, size: int) -> None:
-    """Reserve the whole file, so that a full disk is met here and not in the middle."""
-    if path.exists() and path.stat().st_size == size:
-        return
-    path.with_name("done.txt").unlink(missing_ok=True)
-    try:
-        with path.open("wb") as file:
-            _reserve(file, size)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: needs {size / 2**30:.2f} GiB ({error.strerror}). "
-            "Free space or choose another folder (--out)."
-        ) from error
-
-
-def _reserve(file: io.BufferedWriter, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-    file.truncate(size)  # a file system that cannot reserve

@@ -1,7 +1,7 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
 from asdlib.training.augment import mixup
-from asdlib.training.autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
+from asdlib.training.autoencoder import Autoencoder, AutoencoderSettings
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, NoiseSources, class_table
 from asdlib.training.embed import embed, load_embeddings, open_embeddings, save_embeddings
@@ -14,6 +14,7 @@ from asdlib.training.reconstruction import (
     open_reconstructions,
 )
 from asdlib.training.settings import TrainSettings, choose_device
+from asdlib.training.stacks import STACKED_FRAMES
 
 __all__ = [
     "STACKED_FRAMES",

@@ -24,16 +24,14 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.spectra.features import torch_threads_restored
 from asdlib.training.autoencoder import (
-    STACKED_FRAMES,
     Autoencoder,
     AutoencoderSettings,
-    FrameStacks,
     clip_residuals,
     fit,
     residual_covariance,
-    stack_starts,
 )
 from asdlib.training.settings import choose_device
+from asdlib.training.stacks import STACKED_FRAMES, FrameStacks, stack_starts
 
 #: Raised whenever the same settings would give other residuals.
 CODE_VERSION = 1

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asdlib.data.layout import find_machines, is_simulated
-from asdlib.data.simulate import MACHINES, SIZES, write_corpus
+from asdlib.data.layout import is_simulated
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
-from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
+from asdlib.report.progress import PROGRESS_VARIABLE
 from asdlib.report.provenance import PROJECT_ROOT
 from asdlib.workbook import challenge
+from asdlib.workbook.corpora import check_machines, corpus_folder, ensure_corpus, no_such_folder
 from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
     EXPERIMENTS,
@@ -96,21 +96,6 @@ def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> l
     return notebooks[place : place + 1] if only else notebooks[place:]
 
 
-def _corpus_folder(size: str) -> Path:
-    return PROJECT_ROOT / "data" / f"simulated_{size}"
-
-
-def _ensure_corpus(size: str) -> None:
-    """Generate what is missing of the simulated corpus of a size."""
-    folder = _corpus_folder(size)
-    if not (folder / "simulated.json").exists():
-        plan = SIZES[size]
-        per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
-        total = len(MACHINES) * per_machine
-        with progress_bar(total, "simulated corpus") as bar:
-            write_corpus(folder, size=size, on_progress=bar.update)
-
-
 def _seeds(words: list[str]) -> list[int]:
     try:
         return [int(word) for word in words]
@@ -145,26 +130,6 @@ def _parameters(
     return parameters
 
 
-def _check_machines(data: Path, machines: list[str] | None) -> None:
-    there = sorted(find_machines(data))
-    unknown = sorted(set(machines or []) - set(there))
-    if unknown:
-        raise InputError(
-            f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
-        )
-
-
-def _no_such_folder(data: Path) -> str:
-    """Say that the data folder is not there, and which folders are."""
-    place = next(parent for parent in data.absolute().parents if parent.is_dir())
-    folders = sorted(path.name for path in place.iterdir() if path.is_dir())
-    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
-    return (
-        f"--data {data}: expected an existing folder of recordings. "
-        f"In {place} there are: {shown or 'no folders'}."
-    )
-
-
 def _choose_dataset(options: argparse.Namespace) -> challenge.Choice | None:
     """Give the challenge's data that the call names, or nothing."""
     own = {"--subset": options.subset, "--extra-train": options.extra_train}
@@ -189,8 +154,8 @@ def run(arguments: list[str]) -> int:
     notebooks = list_notebooks()
     chosen = _choose(notebooks, options.only, options.first)
     if options.data is not None and not options.data.is_dir():
-        raise InputError(_no_such_folder(options.data))
-    data = options.data or _corpus_folder(options.profile)
+        raise InputError(no_such_folder(options.data))
+    data = options.data or corpus_folder(options.profile)
     name = options.name or (choice.name if choice else data.resolve().name)
     check_run_name(name)
     if choice:
@@ -202,8 +167,8 @@ def run(arguments: list[str]) -> int:
         channel = int(parameters.get("channel", challenge.NEAR_CHANNEL))
         parameters = {**challenge.bring(choice, data, _say, channel), **parameters}
     elif options.data is None:
-        _ensure_corpus(options.profile)
-    _check_machines(data, options.machines)
+        ensure_corpus(options.profile, options.machines)
+    check_machines(data, options.machines)
     return _execute(chosen, parameters, options.out.resolve(), name)
 
 
@@ -245,14 +210,14 @@ def sweep(arguments: list[str]) -> int:
     notebooks = [part for part in list_notebooks() if part.path.stem != EXPERIMENTS]
     plan = read_sweep_file(options.file, notebooks, profile=options.profile)
     is_given = options.data is not None or plan.data is not None
-    data = options.data or plan.data or _corpus_folder(plan.profile)
+    data = options.data or plan.data or corpus_folder(plan.profile)
     if is_given and not data.is_dir():
-        raise InputError(_no_such_folder(data))
+        raise InputError(no_such_folder(data))
     if not is_given:
-        _ensure_corpus(plan.profile)
+        ensure_corpus(plan.profile, plan.machines)
     name = options.name or _sweep_name(options.file.stem, data)
     check_run_name(name)
-    _check_machines(data, plan.machines)
+    check_machines(data, plan.machines)
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     return _sweep(plan, notebooks, data, name, options)
@@ -304,7 +269,7 @@ def score(arguments: list[str]) -> int:
 
 def lab(arguments: list[str]) -> int:
     """Open JupyterLab on the notebooks; the simulated corpus is made first if missing."""
-    _ensure_corpus("demo")
+    ensure_corpus("demo")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={PROJECT_ROOT}"]
     first = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))[0].relative_to(PROJECT_ROOT)
     return subprocess.run([*command, *arguments, str(first)], check=False).returncode

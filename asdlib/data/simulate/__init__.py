@@ -65,7 +65,7 @@ sidebands, unbalance, misalignment, looseness.
 """
 
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies, bearing_signal
-from asdlib.data.simulate.corpus import write_corpus
+from asdlib.data.simulate.corpus import finished_machines, write_corpus
 from asdlib.data.simulate.machines import (
     MACHINES,
     SAMPLE_RATE_HZ,
@@ -88,6 +88,7 @@ __all__ = [
     "bearing_frequencies",
     "bearing_signal",
     "describe",
+    "finished_machines",
     "states_of",
     "synthesise_clip",
     "write_corpus",

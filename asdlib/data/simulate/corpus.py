@@ -111,6 +111,11 @@ def write_corpus(
     return root
 
 
+def finished_machines(root: Path) -> set[str]:
+    """Machine types of the finished simulated corpus at ``root``; empty where there is none."""
+    return set((_read_json(root / MANIFEST) or {"machines": ()})["machines"])
+
+
 def _machines_there(root: Path, size: str, seed: int) -> list[str]:
     """Machines of the corpus at ``root``, finished or not; refuse anything else there."""
     found = _read_json(root / MANIFEST) or _read_json(root / _UNFINISHED)

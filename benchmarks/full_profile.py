@@ -1,0 +1,161 @@
+"""Time and memory of the full profile on one machine of the simulated corpus, by notebook.
+
+Run ``python benchmarks/full_profile.py`` from the root of the repository. It executes the
+notebooks on a machine type with the challenge's counts (990 + 10 training clips of 10 s), with
+the full-width network and fewer epochs than the profile's, and projects the times of the
+profile on seven machines: everything is proportional to the number of clips, training to the
+epochs too. ``--save`` writes ``benchmarks/full_profile.json`` and ``.md``.
+
+Of a GPU it says what the training would take at a stated rate of operations; no such rate has
+been measured here, see ``benchmarks/training.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent
+sys.path.insert(0, str(ROOT))
+
+from asdlib.cores import available_cores  # noqa: E402
+from asdlib.data import simulate  # noqa: E402
+from asdlib.workbook.notebooks import PROFILES  # noqa: E402
+
+N_MACHINES = len(simulate.MACHINES)
+TRAINING = "03_training"
+#: Operations per second that a GPU may reach [TFLOP/s]: assumptions.
+GPU_TFLOPS = (10, 50)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of all processes of the run [GiB].
+
+    Attributes
+    ----------
+    own : float
+        Without pages of files, which the system gives back when memory is wanted.
+    resident : float
+        With them.
+    """
+
+    own: float
+    resident: float
+
+
+def watch(process: subprocess.Popen[bytes]) -> Memory:
+    """Wait for the end of a process; sum the memory of it and all below it twice a second."""
+    own = resident = 0
+    while process.poll() is None:
+        sizes = []
+        try:
+            root = psutil.Process(process.pid)
+            for member in [root, *root.children(recursive=True)]:
+                sizes.append(member.memory_info())
+        except psutil.NoSuchProcess:
+            pass
+        own = max(own, sum(size.rss - size.shared for size in sizes))
+        resident = max(resident, sum(size.rss for size in sizes))
+        time.sleep(0.5)
+    return Memory(own / 2**30, resident / 2**30)
+
+
+def execute(machine: str, epochs: int, out: Path) -> tuple[Memory, dict[str, float], pd.DataFrame]:
+    """Run the notebooks; return memory, seconds of each notebook, and the training's history."""
+    data, name = out / "simulated_full", "simulated_full"
+    simulate.write_corpus(data, size="full", machines=[machine])
+    call = [sys.executable, "-m", "asdlib.workbook.cli", "--profile", "full", "--data", str(data),
+            "--set", f"epochs={epochs}", "--out", str(out), "--name", name]  # fmt: skip
+    process = subprocess.Popen(call, cwd=ROOT)
+    memory = watch(process)
+    if process.returncode:
+        raise SystemExit(f"the run ended with exit status {process.returncode}.")
+    seconds = {}
+    for path in sorted((out / "build" / name / "notebooks").glob("*.ipynb")):
+        book = nbformat.read(path, as_version=4)
+        seconds[path.stem] = float(book.metadata["papermill"]["duration"])
+    history = pd.read_csv(out / "results" / name / "training.csv")
+    return memory, seconds, history
+
+
+def project(
+    seconds: dict[str, float], rate: float, clips_per_epoch: float, epochs: int, full_epochs: int
+) -> pd.DataFrame:
+    """Minutes of each notebook as measured, and of the full profile on all machines."""
+    rows = []
+    for name, measured in seconds.items():
+        whole = measured
+        if name == TRAINING:
+            whole += (full_epochs - epochs) * clips_per_epoch / rate
+        rows.append((name, measured / 60, whole / 60, whole * N_MACHINES / 60))
+    columns = ["notebook", "measured", "one machine", "seven machines"]
+    table = pd.DataFrame(rows, columns=columns)
+    total = table.drop(columns="notebook").sum()
+    return pd.concat([table, pd.DataFrame([{"notebook": "all", **total}])], ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--machine", default="bearingSim", choices=sorted(simulate.MACHINES))
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        memory, seconds, history = execute(options.machine, options.epochs, Path(folder))
+    full_epochs = int(PROFILES["full"]["epochs"])
+    rate = float(history["clips_per_s"].median())
+    size = simulate.SIZES["full"]
+    clips_per_epoch = size.train_source + size.train_target + size.supplemental
+    table = project(seconds, rate, clips_per_epoch, options.epochs, full_epochs)
+    gflop = json.loads((FOLDER / "training_cpu.json").read_text())["gflop_per_clip"]
+    operations = gflop * 1e9 * clips_per_epoch * full_epochs * N_MACHINES
+    gpu = ", ".join(f"{operations / (t * 1e12) / 60:.1f} min at {t} TFLOP/s" for t in GPU_TFLOPS)
+    facts = {
+        "machine_type": options.machine,
+        "epochs": options.epochs,
+        "cores": available_cores(),
+        "python": platform.python_version(),
+        "training_clips_per_s": rate,
+        "peak_memory_gib": asdict(memory),
+        "minutes": table.to_dict("records"),
+    }
+    text = "\n".join(
+        [
+            "# The full profile on the simulated corpus [minutes]",
+            "",
+            f"{options.machine}: {size.train_source} + {size.train_target} training clips of 10 s, "
+            f"{size.supplemental} supplemental, {4 * size.test} test clips; {available_cores()} "
+            f"cores, no GPU. Measured with {options.epochs} epochs; the other columns are "
+            f"projected to the profile's {full_epochs} epochs and to seven machines.",
+            "",
+            table.to_markdown(index=False, floatfmt=".1f"),
+            "",
+            f"Training: {rate:.1f} clips/s. Peak memory of all processes: {memory.own:.1f} GiB, "
+            f"with pages of files {memory.resident:.1f} GiB.",
+            "",
+            f"On a GPU (**not measured**): the network's training on seven machines takes {gpu} of "
+            "sustained operations.",
+            "",
+        ]
+    )
+    print(text)
+    if options.save:
+        (FOLDER / "full_profile.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (FOLDER / "full_profile.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
