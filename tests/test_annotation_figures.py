@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.annotation import inspect_envelope, score_agreement
+from asdlib.annotation import inspect_sound, score_agreement
 from asdlib.report import annotation_figures as figures
 from asdlib.report import annotation_tables, browse, envelope_figures
 from asdlib.report.progress import STATIC_VARIABLE
@@ -59,17 +59,32 @@ def test_the_contingency_counts_clips():
 def test_the_inspection_says_what_was_found(rng, rate_hz):
     t = np.arange(16000) / 8000
     y = (1 + np.cos(2 * np.pi * rate_hz * t)) * rng.standard_normal(16000)
-    drawn = envelope_figures.draw_inspection(inspect_envelope(y, sr=8000), title="clip")
-    spectrum = drawn.axes[2]
+    drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
+    spectrum = next(ax for ax in drawn.axes if ax.get_ylabel() == "Squared envelope [unit²]")
     if rate_hz:
-        assert drawn.get_suptitle() == "clip: one family of lines"
+        assert drawn.get_suptitle() == "clip\nenvelope: 19.99 Hz, tones: none, cycle: none"
         found_hz = float(spectrum.get_legend().get_texts()[0].get_text().split(" Hz")[0])
         assert found_hz == pytest.approx(rate_hz, abs=0.1)
         assert drawn.axes[1].get_title().startswith("8 periods of")
     else:
-        assert drawn.get_suptitle() == "clip: no line stands out"
+        assert drawn.get_suptitle() == "clip\nenvelope: none, tones: none, cycle: none"
         assert spectrum.get_legend() is None
     assert drawn.axes[0].get_ylabel() == "Bandwidth [Hz]"
+
+
+def test_the_inspection_shows_tones_and_cycle(rng):
+    t = np.arange(5 * 8000) / 8000
+    noise = (0.1 + (t % 0.5 < 0.2)) * rng.standard_normal(len(t))
+    y = np.sin(2 * np.pi * 431.0 * t) + 0.1 * noise
+    drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
+    axes = {ax.get_title(): ax for ax in drawn.axes}
+    tones = axes["plain spectrum: tones"].get_legend().get_texts()
+    assert [text.get_text() for text in tones] == ["431.0 Hz"]
+    drawn = envelope_figures.draw_inspection(inspect_sound(noise, sr=8000), title="clip")
+    axes = {ax.get_title(): ax for ax in drawn.axes}
+    cycle = axes["level: does it repeat?"].get_legend().get_texts()
+    assert [text.get_text() for text in cycle] == ["cycle of 0.5 s"]
+    assert drawn.get_suptitle().endswith("cycle: 1.999 Hz")
 
 
 def test_class_spectra_are_drawn_class_by_class(rng):
@@ -90,6 +105,13 @@ def test_the_track_says_how_many_clips_have_a_level():
         np.array([np.nan]), np.zeros(0), ["target"], machine_type="fan"
     )
     assert "no line stands out" in ax.get_title()
+
+
+def test_names_of_neighbouring_levels_do_not_lie_over_each_other():
+    levels_hz = np.array([100.0, 2953.4, 2961.2, 5000.0])
+    ax = figures.draw_frequency_track(levels_hz, levels_hz, ["source"] * 4, machine_type="fan")
+    shown = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert shown == ["100", "2950", "", "5000"]
 
 
 def test_tables_show_every_measure_with_its_interval():

@@ -10,7 +10,7 @@ from asdlib.annotation import (
     average_classes,
     find_exemplars,
     inspect_clip,
-    inspect_envelope,
+    inspect_sound,
 )
 from asdlib.data.store import open_or_build
 from asdlib.errors import InputError
@@ -24,7 +24,7 @@ def throb(rng, rate_hz, *, seconds=4):
 
 
 def test_the_band_is_where_the_sound_throbs(rng):
-    seen = inspect_envelope(throb(rng, 17.0), sr=SR)
+    seen = inspect_sound(throb(rng, 17.0), sr=SR)
     assert seen.families[0].frequency_hz == pytest.approx(17.0, abs=0.1)
     assert seen.band_hz == seen.families[0].band_hz
     assert min(seen.band_hz[1], 3000) - max(seen.band_hz[0], 2000) > 0
@@ -35,14 +35,14 @@ def test_the_band_is_where_the_sound_throbs(rng):
 
 
 def test_without_a_family_the_band_is_the_most_impulsive(rng):
-    seen = inspect_envelope(rng.standard_normal(2 * SR), sr=SR)
+    seen = inspect_sound(rng.standard_normal(2 * SR), sr=SR)
     assert seen.families == []
     best = max(float(level.kurtosis.max()) for level in seen.levels)
     level = next(level for level in seen.levels if level.kurtosis.max() == best)
     centre_hz = (seen.band_hz[0] + seen.band_hz[1]) / 2
     assert centre_hz == pytest.approx(level.centres_hz[level.kurtosis.argmax()])
     with pytest.raises(InputError, match="NaN"):
-        inspect_envelope(np.full(SR, np.nan), sr=SR)
+        inspect_sound(np.full(SR, np.nan), sr=SR)
 
 
 def test_a_clip_is_inspected_in_the_machines_bands(tmp_path, rng):

@@ -23,6 +23,7 @@ from asdlib.annotation import (
 )
 from asdlib.annotation.choice import choose_method
 from asdlib.annotation.clustering import find_clusters_by_domain
+from asdlib.annotation.levels import name_frequencies
 from asdlib.annotation.partitions import information
 from asdlib.data import open_or_build
 from asdlib.errors import InputError
@@ -66,6 +67,15 @@ def test_an_outlier_is_marked(rng):
     found = find_clusters(points, seed=0)
     assert found.is_outlier[7]
     assert found.is_outlier.sum() <= 3
+
+
+def test_two_clips_far_away_are_outliers_and_no_cluster(rng):
+    points, truth = blobs(rng, 2)
+    far = 200 + rng.standard_normal((2, points.shape[1]))
+    found = find_clusters(np.concatenate([points, far]), seed=0)
+    assert metrics.adjusted_rand_score(truth, found.labels[:-2]) == 1.0
+    assert found.n_clusters == 2
+    assert found.is_outlier[-2:].all()
 
 
 def test_domains_never_share_a_cluster(rng):
@@ -157,6 +167,12 @@ def test_levels_that_halves_of_the_clips_do_not_repeat_tell_nothing(rng):
     assert found.quantity == "cycle"
     assert information(found.labels, 0.79) == 0.0
     assert information(found.labels, 1.0) == pytest.approx(np.log(2))
+
+
+def test_levels_are_named_apart_and_without_exponents():
+    assert name_frequencies(np.array([8.2, 2953.4, 3218.0])) == ["8.2", "2950", "3220"]
+    assert name_frequencies(np.array([118.8, 119.1])) == ["118.8", "119.1"]
+    assert name_frequencies(np.zeros(0)) == []
 
 
 def test_no_families_no_levels():

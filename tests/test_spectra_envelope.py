@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import complex_envelope, envelope_spectrum
@@ -86,6 +87,13 @@ def test_the_kurtogram_finds_the_band_of_the_impacts(rng):
     low, high = choose_band(kurtogram(y, sr=SR))
     assert low < 5000 < high
     assert high - low < 3000
+
+
+def test_the_jump_from_end_to_start_is_no_impact(rng):
+    smooth = signal.firwin(801, 6000, fs=SR)
+    y = signal.lfilter(smooth, 1, rng.standard_normal(2 * SR))[SR:]
+    kurtosis = np.concatenate([level.kurtosis for level in kurtogram(y, sr=SR)])
+    assert kurtosis.max() < 1.0
 
 
 def test_the_bands_of_a_level_tile_the_range():

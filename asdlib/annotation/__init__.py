@@ -6,11 +6,11 @@ from asdlib.annotation.clustering import find_clusters
 from asdlib.annotation.evidence import MachineEvidence
 from asdlib.annotation.frequencies import track_frequencies
 from asdlib.annotation.inspection import (
-    EnvelopeInspection,
+    SoundInspection,
     average_classes,
     find_exemplars,
     inspect_clip,
-    inspect_envelope,
+    inspect_sound,
     read_samples,
     sample_rate_of,
 )
@@ -22,8 +22,8 @@ __all__ = [
     "METHODS",
     "ORACLE",
     "Annotation",
-    "EnvelopeInspection",
     "MachineEvidence",
+    "SoundInspection",
     "agreement",
     "average_classes",
     "annotate",
@@ -34,7 +34,7 @@ __all__ = [
     "find_levels",
     "fixed_clusters",
     "inspect_clip",
-    "inspect_envelope",
+    "inspect_sound",
     "read_samples",
     "reduce_dimensions",
     "sample_rate_of",

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from asdlib.annotation.evidence import MachineEvidence, neighbour_labels, split_levels
-from asdlib.annotation.levels import MIN_COVERAGE
+from asdlib.annotation.levels import MIN_COVERAGE, name_frequencies
 from asdlib.annotation.partitions import MIN_STABILITY
 
 #: Another view of the clips must tell this much of the levels, above chance.
@@ -90,7 +90,7 @@ def label_clips(
         labels[lost] = neighbour_labels(details.points[lost], known, labels[~lost])
         confidence[lost] = 0.0
     prefix = _LEVEL_NAMES[levels.quantity]
-    level_names = [f"{prefix}_{frequency:.3g}Hz" for frequency in levels.levels_hz]
+    level_names = [f"{prefix}_{name}Hz" for name in name_frequencies(levels.levels_hz)]
     attributes = np.array([level_names[label] for label in labels], dtype=object)
     if method == "both":
         for level, clustering in split_levels(details, seed=seed).items():

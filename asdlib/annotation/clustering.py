@@ -34,6 +34,10 @@ MAX_CLUSTERS = 16
 MIN_CLIPS = 20
 #: A cluster count's silhouette must exceed that of unstructured data by this, and 3 deviations.
 MIN_EXCESS = 0.05
+#: Fewer clips than this are no cluster.
+MIN_CLUSTER_CLIPS = 3
+#: A stray clip is this much further from its neighbours than nine clips in ten are.
+STRAY_FACTOR = 3.0
 _N_REFERENCES = 6
 _CRITERION = [
     "n_clusters", "silhouette", "reference", "reference_std", "stability", "bic", "is_accepted",
@@ -75,6 +79,8 @@ def find_clusters(
     """Cluster points, with the number of clusters from the data.
 
     Among the accepted numbers (see the module) the one with the highest silhouette is taken.
+    One or two clips far from all others are no state of a machine, and would hide what states
+    there are: they are left out and then join the nearest cluster, as outliers.
 
     Parameters
     ----------
@@ -101,6 +107,8 @@ def find_clusters(
     largest = min(max_clusters, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
         return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
+    is_stray = _find_strays(points)
+    points, everything = points[~is_stray], points
     rng = np.random.default_rng(seed)
     references = [unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
     rows = []
@@ -113,24 +121,39 @@ def find_clusters(
         own = silhouette(points, labels, seed=seed)
         is_separated = own > reference + max(MIN_EXCESS, 3 * spread)
         repeats = stability(points, count, algorithm, rng) if is_separated else np.nan
-        accepted = is_separated and repeats >= MIN_STABILITY
+        is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
+        accepted = is_separated and is_filled and repeats >= MIN_STABILITY
         rows.append((count, own, reference, spread, repeats, bic(points, labels), accepted))
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
-        return _unstructured(len(points), criterion)
+        return replace(_unstructured(len(everything), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
-    labels = _by_size(ALGORITHMS[algorithm](points, int(best["n_clusters"]), seed))
-    confidence, is_outlier = _membership(points, labels)
+    labels = np.zeros(len(everything), np.int64)
+    labels[~is_stray] = _by_size(ALGORITHMS[algorithm](points, int(best["n_clusters"]), seed))
+    centres = np.stack(
+        [points[labels[~is_stray] == c].mean(axis=0) for c in range(labels.max() + 1)]
+    )
+    labels[is_stray] = distances(everything[is_stray], centres).argmin(axis=1)
+    confidence, is_outlier = _membership(everything, labels)
     return Clustering(
         labels,
         confidence,
-        is_outlier,
+        is_outlier | is_stray,
         criterion,
         int(best["n_clusters"]),
         float(best["stability"]),
         float(best["silhouette"]),
     )
+
+
+def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
+    """Clips much further from their second neighbour than nearly all others are."""
+    from sklearn.neighbors import NearestNeighbors
+
+    model = NearestNeighbors(n_neighbors=MIN_CLUSTER_CLIPS).fit(points)
+    reach = model.kneighbors(points)[0][:, -1]
+    return np.asarray(reach > STRAY_FACTOR * np.quantile(reach, 0.9), dtype=np.bool_)
 
 
 def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:

@@ -1,4 +1,4 @@
-"""What there is to see and hear of a machine's classes and of one clip's envelope."""
+"""What there is to see and hear of a machine's classes and of one clip."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import fft
+from scipy import fft, signal
 
 from asdlib.annotation.evidence import MachineEvidence
-from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ
+from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ, MIN_TONE_HZ
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
 from asdlib.spectra.envelope import Band, checked_band, complex_envelope, envelope_spectrum
 from asdlib.spectra.features import stored_settings
 from asdlib.spectra.kurtogram import BandLevel, choose_band, kurtogram
+from asdlib.spectra.tones import TonalFamily, tonal_families
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class EnvelopeInspection:
+class SoundInspection:
     """Every step from a sound to its characteristic frequencies.
 
     Attributes
@@ -38,6 +40,14 @@ class EnvelopeInspection:
         Squared envelope spectrum in the band.
     families : list of FrequencyFamily
         Strongest first.
+    tone_frequencies_hz, tone_spectrum : ndarray of float64, shape (n_lines,)
+        Power spectrum of the sound, Blackman-Harris window [unit of the sound squared].
+    tones : list of TonalFamily
+        Strongest first.
+    lags_s, autocorrelation : ndarray of float64, shape (n_lags,)
+        Autocorrelation of the level; empty for silence.
+    cycle : CycleTime or None
+        None where the level does not repeat.
     """
 
     levels: list[BandLevel]
@@ -47,11 +57,17 @@ class EnvelopeInspection:
     frequencies_hz: Array
     spectrum: Array
     families: list[FrequencyFamily]
+    tone_frequencies_hz: Array
+    tone_spectrum: Array
+    tones: list[TonalFamily]
+    lags_s: Array
+    autocorrelation: Array
+    cycle: CycleTime | None
 
 
-def inspect_envelope(
+def inspect_sound(
     y: npt.ArrayLike, *, sr: float, bands_hz: Sequence[Band] | None = None, max_hz: float = MAX_HZ
-) -> EnvelopeInspection:
+) -> SoundInspection:
     """Go from a sound to its characteristic frequencies and keep every step.
 
     Parameters
@@ -80,15 +96,33 @@ def inspect_envelope(
     envelope = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples))
     frequencies_hz, spectrum = envelope_spectrum(samples, sr=sr, band_hz=band_hz)
     time_s = np.arange(len(envelope)) * n_samples / sr / len(envelope)
-    return EnvelopeInspection(levels, band_hz, time_s, envelope, frequencies_hz, spectrum, families)
+    tone_frequencies_hz, tone_spectrum = signal.periodogram(
+        samples, fs=sr, window="blackmanharris", detrend="constant", scaling="spectrum"
+    )
+    lags_s, autocorrelation = level_autocorrelation(samples, sr=sr)
+    return SoundInspection(
+        levels=levels,
+        band_hz=band_hz,
+        time_s=time_s,
+        envelope=envelope,
+        frequencies_hz=frequencies_hz,
+        spectrum=spectrum,
+        families=families,
+        tone_frequencies_hz=tone_frequencies_hz,
+        tone_spectrum=tone_spectrum,
+        tones=tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ),
+        lags_s=lags_s,
+        autocorrelation=autocorrelation,
+        cycle=cycle_time(samples, sr=sr),
+    )
 
 
 def inspect_clip(
     clip_id: str, waveforms: ArrayStore, *, bands_hz: Sequence[Band] | None = None
-) -> EnvelopeInspection:
-    """Inspect the envelope of one clip of a waveform store; see `inspect_envelope`."""
+) -> SoundInspection:
+    """Inspect one clip of a waveform store; see `inspect_sound`."""
     samples = read_samples(clip_id, waveforms) / FULL_SCALE
-    return inspect_envelope(samples, sr=sample_rate_of(waveforms), bands_hz=bands_hz)
+    return inspect_sound(samples, sr=sample_rate_of(waveforms), bands_hz=bands_hz)
 
 
 def read_samples(clip_id: str, waveforms: ArrayStore) -> npt.NDArray[np.int16]:

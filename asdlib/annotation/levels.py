@@ -83,6 +83,24 @@ class FrequencyLevels:
         return information(self.labels, self.stability)
 
 
+def name_frequencies(frequencies_hz: Array) -> list[str]:
+    """Write frequencies in hertz with three digits, or more where two would read the same.
+
+    Parameters
+    ----------
+    frequencies_hz : ndarray of float64, shape (n_frequencies,)
+        Distinct frequencies [Hz].
+    """
+    names: list[str] = []
+    for digits in range(3, 9):
+        names = [
+            np.format_float_positional(float(f"{f:.{digits}g}"), trim="-") for f in frequencies_hz
+        ]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
 def find_levels(
     track: pd.DataFrame,
     clip_ids: Sequence[str],

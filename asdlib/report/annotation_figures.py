@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from asdlib.annotation.levels import name_frequencies
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
@@ -22,6 +23,8 @@ from asdlib.report.style import (
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
+#: A name is this share of the axis high.
+_LABEL_SHARE = 0.06
 
 
 def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figure:
@@ -158,6 +161,17 @@ def draw_class_spectra(
     return figure
 
 
+def _apart(values: Array, names: Sequence[str], limits: tuple[float, float]) -> list[str]:
+    """Blank the names that would lie over another one on a logarithmic axis."""
+    places = np.log(values / limits[0]) / np.log(limits[1] / limits[0])
+    shown, last = [], -np.inf
+    for place, name in zip(places, names, strict=True):
+        is_apart = place - last > _LABEL_SHARE
+        shown.append(name if is_apart else "")
+        last = place if is_apart else last
+    return shown
+
+
 def draw_frequency_track(
     frequency_hz: Array,
     levels_hz: Array,
@@ -189,7 +203,7 @@ def draw_frequency_track(
         ax.plot(order[chosen], frequency_hz[chosen], ".", color=colour, label=name, ms=4)
     if known.any():
         ax.set_yscale("log")
-        ax.set_yticks(levels_hz, [f"{level:.3g}" for level in levels_hz])
+        ax.set_yticks(levels_hz, _apart(levels_hz, name_frequencies(levels_hz), ax.get_ylim()))
         ax.set_yticks([], minor=True)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
     ax.plot(order[~known], np.zeros((~known).sum()) + 0.02, "|", color="0.5",

@@ -1,4 +1,4 @@
-"""Figures of notebook 02 for one clip: kurtogram, envelope, envelope spectrum."""
+"""Figures of notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from asdlib.annotation.inspection import EnvelopeInspection
+from asdlib.annotation.inspection import SoundInspection
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.characteristic import FrequencyFamily
 from asdlib.spectra.envelope import Band
@@ -21,28 +21,73 @@ Array = npt.NDArray[np.float64]
 _SHOWN_PERIODS, _SHOWN_S = 8, 0.5
 
 
-def draw_inspection(inspection: EnvelopeInspection, *, title: str) -> Figure:
-    """Kurtogram with the chosen band, envelope in it, and its spectrum with the families.
+def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
+    """Everything that the characteristic frequencies of one clip are read from.
+
+    Kurtogram with the chosen band, envelope in it, and its spectrum with the families; below,
+    the plain spectrum with its tones, and the autocorrelation of the level with its cycle.
 
     Parameters
     ----------
-    inspection : EnvelopeInspection
+    inspection : SoundInspection
     title : str
-        What was recorded; the finding is put behind it.
+        What was recorded; the finding is put below it.
     """
-    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 4.4))
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.3))
+    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 6.4))
+    grid = figure.add_gridspec(3, 2, width_ratios=(1.0, 1.3))
     kurtosis, envelope = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    spectrum = figure.add_subplot(grid[1, :])
     plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
     _plot_envelope(envelope, inspection)
     plot_envelope_spectrum(
-        spectrum, inspection.frequencies_hz, inspection.spectrum, inspection.families
+        figure.add_subplot(grid[1, :]),
+        inspection.frequencies_hz,
+        inspection.spectrum,
+        inspection.families,
     )
-    count = len(inspection.families)
-    found = {0: "no line stands out", 1: "one family of lines"}
-    figure.suptitle(f"{title}: {found.get(count, f'{count} families of lines')}")
+    _plot_tones(figure.add_subplot(grid[2, 0]), inspection)
+    _plot_autocorrelation(figure.add_subplot(grid[2, 1]), inspection)
+    figure.suptitle(f"{title}\n{_finding(inspection)}")
     return figure
+
+
+def _finding(inspection: SoundInspection) -> str:
+    """Strongest of every quantity, in words."""
+    found = {
+        "envelope": [family.frequency_hz for family in inspection.families],
+        "tones": [family.frequency_hz for family in inspection.tones],
+        "cycle": [inspection.cycle.rate_hz] if inspection.cycle else [],
+    }
+    words = {name: f"{rates[0]:.4g} Hz" if rates else "none" for name, rates in found.items()}
+    return ", ".join(f"{name}: {word}" for name, word in words.items())
+
+
+def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
+    """Power spectrum in dB, the harmonics of each family of tones marked."""
+    power = inspection.tone_spectrum
+    level = 10 * np.log10(np.maximum(power, 1e-12 * max(float(power.max()), 1e-300)))
+    ax.plot(inspection.tone_frequencies_hz / 1000, level, color="0.35", lw=0.5, rasterized=True)
+    top = float(level.max())
+    for i, family in enumerate(inspection.tones[:3]):
+        places = np.array(family.harmonics) * family.frequency_hz / 1000
+        ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
+                label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
+    ax.set(
+        xlabel="Frequency [kHz]", ylabel="Power [dB]", xlim=(0, None), ylim=(top - 100, top + 22)
+    )
+    ax.set_title("plain spectrum: tones")
+    if inspection.tones:
+        ax.legend(loc="lower left", fontsize=7, frameon=True, edgecolor="none")
+
+
+def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:
+    """Autocorrelation of the level, the cycle marked."""
+    ax.plot(inspection.lags_s, inspection.autocorrelation, color="0.35", lw=0.7)
+    if inspection.cycle:
+        period_s = inspection.cycle.period_s
+        ax.axvline(period_s, color=GROUP_COLOURS[0], lw=1.0, label=f"cycle of {period_s:.3g} s")
+        ax.legend(loc="upper right", fontsize=7)
+    ax.set(xlabel="Lag [s]", ylabel="Autocorrelation [1]", xlim=(0, None), ylim=(None, 1.05))
+    ax.set_title("level: does it repeat?")
 
 
 def plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> None:
@@ -67,7 +112,7 @@ def plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> N
     ax.set_title(f"band chosen: {band_hz[0] / 1000:.2f} to {band_hz[1] / 1000:.2f} kHz")
 
 
-def _plot_envelope(ax: Axes, inspection: EnvelopeInspection) -> None:
+def _plot_envelope(ax: Axes, inspection: SoundInspection) -> None:
     families = inspection.families
     end_s = _SHOWN_PERIODS / families[0].frequency_hz if families else _SHOWN_S
     shown = inspection.time_s <= end_s

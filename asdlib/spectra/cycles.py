@@ -142,6 +142,42 @@ def cycle_time(
     )
 
 
+def level_autocorrelation(
+    y: npt.ArrayLike, *, sr: float, band_hz: Band | None = None
+) -> tuple[Array, Array]:
+    """Compute the autocorrelation in which `cycle_time` looks for a period.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_samples,)
+        Sound, any unit.
+    sr : float
+        Sampling rate [Hz].
+    band_hz : (float, float), optional
+        Band of the envelope [Hz]; 100 Hz to ``0.45 sr`` by default.
+
+    Returns
+    -------
+    lags_s : ndarray of float64, shape (n_lags,)
+        Up to a third of the clip [s].
+    autocorrelation : ndarray of float64, shape (n_lags,)
+        1 at lag 0; both empty for silence.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 64 samples, or band edges outside 0 to ``sr / 2``.
+    """
+    samples = checked_signal(y, sr=sr)
+    longest_s = len(samples) / sr / _MIN_CYCLES
+    centred = samples - samples.mean()
+    if not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+        return np.zeros(0), np.zeros(0)
+    level, rate_hz = _level(centred, sr=sr, band_hz=band_hz, longest_s=longest_s)
+    correlation = _autocorrelation(level)[: int(longest_s * rate_hz) + 1]
+    return np.arange(len(correlation)) / rate_hz, correlation
+
+
 def _level(
     samples: Array, *, sr: float, band_hz: Band | None, longest_s: float
 ) -> tuple[Array, float]:
