@@ -11,11 +11,13 @@ from asdlib.errors import InputError
 from asdlib.training import (
     AdaCos,
     EmbeddingNetwork,
+    Embeddings,
     Identity,
     TrainedModel,
     TrainSettings,
     embed,
     load_embeddings,
+    open_embeddings,
     save_embeddings,
 )
 
@@ -42,7 +44,7 @@ def features(rng: np.random.Generator) -> np.ndarray:
 def test_rows_follow_the_positions(model: TrainedModel, features: np.ndarray) -> None:
     positions = np.array([4, 0, 10, 4])
     seen: list[int] = []
-    embedding = embed(
+    embedding, intermediate = embed(
         model, features, positions, device="cpu", batch_size=3, on_progress=seen.append
     )
     assert embedding.dtype == np.float32
@@ -50,16 +52,22 @@ def test_rows_follow_the_positions(model: TrainedModel, features: np.ndarray) ->
     with torch.inference_mode():
         expected = model.network(torch.from_numpy(features[positions]).float()[:, None]).numpy()
     np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
+    assert intermediate.dtype == np.float32
+    assert len(intermediate) == 4
+    np.testing.assert_allclose(intermediate[0], intermediate[3], rtol=1e-4, atol=1e-6)
 
 
 def test_a_clip_does_not_depend_on_its_batch(model: TrainedModel, features: np.ndarray) -> None:
     alone = embed(model, features, np.array([3]), device="cpu")
     together = embed(model, features, np.arange(11), device="cpu")
-    np.testing.assert_allclose(alone[0], together[3], rtol=1e-4, atol=1e-5)
+    for one, many in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one[0], many[3], rtol=1e-4, atol=1e-5)
 
 
 def test_no_clips_give_no_embeddings(model: TrainedModel, features: np.ndarray) -> None:
-    assert embed(model, features, np.empty(0, np.int64), device="cpu").shape == (0, 8)
+    embedding, intermediate = embed(model, features, np.empty(0, np.int64), device="cpu")
+    assert embedding.shape == (0, 8)
+    assert len(intermediate) == 0
 
 
 def test_other_features_are_refused(model: TrainedModel, features: np.ndarray) -> None:
@@ -70,30 +78,57 @@ def test_other_features_are_refused(model: TrainedModel, features: np.ndarray) -
         embed(model, features, np.array([2, 6]), device="cpu")
 
 
+def made_up(clip_ids: list[str], rng: np.random.Generator) -> Embeddings:
+    embedding, intermediate = (rng.normal(size=(len(clip_ids), n)) for n in (8, 20))
+    made_by = {"seed": 1, "nested": {"x": [1]}}
+    return Embeddings(
+        clip_ids, embedding.astype(np.float32), intermediate.astype(np.float32), made_by
+    )
+
+
 def test_file_gives_back_what_was_written(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "new" / "embeddings.npz"
-    embedding = rng.normal(size=(2, 8)).astype(np.float32)
-    save_embeddings(path, ["fan/train/ä.wav", "b"], embedding, {"seed": 1, "nested": {"x": [1]}})
-    clip_ids, found, settings = load_embeddings(path)
-    assert clip_ids == ["fan/train/ä.wav", "b"]
-    assert np.array_equal(found, embedding)
-    assert found.dtype == np.float32
-    assert settings == {"seed": 1, "nested": {"x": [1]}}
+    written = made_up(["fan/train/ä.wav", "b"], rng)
+    save_embeddings(path, written)
+    found = load_embeddings(path)
+    assert found.clip_ids == ["fan/train/ä.wav", "b"]
+    assert found.made_by == {"seed": 1, "nested": {"x": [1]}}
+    for name in ("embedding", "intermediate"):
+        assert np.array_equal(getattr(found, name), getattr(written, name))
+        assert getattr(found, name).dtype == np.float32
     with np.load(path, allow_pickle=False) as content:
-        assert set(content) == {"clip_id", "embedding", "settings"}
+        assert set(content) == {"clip_id", "embedding", "intermediate", "settings"}
 
 
-def test_bad_files_are_refused(tmp_path: Path) -> None:
+def test_bad_files_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "embeddings.npz"
     with pytest.raises(InputError, match="there are no embeddings"):
         load_embeddings(path)
-    save_embeddings(path, ["a"], np.zeros((1, 8), np.float32), {})
+    save_embeddings(path, made_up(["a"], rng))
     for content in (b"", path.read_bytes()[:100], b"no archive at all"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="is damaged"):
             load_embeddings(path)
 
 
-def test_ids_must_be_unique(tmp_path: Path) -> None:
+def test_embeddings_are_computed_once_and_again_where_the_file_is_damaged(
+    model: TrainedModel, features: np.ndarray, tmp_path: Path
+) -> None:
+    path, ids = tmp_path / "embeddings.npz", [f"fan/train/{i}.wav" for i in range(11)]
+
+    def opened() -> Embeddings:
+        return open_embeddings(path, model, features, np.arange(11), ids, device="cpu")
+
+    first = opened()
+    written_at = path.stat().st_mtime_ns
+    again = opened()
+    assert path.stat().st_mtime_ns == written_at
+    assert np.array_equal(again.intermediate, first.intermediate)
+    path.write_bytes(b"no archive at all")
+    np.testing.assert_array_equal(opened().embedding, first.embedding)
+    assert load_embeddings(path).clip_ids == ids
+
+
+def test_ids_must_be_unique(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match="2 embeddings for 2 clips, 1 of them different"):
-        save_embeddings(tmp_path / "e.npz", ["a", "a"], np.zeros((2, 8), np.float32), {})
+        save_embeddings(tmp_path / "e.npz", made_up(["a", "a"], rng))

@@ -4,7 +4,14 @@ from asdlib.training.augment import mixup
 from asdlib.training.autoencoder import Autoencoder, AutoencoderSettings
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, NoiseSources, class_table
-from asdlib.training.embed import embed, load_embeddings, open_embeddings, save_embeddings
+from asdlib.training.embed import (
+    LEARNED_VIEWS,
+    Embeddings,
+    embed,
+    load_embeddings,
+    open_embeddings,
+    save_embeddings,
+)
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos
 from asdlib.training.network import EmbeddingNetwork, count_parameters
@@ -17,12 +24,14 @@ from asdlib.training.settings import TrainSettings, choose_device
 from asdlib.training.stacks import STACKED_FRAMES
 
 __all__ = [
+    "LEARNED_VIEWS",
     "STACKED_FRAMES",
     "AdaCos",
     "Autoencoder",
     "AutoencoderSettings",
     "ClassTable",
     "EmbeddingNetwork",
+    "Embeddings",
     "Identity",
     "NoiseSources",
     "TrainSettings",

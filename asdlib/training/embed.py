@@ -6,7 +6,9 @@ import copy
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,31 @@ from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.network import memory_format
 from asdlib.training.settings import choose_device
 
+#: Names of what a network says of a clip: fields of `Embeddings`.
+LEARNED_VIEWS = ("intermediate", "embedding")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a network says of clips.
+
+    Attributes
+    ----------
+    clip_ids : list of str, length n_clips
+        Unique.
+    embedding : ndarray of float32, shape (n_clips, output_dim)
+        As the network gives it. Only the direction was trained: compare by cosine.
+    intermediate : ndarray of float32, shape (n_clips, n_intermediate)
+        What its middle layers show (`EmbeddingNetwork.describe`). Compare by cosine, too.
+    made_by : dict
+        What shaped them, JSON-serialisable.
+    """
+
+    clip_ids: list[str]
+    embedding: npt.NDArray[np.float32]
+    intermediate: npt.NDArray[np.float32]
+    made_by: dict[str, Any]
+
 
 def embed(
     model: TrainedModel,
@@ -31,7 +58,7 @@ def embed(
     device: str = "auto",
     batch_size: int = 64,
     on_progress: Callable[[int], object] = lambda clips: None,
-) -> npt.NDArray[np.float32]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Embed whole clips, in float32 on every device.
 
     Parameters
@@ -52,8 +79,9 @@ def embed(
 
     Returns
     -------
-    ndarray of float32, shape (n_clips, output_dim)
-        As the network gives them. Only the direction was trained: compare them by cosine.
+    embedding : ndarray of float32, shape (n_clips, output_dim)
+    intermediate : ndarray of float32, shape (n_clips, n_intermediate)
+        See `Embeddings`.
 
     Raises
     ------
@@ -77,16 +105,21 @@ def embed(
     network = copy.deepcopy(model.network)
     network = network.to(chosen, memory_format=memory_format(network))  # type: ignore[call-overload]
     embedding = np.empty((len(positions), network.output_dim), np.float32)
+    intermediate = np.empty((len(positions), 0), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))
         levels = [each.gather(clips).float()[:, None] for each in batches]
         with torch.inference_mode():
-            embedding[clips] = network(*levels).cpu().numpy()
+            last, middle = (part.cpu().numpy() for part in network.describe(*levels))
+        if start == 0:
+            intermediate = np.empty((len(positions), middle.shape[1]), np.float32)
+        embedding[clips], intermediate[clips] = last, middle
         on_progress(len(clips))
-    if not np.isfinite(embedding).all():
-        bad = int(np.flatnonzero(~np.isfinite(embedding).all(axis=1))[0])
+    is_finite = np.isfinite(embedding).all(axis=1) & np.isfinite(intermediate).all(axis=1)
+    if not is_finite.all():
+        bad = int(np.flatnonzero(~is_finite)[0])
         raise InputError(f"Row {positions[bad]} of the features gives no finite embedding.")
-    return embedding
+    return embedding, intermediate
 
 
 def open_embeddings(
@@ -99,7 +132,7 @@ def open_embeddings(
     spectrum: npt.NDArray[Any] | None = None,
     device: str = "auto",
     on_progress: Callable[[int], object] = lambda clips: None,
-) -> npt.NDArray[np.float32]:
+) -> Embeddings:
     """Read the embeddings of these clips by this network; compute and write them if need be.
 
     Parameters
@@ -111,67 +144,57 @@ def open_embeddings(
         As for `embed`; the features are those that the network was trained on.
     clip_ids : sequence of str, length n_clips
         Clip of every position.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_clips, output_dim)
     """
     made_by = model.identity.as_dict()
     if path.exists():
-        stored_ids, embedding, settings = load_embeddings(path)
-        if settings == made_by and stored_ids == list(clip_ids):
-            on_progress(len(clip_ids))
-            return embedding
-    embedding = embed(
+        with suppress(InputError):  # a damaged file is made anew
+            stored = load_embeddings(path)
+            if stored.made_by == made_by and stored.clip_ids == list(clip_ids):
+                on_progress(len(clip_ids))
+                return stored
+    described = embed(
         model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
     )
-    save_embeddings(path, clip_ids, embedding, made_by)
-    return embedding
+    embeddings = Embeddings(list(clip_ids), *described, made_by)
+    save_embeddings(path, embeddings)
+    return embeddings
 
 
-def save_embeddings(
-    path: Path,
-    clip_ids: Sequence[str],
-    embedding: npt.NDArray[np.float32],
-    settings: Mapping[str, Any],
-) -> None:
+def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write embeddings so that they can be read without running code from the file.
 
     Parameters
     ----------
     path : Path
-        ``embeddings.npz``: arrays ``clip_id`` (text), ``embedding`` (float32) and ``settings``
-        (JSON text).
-    clip_ids : sequence of str, length n_clips
-        Unique.
-    embedding : ndarray of float32, shape (n_clips, embedding_dim)
-    settings : mapping
-        What shaped them, JSON-serialisable.
+        ``embeddings.npz``: arrays ``clip_id`` (text), ``embedding`` and ``intermediate``
+        (float32), and ``settings`` (JSON text).
+    embeddings : Embeddings
 
     Raises
     ------
     InputError
         When there are not as many different clips as embeddings, or the file cannot be written.
     """
-    if len(set(clip_ids)) != len(embedding) or len(clip_ids) != len(embedding):
+    clip_ids = embeddings.clip_ids
+    counts = {len(clip_ids), len(embeddings.embedding), len(embeddings.intermediate)}
+    if counts != {len(set(clip_ids))}:
         raise InputError(
-            f"{path}: there are {len(embedding)} embeddings for {len(clip_ids)} clips, "
+            f"{path}: there are {len(embeddings.embedding)} embeddings for {len(clip_ids)} clips, "
             f"{len(set(clip_ids))} of them different. Expected one for each clip."
         )
     content = io.BytesIO()
     np.savez(
         content,
-        clip_id=np.asarray(list(clip_ids), dtype=np.str_),
-        embedding=np.asarray(embedding, dtype=np.float32),
-        settings=np.asarray(json.dumps(dict(settings), sort_keys=True)),
+        clip_id=np.asarray(clip_ids, dtype=np.str_),
+        embedding=np.asarray(embeddings.embedding, dtype=np.float32),
+        intermediate=np.asarray(embeddings.intermediate, dtype=np.float32),
+        settings=np.asarray(json.dumps(embeddings.made_by, sort_keys=True)),
     )
     write_atomically(path, content.getvalue())
 
 
-def load_embeddings(
-    path: Path,
-) -> tuple[list[str], npt.NDArray[np.float32], dict[str, Any]]:
-    """Read embeddings: clip ids, float32 array (n_clips, embedding_dim), settings.
+def load_embeddings(path: Path) -> Embeddings:
+    """Read embeddings.
 
     Raises
     ------
@@ -180,8 +203,12 @@ def load_embeddings(
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            clip_ids = content["clip_id"].tolist()
-            return clip_ids, content["embedding"], json.loads(str(content["settings"]))
+            return Embeddings(
+                content["clip_id"].tolist(),
+                content["embedding"],
+                content["intermediate"],
+                json.loads(str(content["settings"])),
+            )
     except FileNotFoundError as error:
         raise InputError(f"{path}: there are no embeddings. Run notebook 03 first.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

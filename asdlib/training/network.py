@@ -8,12 +8,18 @@ The two-branch form adds the spectrum branch of Wilkinghoff [3]_: the spectrum o
 resolves tones that a short frame cannot tell apart, and says nothing of when they sound. The
 embedding is both branches' vectors, one behind the other.
 
+The last layer knows what its classes differ in and forgets the rest, a fault as well. What the
+middle stages show is less bound to the classes [4]_; so the network gives it, too, with the
+frequency axis kept.
+
 References
 ----------
 .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
        CVPR 2016.
 .. [2] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
 .. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
+.. [4] K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, "Towards Total Recall in
+       Industrial Anomaly Detection", CVPR 2022, section 3.1.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from asdlib.errors import InputError
 
@@ -30,6 +37,8 @@ InputNorm = Literal["corpus", "clip"]
 SE_REDUCTION = 16
 #: Kernel and stride of the spectrum branch's convolutions ([3]_).
 SPECTRUM_CONVOLUTIONS = ((256, 64), (64, 32), (16, 4))
+#: Residual blocks, from 1, that end the second and the third of the four stages ([4]_).
+_MIDDLE_BLOCKS = (4, 6)
 _SPECTRUM_DENSE_LAYERS = 4
 _MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
 
@@ -148,11 +157,26 @@ class SEResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        """Embed ``spectrogram``, shape (batch, 1, n_mels, n_frames)."""
-        maps = self.stages(self.stem(spectrogram))
-        embedding: Tensor = self.project(maps.mean(dim=(2, 3)))
-        return embedding
+    def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding and intermediate features of ``spectrogram``.
+
+        Parameters
+        ----------
+        spectrogram : Tensor of float, shape (batch, 1, n_mels, n_frames)
+
+        Returns
+        -------
+        embedding : Tensor, shape (batch, embedding_dim)
+        intermediate : Tensor, shape (batch, n_intermediate)
+            Maps of the second and the third stage, averaged over time, each of unit length.
+        """
+        maps = self.stem(spectrogram)
+        middle = []
+        for number, block in enumerate(self.stages, start=1):
+            maps = block(maps)
+            if number in _MIDDLE_BLOCKS:
+                middle.append(normalize(maps.mean(dim=3).flatten(1)))
+        return self.project(maps.mean(dim=(2, 3))), torch.cat(middle, dim=1)
 
 
 class SpectrumBranch(nn.Module):
@@ -185,11 +209,17 @@ class SpectrumBranch(nn.Module):
             n_in = width
         self.project = nn.Linear(width, embedding_dim)
 
-    def forward(self, spectrum: Tensor) -> Tensor:
-        """Embed ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding and intermediate features of ``spectrum`` [dB], shape (batch, 1, n_bins, 1).
+
+        Returns
+        -------
+        embedding : Tensor, shape (batch, embedding_dim)
+        intermediate : Tensor, shape (batch, n_intermediate)
+            Maps of the last convolution, of unit length.
+        """
         maps = self.convolutions(self.standardise(spectrum).squeeze(3))
-        embedding: Tensor = self.project(self.dense(maps))
-        return embedding
+        return self.project(self.dense(maps)), normalize(maps.flatten(1))
 
 
 class EmbeddingNetwork(nn.Module):
@@ -284,12 +314,32 @@ class EmbeddingNetwork(nn.Module):
         InputError
             When the network has two branches and there is no spectrum.
         """
-        embedding: Tensor = self.spectrogram_branch(self.standardise(log_mel))
-        if self.spectrum_branch is None:
-            return embedding
-        if spectrum is None:
-            raise InputError("The network has two branches: expected the spectrum as well.")
-        return torch.cat([embedding, self.spectrum_branch(spectrum)], dim=1)
+        return self.describe(log_mel, spectrum)[0]
+
+    def describe(self, log_mel: Tensor, spectrum: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embed clips, and say what the layers between input and embedding show of them.
+
+        Parameters
+        ----------
+        log_mel, spectrum : Tensor
+            As for ``forward``, which raises alike.
+
+        Returns
+        -------
+        embedding : Tensor, shape (batch, output_dim)
+        intermediate : Tensor, shape (batch, n_intermediate)
+            Intermediate features of the spectrogram branch, then of the spectrum branch;
+            see ``SEResNet18`` and ``SpectrumBranch``. At quarter width 1024 for 128 mel bands.
+        """
+        described = [self.spectrogram_branch(self.standardise(log_mel))]
+        if self.spectrum_branch is not None:
+            if spectrum is None:
+                raise InputError("The network has two branches: expected the spectrum as well.")
+            described.append(self.spectrum_branch(spectrum))
+        embedding, intermediate = (
+            torch.cat(parts, dim=1) for parts in zip(*described, strict=True)
+        )
+        return embedding, intermediate
 
 
 def memory_format(network: EmbeddingNetwork) -> torch.memory_format:

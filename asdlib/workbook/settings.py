@@ -14,6 +14,7 @@ from typing import Any
 from asdlib.errors import InputError
 from asdlib.scoring import make_backend
 from asdlib.spectra import PROFILES, LogMelSettings
+from asdlib.training import LEARNED_VIEWS
 from asdlib.training.autoencoder import AutoencoderSettings
 from asdlib.training.settings import TrainSettings, choose_device
 from asdlib.workbook.names import check_run_name
@@ -214,7 +215,7 @@ class ScoringSettings(NotebookSettings):
         _expect(self.neighbours >= 1, "neighbours", self.neighbours, "1 or more")
         for name in self.backends:
             make_backend(name)
-        known = ("learned", *PROFILES)
+        known = (*LEARNED_VIEWS, *PROFILES)
         _expect(
             len(self.views) > 0 and set(self.views) <= set(known),
             "views",
