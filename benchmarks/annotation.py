@@ -141,8 +141,8 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
     lines = [
         "# Agreement of the automatic annotation with the truth (simulated)",
         "",
-        "Demo-size corpora, all attributes hidden; 95 % intervals over clips, drawn with "
-        "replacement. `method` is what the rule chose. The agreement of target clips alone and "
+        "Demo-size corpora, all attributes hidden; 95 % intervals from halves of the clips. "
+        "`method` is what the rule chose. The agreement of target clips alone and "
         "the other measures stand in `annotation.json`.",
         "",
         wide.reset_index().to_markdown(index=False),

@@ -118,7 +118,7 @@ def test_tables_show_every_measure_with_its_interval():
     ids = [f"m/train/{i}.wav" for i in range(20)]
     truth = pd.DataFrame({"clip_id": ids, "attribute": ["a", "b"] * 10})
     clips = pd.DataFrame({"clip_id": ids, "machine_type": "m", "domain": "source"})
-    scores = score_agreement(truth, truth, clips, n_bootstrap=10)
+    scores = score_agreement(truth, truth, clips, n_halves=10)
     table = annotation_tables.tabulate_agreement(scores)
     assert table.loc[("m", "all"), "NMI"] == "1.00 [1.00, 1.00]"
     assert list(table)[3:] == ["NMI", "ARI", "V-measure", "purity"]

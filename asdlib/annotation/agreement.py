@@ -10,6 +10,8 @@ from asdlib.errors import InputError
 
 Codes = npt.NDArray[np.int64]
 METRICS = ("ari", "nmi", "v_measure", "purity")
+#: Half of fewer clips than these is a single clip, which agrees with everything.
+_FEWEST_HALVED = 4
 
 
 def score_agreement(
@@ -17,7 +19,7 @@ def score_agreement(
     truth: pd.DataFrame,
     clips: pd.DataFrame,
     *,
-    n_bootstrap: int = 500,
+    n_halves: int = 500,
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -25,8 +27,12 @@ def score_agreement(
 
     Adjusted Rand index (0 = chance), normalised mutual information and V-measure (equal by
     definition for arithmetic means; both are listed since both are reported elsewhere) and
-    purity (share of clips in the majority class of their label). Intervals are percentiles
-    over clips drawn with replacement.
+    purity (share of clips in the majority class of their label).
+
+    Intervals come from random halves of the clips, drawn without replacement: around their
+    mean, a statistic of half of the clips scatters as that of all of them does around the
+    truth [1]_. A bootstrap would draw clips twice, which agree with themselves, and move
+    chance above 0.
 
     Parameters
     ----------
@@ -36,8 +42,8 @@ def score_agreement(
         ``clip_id, attribute``: true attributes. Clips without truth are left out.
     clips : DataFrame
         Clip table: ``clip_id, machine_type, domain``.
-    n_bootstrap : int
-        Draws for the intervals.
+    n_halves : int
+        Halves drawn for the intervals.
     level : float
         Confidence level of the intervals.
     seed : int
@@ -46,13 +52,18 @@ def score_agreement(
     -------
     DataFrame
         ``machine_type, domain, metric, value, ci_low, ci_high, n_clips, n_labels,
-        n_true``; domain "all" counts both. NaN where a cell has fewer than two clips. Empty
-        where ``truth`` is.
+        n_true``; domain "all" counts both. NaN where a cell has fewer than two clips, or,
+        in the interval, four. Empty where ``truth`` is.
 
     Raises
     ------
     InputError
         When a table lacks a column, lists a clip twice, or the truth covers none of the clips.
+
+    References
+    ----------
+    .. [1] J. Shao, D. Tu, "The Jackknife and Bootstrap", Springer 1995, section 5.2 (random
+           subsampling, the delete-d jackknife with d = n / 2).
     """
     for name, table in (("attributes", attributes), ("truth", truth)):
         missing = {"clip_id", "attribute"} - set(table.columns)
@@ -73,30 +84,31 @@ def score_agreement(
         for domain, part in parts:
             rows.extend(
                 (machine, domain, *row)
-                for row in _score(part, n_bootstrap=n_bootstrap, level=level, seed=seed)
+                for row in _score(part, n_halves=n_halves, level=level, seed=seed)
             )
     columns = ["machine_type", "domain", "metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame(rows, columns=[*columns, "n_clips", "n_labels", "n_true"])
 
 
 def _score(
-    part: pd.DataFrame, *, n_bootstrap: int, level: float, seed: int
+    part: pd.DataFrame, *, n_halves: int, level: float, seed: int
 ) -> list[tuple[object, ...]]:
     labels = pd.factorize(part["attribute"].fillna("none"))[0].astype(np.int64)
     true = pd.factorize(part["attribute_true"])[0].astype(np.int64)
     counts = (len(part), len(np.unique(labels)), len(np.unique(true)))
     if len(part) < 2:
         return [(metric, np.nan, np.nan, np.nan, *counts) for metric in METRICS]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(n_bootstrap):
-        chosen = rng.integers(len(part), size=len(part))
-        draws.append(agreement(labels[chosen], true[chosen]))
     values = agreement(labels, true)
+    rng = np.random.default_rng(seed)
+    halves = [rng.permutation(len(part))[: len(part) // 2] for _ in range(n_halves)]
+    draws = pd.DataFrame([agreement(labels[half], true[half]) for half in halves])
     tails = [(1 - level) / 2, (1 + level) / 2]
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
-        low, high = np.quantile([draw[metric] for draw in draws], tails)
+        deviation = (draws[metric] - draws[metric].mean()).quantile(tails).to_numpy()
+        low, high = np.clip(values[metric] + deviation, -1.0 if metric == "ari" else 0.0, 1.0)
+        if len(part) < _FEWEST_HALVED:
+            low = high = np.nan
         rows.append((metric, values[metric], float(low), float(high), *counts))
     return rows
 
