@@ -6,14 +6,13 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.training.batches import FeatureBatches
-from asdlib.training.network import (
-    EmbeddingNetwork,
+from asdlib.training.branches import (
     InputStandardisation,
     ResidualBlock,
     SpectrumBranch,
     SqueezeExcitation,
-    count_parameters,
 )
+from asdlib.training.network import EmbeddingNetwork, count_parameters
 
 
 def count_by_hand(stem: int, embedding_dim: int) -> int:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from asdlib.report.style import WIDTH_WIDE_IN
 
 COLUMNS = 4
+#: Where a frequency axis that is not a plot's own has its ticks [Hz].
+TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 _SINGLE_HEIGHT_IN = 2.4
 _TITLE_CHARACTERS_PER_IN = 14
 
@@ -69,3 +71,17 @@ def finish_panels(figure: Figure, handles: Sequence[Artist], title: str) -> None
     if figure.get_figwidth() < WIDTH_WIDE_IN:
         columns = 2
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
+    """Give panels a logarithmic frequency axis [Hz] with few ticks."""
+    ax.set_xscale("log")
+    ax.set_xlim(low_hz, high_hz)
+    ticks = [f for f in (100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
+    ax.set_xticks(ticks, [short_frequency(f) for f in ticks])
+    ax.minorticks_off()
+
+
+def short_frequency(frequency_hz: float) -> str:
+    """Name a tick: 500, 2k."""
+    return f"{frequency_hz / 1000:g}k" if frequency_hz >= 1000 else f"{frequency_hz:g}"

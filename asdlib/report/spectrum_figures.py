@@ -1,10 +1,7 @@
-"""Figures of notebook 01: one clip, average spectra, bands, the choice of the high-pass."""
+"""Figures of notebook 01: one clip, and the average spectra of groups of clips."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,10 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from asdlib.report.panels import (
-    finish_panels,
+    TICKS_HZ,
+    frequency_axis,
     label_outside,
     make_panels,
     set_wrapped_title,
@@ -30,7 +27,6 @@ from asdlib.report.style import (
 )
 
 _MAX_LEGEND_GROUPS = 8
-_TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 _CONDITION_COLOURS = {
     "training": GROUP_COLOURS[0],
     "clean machine": GROUP_COLOURS[2],
@@ -87,7 +83,7 @@ def draw_clip_overview(
     bands = (0.0, duration_s, -0.5, len(log_mel_db) - 0.5)
     image = mel.imshow(log_mel_db, origin="lower", aspect="auto", extent=bands,
                        cmap=SPECTROGRAM_COLOURMAP, interpolation="nearest")  # fmt: skip
-    shown = [f for f in _TICKS_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
+    shown = [f for f in TICKS_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
     band = np.arange(len(band_centres_hz))
     mel.set_yticks(np.interp(shown, band_centres_hz, band), [f"{f / 1000:g}" for f in shown])
     mel.set(ylabel="Mel band at [kHz]", xlabel="Time [s]", xlim=(0, duration_s))
@@ -136,7 +132,7 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
                     x, mean_db - spread, mean_db + spread, color=colour, alpha=0.2, lw=0
                 )
             named[str(group)] = colour
-        _frequency_axis(ax, 50, float(own["frequency_hz"].max()))
+        frequency_axis(ax, 50, float(own["frequency_hz"].max()))
         ax.set_title(machine)
         if not shared:
             _legend_inside(ax, groups)
@@ -146,139 +142,6 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     set_wrapped_title(figure, title or _average_finding(spectra))
     return figure
-
-
-def draw_band_information(
-    bands: pd.DataFrame,
-    *,
-    highpass_hz: Mapping[str, float | None] | None = None,
-    title: str | None = None,
-) -> Figure:
-    """Draw where over frequency energy, SNR and attribute differences lie, machine by machine.
-
-    Parameters
-    ----------
-    bands : DataFrame
-        As from :func:`asdlib.spectra.band_information`.
-    highpass_hz : mapping of str to float or None, optional
-        Cut-offs to mark [Hz].
-    title : str, optional
-        The finding; by default which machines have most of their energy above 1 kHz.
-
-    Returns
-    -------
-    Figure
-        Three heat maps, machine by third-octave band; grey where nothing is known.
-    """
-    machines = list(dict.fromkeys(bands["machine_type"]))
-    lows = np.sort(bands["low_hz"].unique())
-    columns = [
-        ("energy_share", "Share of energy [%]", 100.0, {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0}),
-        ("snr_db", "SNR [dB]", 1.0, {"cmap": "RdBu_r", "vmin": -15, "vmax": 15}),
-        ("attribute_share", "Variance by attribute [%]", 100.0,
-         {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0, "vmax": 100}),
-    ]  # fmt: skip
-    height = 1.5 + 0.22 * len(machines)
-    figure, axes = plt.subplots(
-        1, 3, figsize=(WIDTH_WIDE_IN, height), sharey=True, layout="constrained"
-    )
-    for ax, (column, label, scale, options) in zip(axes, columns, strict=True):
-        table = bands.pivot_table(
-            index="machine_type", columns="low_hz", values=column, dropna=False
-        ).reindex(index=machines, columns=lows)
-        ax.set_facecolor("0.85")
-        image = ax.imshow(
-            scale * table.to_numpy(dtype=np.float64),
-            aspect="auto",
-            interpolation="nearest",
-            **options,
-        )
-        figure.colorbar(image, ax=ax, label=label, location="bottom", pad=0.02)
-        shown = [f for f in _TICKS_HZ if lows[0] <= f <= bands["high_hz"].max()]
-        ax.set_xticks(_band_position(shown, lows), [_short(f) for f in shown])
-        ax.set_xlabel("Frequency [Hz]")
-        for row, machine in enumerate(machines):
-            cutoff = (highpass_hz or {}).get(machine)
-            if cutoff is not None:
-                x = _band_position([cutoff], lows)[0]
-                ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
-                ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
-    axes[0].set_yticks(range(len(machines)), machines)
-    set_wrapped_title(figure, title or _band_finding(bands))
-    return figure
-
-
-def draw_highpass_criterion(
-    curves: pd.DataFrame, table: pd.DataFrame, *, title: str | None = None
-) -> Figure:
-    """Draw the criterion over the cut-off for each machine and mark what was chosen.
-
-    Parameters
-    ----------
-    curves, table : DataFrame
-        Fields of :class:`asdlib.spectra.HighpassChoice`.
-    title : str, optional
-        The finding; by default which machines get a high-pass.
-
-    Returns
-    -------
-    Figure
-        One panel per machine: criterion with its 95 % interval, and the shares of information
-        and scatter above the cut-off; a machine without curve shows the reason.
-    """
-    figure, panels = make_panels(len(table), height_in=1.9)
-    information, scatter, criterion = GROUP_COLOURS[2], GROUP_COLOURS[3], GROUP_COLOURS[0]
-    choices = zip(
-        table["machine_type"], table["highpass_hz"].astype(float), table["reason"], strict=True
-    )
-    for (machine, chosen, reason), ax in zip(choices, panels, strict=True):
-        own = curves[(curves["machine_type"] == machine) & (curves["cutoff_hz"] > 0)]
-        ax.axhline(0, color="0.7", lw=0.6)
-        if len(own):
-            x = own["cutoff_hz"].astype(float)
-            ax.plot(x, own["information_kept"], color=information, lw=0.9, ls="--")
-            ax.plot(x, own["scatter_kept"], color=scatter, lw=0.9, ls=":")
-            ax.fill_between(x, own["ci_low"], own["ci_high"], color=criterion, alpha=0.25, lw=0)
-            ax.plot(x, own["criterion"], color=criterion, lw=1.2)
-        if math.isnan(chosen):
-            ax.text(0.04, 0.04, textwrap.fill(reason, 27), transform=ax.transAxes, fontsize=6,
-                    color="0.35", va="bottom")  # fmt: skip
-        else:
-            ax.axvline(chosen, color="k", lw=0.9)
-        name = "none" if math.isnan(chosen) else f"{chosen:.0f} Hz"
-        ax.set_title(f"{machine}: {name}")
-        _frequency_axis(ax, 220, 4500)
-        ax.set_ylim(-0.75, 1.1)
-    label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
-    handles = [
-        Line2D([], [], color=criterion, label="criterion"),
-        Patch(color=criterion, alpha=0.25, lw=0, label="95 % interval"),
-        Line2D([], [], color=information, ls="--", label="information kept"),
-        Line2D([], [], color=scatter, ls=":", label="scatter kept"),
-        Line2D([], [], color="k", label="chosen"),
-    ]
-    finish_panels(figure, handles, title or _highpass_finding(table))
-    return figure
-
-
-def _frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
-    ax.set_xscale("log")
-    ax.set_xlim(low_hz, high_hz)
-    ticks = [f for f in (100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
-    ax.set_xticks(ticks, [_short(f) for f in ticks])
-    ax.minorticks_off()
-
-
-def _short(frequency_hz: float) -> str:
-    return f"{frequency_hz / 1000:g}k" if frequency_hz >= 1000 else f"{frequency_hz:g}"
-
-
-def _band_position(
-    frequencies_hz: list[Any], lows: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Where a frequency lies on an axis whose cells are third octaves."""
-    position: npt.NDArray[np.float64] = 3 * np.log2(np.asarray(frequencies_hz) / lows[0]) - 0.5
-    return position
 
 
 def _group_colour(group: str, index: int) -> Any:
@@ -327,21 +190,3 @@ def _average_finding(spectra: pd.DataFrame) -> str:
     if best is None:
         return "One group of clips per machine: nothing to compare"
     return f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz"
-
-
-def _band_finding(bands: pd.DataFrame) -> str:
-    above = bands[bands["low_hz"] >= 1000].groupby("machine_type")["energy_share"].sum()
-    high = above[above > 0.5].index.tolist()
-    count = bands["machine_type"].nunique()
-    text = f"{len(high)} of {count} machines have most of their energy above 1 kHz"
-    return f"{text}: {', '.join(high)}" if high else text
-
-
-def _highpass_finding(table: pd.DataFrame) -> str:
-    chosen = table.dropna(subset="highpass_hz")
-    names = [
-        f"{machine} ({cutoff:.0f} Hz)"
-        for machine, cutoff in zip(chosen["machine_type"], chosen["highpass_hz"], strict=True)
-    ]
-    text = f"A high-pass for {len(names) or 'none'} of {len(table)} machines"
-    return f"{text}: {', '.join(names)}" if names else text

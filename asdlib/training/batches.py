@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asdlib.errors import InputError
-from asdlib.training.network import InputNorm
+from asdlib.training.branches import InputNorm
 
 #: Share of the free device memory that the features may fill; the network needs the rest.
 RESIDENT_SHARE = 0.5

@@ -10,7 +10,7 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.training.augment import StatexAxis
-from asdlib.training.network import InputNorm
+from asdlib.training.branches import InputNorm
 
 _AT_LEAST = {
     "stem_channels": 1,
