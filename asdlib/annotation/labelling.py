@@ -13,7 +13,8 @@ from asdlib.annotation.choice import choose_method, label_clips
 from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
 from asdlib.annotation.evidence import MachineEvidence, judge
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
-from asdlib.annotation.levels import common_frequencies, find_levels
+from asdlib.annotation.gathering import common_frequencies
+from asdlib.annotation.levels import find_levels
 from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
