@@ -125,6 +125,10 @@ def test_tables_show_every_measure_with_its_interval():
     both = pd.concat([scores.assign(labelling="z"), scores.assign(labelling="a")])
     compared = annotation_tables.compare_labellings(both, metric="ari")
     assert list(compared) == ["z", "a"]
+    few = annotation_tables.tabulate_agreement(score_agreement(truth, truth.head(3), clips))
+    assert few.loc[("m", "all"), "NMI"] == "1.00"
+    single = annotation_tables.tabulate_agreement(score_agreement(truth, truth.head(1), clips))
+    assert single.loc[("m", "all"), "NMI"] == "—"
     nothing = score_agreement(truth, truth.head(0), clips)
     assert annotation_tables.tabulate_agreement(nothing).empty
     assert annotation_tables.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty

@@ -56,7 +56,10 @@ def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
 
 
 def _with_interval(scores: pd.DataFrame) -> pd.DataFrame:
-    texts = [
-        f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in scores.itertuples()
-    ]
+    """Add the text ``value [low, high]``; three clips or fewer have a value alone, or a dash."""
+    texts = []
+    for row in scores.itertuples():
+        value = "—" if pd.isna(row.value) else f"{row.value:.2f}"
+        has_interval = pd.notna(row.ci_low)
+        texts.append(f"{value} [{row.ci_low:.2f}, {row.ci_high:.2f}]" if has_interval else value)
     return scores.assign(text=texts)
