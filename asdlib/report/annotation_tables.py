@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 _NAMES = {"nmi": "NMI", "ari": "ARI", "v_measure": "V-measure", "purity": "purity"}
@@ -58,8 +60,7 @@ def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
 def _with_interval(scores: pd.DataFrame) -> pd.DataFrame:
     """Add the text ``value [low, high]``; three clips or fewer have a value alone, or a dash."""
     texts = []
-    for row in scores.itertuples():
-        value = "—" if pd.isna(row.value) else f"{row.value:.2f}"
-        has_interval = pd.notna(row.ci_low)
-        texts.append(f"{value} [{row.ci_low:.2f}, {row.ci_high:.2f}]" if has_interval else value)
+    for value, low, high in scores[["value", "ci_low", "ci_high"]].to_numpy(dtype=float):
+        text = "—" if math.isnan(value) else f"{value:.2f}"
+        texts.append(text if math.isnan(low) else f"{text} [{low:.2f}, {high:.2f}]")
     return scores.assign(text=texts)
