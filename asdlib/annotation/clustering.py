@@ -19,6 +19,7 @@ from asdlib.annotation.partitions import (
     ALGORITHMS,
     MIN_STABILITY,
     bic,
+    cluster_centres,
     distances,
     silhouette,
     stability,
@@ -111,9 +112,9 @@ def find_clusters(
     points, everything = points[~is_stray], points
     rng = np.random.default_rng(seed)
     references = [unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
-    rows = []
+    rows, partition_of = [], {}
     for count in range(2, largest + 1):
-        labels = ALGORITHMS[algorithm](points, count, seed)
+        partition_of[count] = labels = ALGORITHMS[algorithm](points, count, seed)
         values = [
             silhouette(r, ALGORITHMS[algorithm](r, count, seed), seed=seed) for r in references
         ]
@@ -129,11 +130,10 @@ def find_clusters(
     if accepted_rows.empty:
         return replace(_unstructured(len(everything), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
+    own_labels = _by_size(partition_of[int(best["n_clusters"])])
     labels = np.zeros(len(everything), np.int64)
-    labels[~is_stray] = _by_size(ALGORITHMS[algorithm](points, int(best["n_clusters"]), seed))
-    centres = np.stack(
-        [points[labels[~is_stray] == c].mean(axis=0) for c in range(labels.max() + 1)]
-    )
+    labels[~is_stray] = own_labels
+    centres = cluster_centres(points, own_labels)
     labels[is_stray] = distances(everything[is_stray], centres).argmin(axis=1)
     confidence, is_outlier = _membership(everything, labels)
     return Clustering(
@@ -229,8 +229,7 @@ def _by_size(labels: Labels) -> Labels:
 
 def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bool_]]:
     names = np.unique(labels)
-    centres = np.stack([points[labels == c].mean(axis=0) for c in names])
-    to_centres = distances(points, centres)
+    to_centres = distances(points, cluster_centres(points, labels))
     nearest, second = np.sort(to_centres, axis=1)[:, :2].T
     confidence = 1.0 - np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
     own = to_centres[np.arange(len(points)), np.searchsorted(names, labels)]

@@ -31,8 +31,7 @@ def _kmeans(points: Array, count: int, seed: int) -> Labels:
     if len(points) > _MOST_JOINED:
         sample = points[np.random.default_rng(seed).permutation(len(points))[:_MOST_JOINED]]
     joined = _agglomerative(sample, count, seed)
-    centres = np.stack([sample[joined == c].mean(axis=0) for c in range(count)])
-    model = KMeans(count, init=centres, n_init=1).fit(points)
+    model = KMeans(count, init=cluster_centres(sample, joined), n_init=1).fit(points)
     return np.asarray(model.labels_, dtype=np.int64)
 
 
@@ -88,10 +87,15 @@ def stability(points: Array, count: int, algorithm: str, rng: np.random.Generato
         transferred = []
         for half in (order[::2], order[1::2]):
             labels = ALGORITHMS[algorithm](points[half], count, int(rng.integers(1 << 31)))
-            centres = np.stack([points[half][labels == c].mean(axis=0) for c in np.unique(labels)])
+            centres = cluster_centres(points[half], labels)
             transferred.append(distances(points, centres).argmin(axis=1))
         values.append(adjusted_rand_score(*transferred))
     return float(np.mean(values))
+
+
+def cluster_centres(points: Array, labels: Labels) -> Array:
+    """Mean of every cluster's points, shape (n_clusters, n_dimensions), by ascending label."""
+    return np.stack([points[labels == label].mean(axis=0) for label in np.unique(labels)])
 
 
 def distances(points: Array, centres: Array) -> Array:
@@ -123,7 +127,7 @@ def information(labels: npt.ArrayLike, stability: float) -> float:
 def bic(points: Array, labels: Labels) -> float:
     """Bayesian information criterion of spherical clusters of one variance (lower is better)."""
     n, d = points.shape
-    centres = np.stack([points[labels == c].mean(axis=0) for c in np.unique(labels)])
+    centres = cluster_centres(points, labels)
     squares = float((distances(points, centres).min(axis=1) ** 2).sum())
     variance = max(squares / (n * d), 1e-12)
     shares = np.bincount(labels) / n

@@ -9,7 +9,13 @@ import numpy.typing as npt
 from scipy import fft, ndimage, signal, special
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Band, checked_band, checked_signal, complex_envelope
+from asdlib.spectra.envelope import (
+    Band,
+    checked_band,
+    checked_signal,
+    complex_envelope,
+    is_constant,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -111,10 +117,9 @@ def cycle_time(
         raise InputError(f"min_s = {min_s}: expected a period above zero.")
     duration_s = len(samples) / sr
     longest_s = min(duration_s / _MIN_CYCLES, duration_s if max_s is None else max_s)
-    centred = samples - samples.mean()
-    if longest_s < 2 * min_s or not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+    if longest_s < 2 * min_s or is_constant(samples):
         return None
-    level, rate_hz = _level(centred, sr=sr, band_hz=band_hz, longest_s=longest_s)
+    level, rate_hz = _level(samples - samples.mean(), sr=sr, band_hz=band_hz, longest_s=longest_s)
     correlation = _autocorrelation(level)
     lags = np.arange(2, int(longest_s * rate_hz))
     if correlation[0] <= 0:
@@ -170,10 +175,9 @@ def level_autocorrelation(
     """
     samples = checked_signal(y, sr=sr)
     longest_s = len(samples) / sr / _MIN_CYCLES
-    centred = samples - samples.mean()
-    if not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+    if is_constant(samples):
         return np.zeros(0), np.zeros(0)
-    level, rate_hz = _level(centred, sr=sr, band_hz=band_hz, longest_s=longest_s)
+    level, rate_hz = _level(samples - samples.mean(), sr=sr, band_hz=band_hz, longest_s=longest_s)
     correlation = _autocorrelation(level)[: int(longest_s * rate_hz) + 1]
     return np.arange(len(correlation)) / rate_hz, correlation
 

@@ -41,6 +41,11 @@ def checked_signal(y: npt.ArrayLike, *, sr: float, name: str = "y") -> Array:
     return samples
 
 
+def is_constant(samples: Array) -> bool:
+    """Whether a signal, shape (n_samples,), is silence or an offset but for rounding."""
+    return not np.any(np.abs(samples - samples.mean()) > 1e-10 * np.abs(samples).max())
+
+
 def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:
     """First and one-past-last bin of a band, 1 to ``n_samples // 2``.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft, signal
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import checked_signal
+from asdlib.spectra.envelope import checked_signal, is_constant
 from asdlib.spectra.floor import line_evidence
 from asdlib.spectra.lines import MIN_LINES, LineSpectra, quantisation_step
 from asdlib.spectra.search import find_series
@@ -133,7 +133,7 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
     n_samples = len(samples)
     first, last = int(min_hz * n_samples / sr), int(max_hz * n_samples / sr) + 1
     centred = samples - samples.mean()
-    if last - first < MIN_LINES or not np.any(np.abs(centred) > 1e-10 * np.abs(samples).max()):
+    if last - first < MIN_LINES or is_constant(samples):
         return None
     window = signal.get_window("blackmanharris", n_samples)
     spectrum = fft.rfft(centred * window)
