@@ -391,7 +391,7 @@ def test_agreement_intervals_hold_the_value_of_infinitely_many_clips(share_right
         found = score_agreement(labels, true, clips, n_halves=100)
         row = found[(found["metric"] == "ari") & (found["domain"] == "all")].iloc[0]
         is_inside.append(row["ci_low"] <= value <= row["ci_high"])
-    # 95 % are meant; of 60 trials 50 or fewer would be a one in ten thousand chance.
+    # 95 % are meant; 50 or fewer of 60 would happen once in a thousand times.
     assert sum(is_inside) > 50
 
 
