@@ -1,12 +1,14 @@
 """Speed, memory and numerical agreement of the training on the challenge's shapes.
 
 Trains the full-width network (128 mel bands, 313 frames, embedding 128, 100 classes) on
-synthetic features, on a GPU where there is one, and prints clips per second, the share of the
-device's measured matrix-product peak, the peak memory, and on a GPU the largest difference of
-the loss to the CPU in float32 over the first steps::
+synthetic features, on a GPU where there is one: in float32 and, on CUDA, in bfloat16 autocast as
+well. Prints clips per second, the share of the device's measured matrix-product peak in that
+number format, the peak memory, and on a GPU the largest difference of the loss to the CPU over
+the first steps::
 
-    python benchmarks/training.py                   # sizes chosen for the device
-    python benchmarks/training.py --save results    # also as JSON
+    python benchmarks/training.py                # sizes chosen for the device
+    python benchmarks/training.py --save         # also benchmarks/training_<device>.json
+    python benchmarks/training.py --miniature    # seconds: does it run?
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import platform
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +33,43 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from asdlib.training import ClassTable, Identity, TrainSettings, choose_device  # noqa: E402
 from asdlib.training.batches import FeatureBatches  # noqa: E402
 from asdlib.training.examples import Examples  # noqa: E402
-from asdlib.training.trainer import Trainer, device_name  # noqa: E402
+from asdlib.training.trainer import Trainer  # noqa: E402
 
-N_MELS, N_FRAMES, N_CLASSES = 128, 313, 100
+N_MELS, N_CLASSES = 128, 100
 
 
-def synthetic_features(n_clips: int) -> tuple[np.ndarray, ClassTable]:
+@dataclass(frozen=True)
+class Size:
+    """What is trained, and for how long."""
+
+    stem_channels: int
+    n_frames: int
+    n_clips: int
+    batch_size: int
+    steps: int
+    matrix_size: int
+    compared_steps: int = 20
+    compared_batch_size: int = 16
+
+
+SIZES = {
+    "cuda": Size(64, 313, n_clips=14_000, batch_size=256, steps=300, matrix_size=8192),
+    "cpu": Size(64, 313, n_clips=128, batch_size=32, steps=6, matrix_size=1536),
+    "miniature": Size(16, 32, n_clips=100, batch_size=4, steps=2, matrix_size=64,
+                      compared_steps=2, compared_batch_size=4),
+}  # fmt: skip
+
+
+def synthetic_features(size: Size) -> tuple[np.ndarray, ClassTable]:
     """Noise of −40 dB with a band per class that stands out, float16."""
     rng = np.random.default_rng(0)
-    features = np.empty((n_clips, N_MELS, N_FRAMES), np.float16)
-    class_index = np.arange(n_clips) % N_CLASSES
-    for clip in range(n_clips):
-        features[clip] = rng.normal(-40, 5, (N_MELS, N_FRAMES)).astype(np.float16)
+    features = np.empty((size.n_clips, N_MELS, size.n_frames), np.float16)
+    class_index = np.arange(size.n_clips) % N_CLASSES
+    for clip in range(size.n_clips):
+        features[clip] = rng.normal(-40, 5, (N_MELS, size.n_frames)).astype(np.float16)
         features[clip, class_index[clip] + 10] += 10
-    clips = pd.DataFrame(
-        {
-            "clip_id": [f"synthetic/train/{clip:05d}.wav" for clip in range(n_clips)],
-            "class_index": class_index,
-            "version": 0,
-        }
-    )
+    clip_ids = [f"synthetic/train/{clip:05d}.wav" for clip in range(size.n_clips)]
+    clips = pd.DataFrame({"clip_id": clip_ids, "class_index": class_index, "version": 0})
     names = tuple(f"synthetic|00|source|{number:03d}" for number in range(N_CLASSES))
     return features, ClassTable(names, clips)
 
@@ -59,13 +79,16 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matrix_peak_flops(device: torch.device) -> float:
-    """Best rate of a square matrix product in the training's number format [FLOP/s]."""
-    is_cuda = device.type == "cuda"
-    size = 8192 if is_cuda else 1536
-    dtype = torch.bfloat16 if is_cuda else torch.float32
-    a = torch.randn(size, size, device=device, dtype=dtype)
-    b = torch.randn(size, size, device=device, dtype=dtype)
+def matrix_peak_flops(device: torch.device, precision: str, matrix_size: int) -> float:
+    """Best rate of a square matrix product in a number format [FLOP/s].
+
+    On CUDA, float32 products run in TF32, as cuDNN's convolutions do by default.
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a = torch.randn(matrix_size, matrix_size, device=device, dtype=dtype)
+    b = torch.randn(matrix_size, matrix_size, device=device, dtype=dtype)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
     best = float("inf")
     for _ in range(5):
         synchronise(device)
@@ -74,37 +97,47 @@ def matrix_peak_flops(device: torch.device) -> float:
             a @ b
         synchronise(device)
         best = min(best, (time.perf_counter() - started) / 5)
-    return 2 * size**3 / best
+    torch.set_float32_matmul_precision(before)
+    return 2 * matrix_size**3 / best
 
 
 def make_trainer(
-    features: np.ndarray, classes: ClassTable, device: torch.device, *, batch_size: int
+    features: np.ndarray,
+    classes: ClassTable,
+    device: torch.device,
+    *,
+    size: Size,
+    precision: str,
 ) -> Trainer:
-    settings = TrainSettings(batch_size=batch_size, epochs=100)
+    settings = TrainSettings(
+        stem_channels=size.stem_channels, batch_size=size.batch_size, epochs=100
+    )
     identity = Identity.of(settings, classes, feature_key="synthetic", n_mels=N_MELS)
     batches = (FeatureBatches(features, np.arange(len(features)), device),)
-    return Trainer(identity, Examples(classes, batches, settings, device), device)
+    trainer = Trainer(identity, Examples(classes, batches, settings, device), device)
+    trainer.use_bf16 = precision == "bfloat16"
+    return trainer
 
 
-def run_steps(trainer: Trainer, n_clips: int, *, steps: int, batch_size: int) -> list[torch.Tensor]:
+def run_steps(trainer: Trainer, *, steps: int, batch_size: int) -> torch.Tensor:
     """Losses of the first steps, on the device."""
     generator = torch.Generator().manual_seed(0)
     trainer.network.train()
     losses = []
     for step in range(steps):
-        clips = torch.randint(n_clips, (batch_size,), generator=generator)
+        clips = torch.randint(len(trainer.examples), (batch_size,), generator=generator)
         losses.append(trainer.step(clips, step, generator)[0])
-    return losses
+    return torch.stack(losses)
 
 
-def training_flops(trainer: Trainer, batch_size: int) -> float:
+def training_flops(trainer: Trainer, n_frames: int) -> float:
     """Floating-point operations of one clip, forward and backward."""
     counter = FlopCounterMode(display=False)
-    x = torch.zeros(batch_size, 1, N_MELS, N_FRAMES, device=trainer.device)
+    x = torch.zeros(2, 1, N_MELS, n_frames, device=trainer.device)
     with counter:
         trainer.network(x).sum().backward()
     trainer.network.zero_grad(set_to_none=True)
-    return counter.get_total_flops() / batch_size
+    return counter.get_total_flops() / len(x)
 
 
 def memory_gib(device: torch.device) -> float:
@@ -115,84 +148,101 @@ def memory_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def loss_difference(
-    features: np.ndarray, classes: ClassTable, device: torch.device, *, steps: int, batch_size: int
-) -> float | None:
-    """Largest difference of the loss to the CPU in float32; None on the CPU itself."""
-    if device.type == "cpu":
-        return None
-    losses = [
-        torch.stack(
-            run_steps(
-                make_trainer(features, classes, one, batch_size=batch_size),
-                len(features),
-                steps=steps,
-                batch_size=batch_size,
-            )
-        ).cpu()
-        for one in (device, torch.device("cpu"))
-    ]
-    return float((losses[0] - losses[1]).abs().max())
-
-
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    device = choose_device(arguments.device)
-    is_cuda = device.type == "cuda"
-    n_clips = arguments.clips or (14_000 if is_cuda else 128)
-    steps = arguments.steps or (300 if is_cuda else 6)
-    batch_size = arguments.batch_size or (256 if is_cuda else 32)
-    features, classes = synthetic_features(n_clips)
-    peak = matrix_peak_flops(device)
-    if is_cuda:
+def measure(
+    features: np.ndarray, classes: ClassTable, device: torch.device, size: Size, precision: str
+) -> dict[str, Any]:
+    """Train in one number format."""
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    trainer = make_trainer(features, classes, device, batch_size=batch_size)
-    run_steps(trainer, n_clips, steps=max(steps // 10, 1), batch_size=batch_size)
+    trainer = make_trainer(features, classes, device, size=size, precision=precision)
+    run_steps(trainer, steps=max(size.steps // 10, 1), batch_size=size.batch_size)
     synchronise(device)
     started = time.perf_counter()
-    losses = run_steps(trainer, n_clips, steps=steps, batch_size=batch_size)
+    losses = run_steps(trainer, steps=size.steps, batch_size=size.batch_size)
     synchronise(device)
-    clips_per_s = steps * batch_size / (time.perf_counter() - started)
+    clips_per_s = size.steps * size.batch_size / (time.perf_counter() - started)
     memory = memory_gib(device)
-    flops = training_flops(trainer, 2)
+    flops = training_flops(trainer, size.n_frames)
+    peak = matrix_peak_flops(device, precision, size.matrix_size)
     return {
-        "device": device_name(device),
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "stem_channels": trainer.settings.stem_channels,
-        "n_clips": n_clips,
-        "is_resident": trainer.batches.is_resident,
-        "batch_size": batch_size,
-        "steps": steps,
         "clips_per_s": clips_per_s,
         "gflop_per_clip": flops / 1e9,
         "matrix_peak_tflops": peak / 1e12,
         "share_of_peak": clips_per_s * flops / peak,
         "peak_memory_gib": memory,
+        "is_resident": trainer.examples.batches[0].is_resident,
         "last_loss": losses[-1].item(),
-        "compared_steps": 20,
-        "compared_batch_size": 16,
-        "largest_loss_difference_to_cpu": loss_difference(
-            features, classes, device, steps=20, batch_size=16
-        ),
     }
 
 
-def main() -> None:
+def loss_differences(
+    features: np.ndarray, classes: ClassTable, device: torch.device, size: Size
+) -> dict[str, float]:
+    """Largest difference of the first losses to the CPU in float32, by number format."""
+
+    def first_losses(one: torch.device, precision: str) -> torch.Tensor:
+        trainer = make_trainer(features, classes, one, size=size, precision=precision)
+        steps, batch_size = size.compared_steps, size.compared_batch_size
+        return run_steps(trainer, steps=steps, batch_size=batch_size).cpu()
+
+    expected = first_losses(torch.device("cpu"), "float32")
+    return {
+        precision: float((first_losses(device, precision) - expected).abs().max())
+        for precision in ("float32", "bfloat16")
+    }
+
+
+def measure_device(device: torch.device, size: Size) -> dict[str, Any]:
+    """Train in every number format of a device."""
+    is_cuda = device.type == "cuda"
+    features, classes = synthetic_features(size)
+    precisions = ("float32", "bfloat16") if is_cuda else ("float32",)
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(device)
+        if is_cuda
+        else f"CPU, {torch.get_num_threads()} threads",
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "stem_channels": size.stem_channels,
+        "n_clips": size.n_clips,
+        "batch_size": size.batch_size,
+        "steps": size.steps,
+    }
+    for precision in precisions:
+        result[precision] = measure(features, classes, device, size, precision)
+    if is_cuda:
+        result |= {"compared_steps": size.compared_steps}
+        result |= {"compared_batch_size": size.compared_batch_size}
+        differences = loss_differences(features, classes, device, size)
+        for precision, difference in differences.items():
+            result[precision]["largest_loss_difference_to_cpu"] = difference
+    return result
+
+
+def print_result(result: dict[str, Any]) -> None:
+    for name, value in result.items():
+        if isinstance(value, dict):
+            print(f"in {name}:")
+            print_result({f"  {inner}": number for inner, number in value.items()})
+        else:
+            print(f"{name:32} {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--clips", type=int, help="training clips (14,000 on a GPU, 128 else)")
-    parser.add_argument("--steps", type=int, help="timed steps (300 on a GPU, 6 else)")
-    parser.add_argument("--batch-size", type=int, help="clips per step (256 on a GPU, 32 else)")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write training_<device>.json")
-    arguments = parser.parse_args()
-    result = measure(arguments)
-    for name, value in result.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{name:32} {'not measured' if value is None else shown}")
-    if arguments.save:
-        kind = "cpu" if result["device"].startswith("CPU") else "cuda"
-        arguments.save.mkdir(parents=True, exist_ok=True)
-        path = arguments.save / f"training_{kind}.json"
+    parser.add_argument("--miniature", action="store_true", help="sizes of seconds: does it run?")
+    parser.add_argument(
+        "--save", type=Path, nargs="?", const=Path(__file__).parent, metavar="DIR",
+        help="write training_<device>.json, beside this file if no folder is named",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    device = choose_device(options.device)
+    result = measure_device(device, SIZES["miniature" if options.miniature else device.type])
+    print_result(result)
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+        path = options.save / f"training_{device.type}.json"
         path.write_text(json.dumps(result, indent=2) + "\n")
         print(f"written: {path}")
 

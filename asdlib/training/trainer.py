@@ -39,6 +39,8 @@ class Trainer:
 
     Attributes
     ----------
+    use_bf16 : bool
+        Whether the network runs in bfloat16 where autocast allows it; set on CUDA.
     epoch : int
         Finished epochs.
     history : dict of str to list of float
@@ -60,6 +62,7 @@ class Trainer:
         self.identity = identity
         self.settings = identity.settings
         self.device = device
+        self.use_bf16 = device.type == "cuda"
         self.epoch = 0
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
         self.examples = examples
@@ -171,10 +174,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(step, steps_per_epoch=self.steps_per_epoch)
         batch = self.examples.draw(clips, generator)
-        use_bf16 = self.device.type == "cuda"
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.use_bf16),
         ):
             embedding = self.network(*batch.levels)
         loss, is_correct = self._score(embedding.float(), batch, generator)
