@@ -1,9 +1,14 @@
 """Artificial attributes for machines that come without: clusters and frequencies."""
 
-from asdlib.annotation.agreement import agreement, cross_table, score_agreement
-from asdlib.annotation.baseline import fixed_clusters, shuffled
+from asdlib.annotation.agreement import (
+    agreement,
+    cross_table,
+    fixed_clusters,
+    score_agreement,
+    shuffled,
+)
+from asdlib.annotation.choice import MachineEvidence
 from asdlib.annotation.clustering import find_clusters
-from asdlib.annotation.evidence import MachineEvidence
 from asdlib.annotation.frequencies import track_frequencies
 from asdlib.annotation.inspection import (
     SoundInspection,

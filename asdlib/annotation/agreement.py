@@ -1,4 +1,7 @@
-"""Agreement of an annotation with true attributes."""
+"""Agreement of an annotation with true attributes, and what a simpler annotation would give.
+
+The simpler ones are a fixed number of clusters on mean spectra, and chance.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 
-Codes = npt.NDArray[np.int64]
 METRICS = ("ari", "nmi", "v_measure", "purity")
 #: Half of fewer clips than these is a single clip, which agrees with everything.
 _FEWEST_HALVED = 4
@@ -116,33 +119,31 @@ def _score(
 def agreement(labels: npt.ArrayLike, true: npt.ArrayLike) -> dict[str, float]:
     """Compute adjusted Rand index, NMI, V-measure and purity of two labellings.
 
+    As scikit-learn defines them, from one contingency table: 500 halves take a quarter of a
+    millisecond each, where two calls of scikit-learn take six.
+
     Examples
     --------
     >>> agreement([0, 0, 1, 1], [5, 5, 3, 3])
     {'ari': 1.0, 'nmi': 1.0, 'v_measure': 1.0, 'purity': 1.0}
     """
-    table = _contingency(np.asarray(labels), np.asarray(true))
-    n = table.sum()
-    pairs = float((table * (table - 1)).sum()) / 2
-    row_pairs = float((table.sum(1) * (table.sum(1) - 1)).sum()) / 2
-    column_pairs = float((table.sum(0) * (table.sum(0) - 1)).sum()) / 2
-    expected = row_pairs * column_pairs / max(n * (n - 1) / 2, 1)
+    a, b = (np.unique(np.asarray(codes), return_inverse=True)[1] for codes in (labels, true))
+    width = int(b.max()) + 1
+    counts = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width)
+    table = counts.reshape(-1, width)
+    pairs, row_pairs, column_pairs, all_pairs = (
+        float((sizes * (sizes - 1)).sum()) / 2
+        for sizes in (table, table.sum(1), table.sum(0), table.sum())
+    )
+    expected = row_pairs * column_pairs / max(all_pairs, 1)
     largest = (row_pairs + column_pairs) / 2
     ari = 1.0 if largest == expected else (pairs - expected) / (largest - expected)
     h_labels, h_true = _entropy(table.sum(1)), _entropy(table.sum(0))
     information = h_labels + h_true - _entropy(table.ravel())
     mean = (h_labels + h_true) / 2
     nmi = 1.0 if mean == 0 else max(0.0, information / mean)
-    purity = float(table.max(axis=1).sum() / n)
+    purity = float(table.max(axis=1).sum() / table.sum())
     return {"ari": float(ari), "nmi": float(nmi), "v_measure": float(nmi), "purity": purity}
-
-
-def _contingency(labels: npt.NDArray[np.generic], true: npt.NDArray[np.generic]) -> Codes:
-    _, a = np.unique(labels, return_inverse=True)
-    _, b = np.unique(true, return_inverse=True)
-    width = int(b.max()) + 1
-    counts = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width)
-    return counts.reshape(-1, width).astype(np.int64)
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:
@@ -155,3 +156,70 @@ def cross_table(attributes: pd.DataFrame, truth: pd.DataFrame, clip_ids: pd.Seri
     joined = attributes.merge(truth[["clip_id", "attribute"]], on="clip_id", suffixes=("", "_true"))
     joined = joined[joined["clip_id"].isin(clip_ids)]
     return pd.crosstab(joined["attribute"], joined["attribute_true"])
+
+
+def fixed_clusters(
+    clips: pd.DataFrame, log_mel: ArrayStore, *, n_clusters: int = 8, seed: int = 0
+) -> pd.DataFrame:
+    """Cluster every machine's time-averaged log-mel spectra by k-means with a fixed k.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table of the clips to annotate: ``clip_id, machine_type``.
+    log_mel : ArrayStore
+        Log-mel spectrograms of these clips [dB].
+    n_clusters : int
+        Clusters per machine; a machine with fewer clips gets as many as it has clips.
+    seed : int
+        Of the initial centres.
+
+    Returns
+    -------
+    DataFrame
+        ``clip_id, attribute``.
+
+    Raises
+    ------
+    InputError
+        When there is no positive number of clusters.
+    """
+    from sklearn.cluster import KMeans
+
+    if n_clusters < 1:
+        raise InputError(f"n_clusters = {n_clusters}: expected 1 or more.")
+    tables = []
+    for _, group in clips.groupby("machine_type", sort=True):
+        positions = log_mel.positions(group["clip_id"])
+        spectra = np.stack([log_mel.row(int(p)).astype(np.float32).mean(axis=1) for p in positions])
+        model = KMeans(min(n_clusters, len(group)), n_init=10, random_state=seed)
+        labels = model.fit_predict(spectra)
+        tables.append(
+            pd.DataFrame({"clip_id": group["clip_id"], "attribute": [f"k_{k}" for k in labels]})
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def shuffled(attributes: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Shuffle attributes among the clips of each machine: what chance gives.
+
+    Parameters
+    ----------
+    attributes : DataFrame
+        ``clip_id, attribute``.
+    clips : DataFrame
+        Clip table: ``clip_id, machine_type``.
+    seed : int
+        Of the shuffle.
+
+    Returns
+    -------
+    DataFrame
+        ``clip_id, attribute``.
+    """
+    rng = np.random.default_rng(seed)
+    joined = attributes[["clip_id", "attribute"]].merge(
+        clips[["clip_id", "machine_type"]], on="clip_id"
+    )
+    mixed = joined.groupby("machine_type")["attribute"].transform(rng.permutation)
+    return joined[["clip_id"]].assign(attribute=mixed)

@@ -1,5 +1,8 @@
 """Artificial attributes from clusters of log-mel statistics.
 
+    "Consequently, we perform unsupervised clustering on spectrograms or frequency spectra of
+    such machines to derive attribute annotations." (report, section 2.1)
+
 The number of clusters comes from the data: a number counts only when its clusters are
 separated better than those of unstructured data of the same covariance, and when half of the
 clips lead to the same clusters as the other half. When no number counts, the machine has no
@@ -15,21 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.partitions import (
-    ALGORITHMS,
-    MIN_STABILITY,
-    bic,
-    cluster_centres,
-    distances,
-    silhouette,
-    stability,
-    unstructured_like,
-)
 from asdlib.errors import InputError
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+#: A labelling is trusted from this agreement between halves of the clips on (adjusted Rand).
+MIN_STABILITY = 0.8
 MAX_CLUSTERS = 16
 #: Clips below which no number of clusters can be told from chance.
 MIN_CLIPS = 20
@@ -39,7 +34,10 @@ MIN_EXCESS = 0.05
 MIN_CLUSTER_CLIPS = 3
 #: A stray clip is this much further from its neighbours than nine clips in ten are.
 STRAY_FACTOR = 3.0
-_N_REFERENCES = 6
+_N_REFERENCES, _N_HALVES = 6, 16
+#: Most points that are joined one by one, which takes memory by their square.
+_MOST_JOINED = 2000
+_SILHOUETTE_CLIPS = 500
 _CRITERION = [
     "n_clusters", "silhouette", "reference", "reference_std", "stability", "bic", "is_accepted",
 ]  # fmt: skip
@@ -47,62 +45,25 @@ _CRITERION = [
 
 @dataclass(frozen=True)
 class Clustering:
-    """Clusters of the clips of one machine.
+    """Clusters of the clips of one machine; every array has one entry per clip."""
 
-    Attributes
-    ----------
-    labels : ndarray of int64, shape (n_clips,)
-        Cluster of every clip, 0 for all when there is no structure.
-    confidence : ndarray of float64, shape (n_clips,)
-        1 - (distance to own centre / distance to the next), 0 to 1.
-    is_outlier : ndarray of bool, shape (n_clips,)
-        Further from its centre than the cluster's quartiles make plausible.
-    criterion : DataFrame
-        ``n_clusters, silhouette, reference, reference_std, stability, bic, is_accepted``.
-    n_clusters : int
-        1 when there is no structure.
-    stability, silhouette : float
-        Of the chosen number; 0 when there is none.
-    """
-
-    labels: Labels
-    confidence: Array
-    is_outlier: npt.NDArray[np.bool_]
-    criterion: pd.DataFrame
-    n_clusters: int
-    stability: float
+    labels: Labels  # 0 for all when there is no structure
+    confidence: Array  # 1 - (distance to own centre / distance to the next), 0 to 1
+    is_outlier: npt.NDArray[np.bool_]  # further from its centre than quartiles make plausible
+    criterion: pd.DataFrame  # one row per number of clusters tried, see `_CRITERION`
+    n_clusters: int  # 1 when there is no structure
+    stability: float  # of the chosen number, as the silhouette; 0 when there is none
     silhouette: float
 
 
-def find_clusters(
-    points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS, algorithm: str = "kmeans"
-) -> Clustering:
-    """Cluster points, with the number of clusters from the data.
+def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS) -> Clustering:
+    """Cluster points (n_clips, n_dimensions), with the number of clusters from the data.
 
-    Among the accepted numbers (see the module) the one with the highest silhouette is taken.
-    One or two clips far from all others are no state of a machine, and would hide what states
-    there are: they are left out and then join the nearest cluster, as outliers.
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (n_clips, n_dimensions)
-    seed : int
-        Starts and resampling.
-    max_clusters : int
-        Largest number tried; never more than one cluster for five clips.
-    algorithm : {"kmeans", "gmm", "agglomerative"}
-
-    Returns
-    -------
-    Clustering
-
-    Raises
-    ------
-    InputError
-        For an unknown algorithm or points that are not finite.
+    Among the accepted numbers (see the module) the one with the highest silhouette is taken;
+    never more than one cluster for five clips is tried. One or two clips far from all others
+    are no state of a machine, and would hide what states there are: they are left out and then
+    join the nearest cluster, as outliers.
     """
-    if algorithm not in ALGORITHMS:
-        raise InputError(f"algorithm = {algorithm!r}: expected one of {', '.join(ALGORITHMS)}.")
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
     largest = min(max_clusters, len(points) // 5)
@@ -111,20 +72,18 @@ def find_clusters(
     is_stray = _find_strays(points)
     points, everything = points[~is_stray], points
     rng = np.random.default_rng(seed)
-    references = [unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
+    references = [_unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
     rows, partition_of = [], {}
     for count in range(2, largest + 1):
-        partition_of[count] = labels = ALGORITHMS[algorithm](points, count, seed)
-        values = [
-            silhouette(r, ALGORITHMS[algorithm](r, count, seed), seed=seed) for r in references
-        ]
+        partition_of[count] = labels = partition(points, count, seed)
+        values = [_silhouette(r, partition(r, count, seed), seed=seed) for r in references]
         reference, spread = float(np.mean(values)), float(np.std(values))
-        own = silhouette(points, labels, seed=seed)
+        own = _silhouette(points, labels, seed=seed)
         is_separated = own > reference + max(MIN_EXCESS, 3 * spread)
-        repeats = stability(points, count, algorithm, rng) if is_separated else np.nan
+        repeats = _stability(points, count, rng) if is_separated else np.nan
         is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
         accepted = is_separated and is_filled and repeats >= MIN_STABILITY
-        rows.append((count, own, reference, spread, repeats, bic(points, labels), accepted))
+        rows.append((count, own, reference, spread, repeats, _bic(points, labels), accepted))
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
@@ -133,8 +92,8 @@ def find_clusters(
     own_labels = _by_size(partition_of[int(best["n_clusters"])])
     labels = np.zeros(len(everything), np.int64)
     labels[~is_stray] = own_labels
-    centres = cluster_centres(points, own_labels)
-    labels[is_stray] = distances(everything[is_stray], centres).argmin(axis=1)
+    centres = _cluster_centres(points, own_labels)
+    labels[is_stray] = _distances(everything[is_stray], centres).argmin(axis=1)
     confidence, is_outlier = _membership(everything, labels)
     return Clustering(
         labels,
@@ -163,13 +122,6 @@ def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int)
     share a cluster. A small domain (ten target clips) cannot tell its number of clusters; its
     clips are joined (average linkage) until they are further apart than clips of one cluster
     are in the largest domain (median distance within clusters times 1.5).
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (n_clips, n_dimensions)
-    domains : sequence of str
-        Domain of every clip.
-    seed : int
     """
     from sklearn.cluster import AgglomerativeClustering
 
@@ -177,9 +129,9 @@ def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int)
     largest = int(np.bincount(domain).argmax())
     inside = domain == largest
     main = find_clusters(points[inside], seed=seed)
-    if len(names) == 1 or main.n_clusters == 1:
-        if len(names) == 1:
-            return main
+    if len(names) == 1:
+        return main
+    if main.n_clusters == 1:
         return _unstructured(len(points), main.criterion)
     reach = 1.5 * _inner_distance(points[inside], main.labels)
     labels: Labels = np.zeros(len(points), np.int64)
@@ -187,15 +139,11 @@ def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int)
     labels[inside], confidence[inside] = main.labels, main.confidence
     is_outlier[inside] = main.is_outlier
     count = main.n_clusters
-    for number in range(len(names)):
+    model = AgglomerativeClustering(n_clusters=None, distance_threshold=reach, linkage="average")
+    for number in [n for n in range(len(names)) if n != largest]:
         members = np.flatnonzero(domain == number)
-        if number == largest:
-            continue
         own: Labels = np.zeros(len(members), np.int64)
         if len(members) > 1:
-            model = AgglomerativeClustering(
-                n_clusters=None, distance_threshold=reach, linkage="average"
-            )
             own = np.asarray(model.fit_predict(points[members]), dtype=np.int64)
         labels[members] = count + _by_size(own)
         confidence[members] = 0.5  # too few clips for the criteria above
@@ -229,7 +177,7 @@ def _by_size(labels: Labels) -> Labels:
 
 def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bool_]]:
     names = np.unique(labels)
-    to_centres = distances(points, cluster_centres(points, labels))
+    to_centres = _distances(points, _cluster_centres(points, labels))
     nearest, second = np.sort(to_centres, axis=1)[:, :2].T
     confidence = 1.0 - np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
     own = to_centres[np.arange(len(points)), np.searchsorted(names, labels)]
@@ -239,3 +187,94 @@ def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bo
         low, high = np.quantile(own[inside], [0.25, 0.75])
         is_outlier[inside] = own[inside] > high + 3.0 * (high - low)
     return confidence, is_outlier
+
+
+def partition(points: Array, count: int, seed: int) -> Labels:
+    """Label points by k-means from the centres of Ward's clusters, of a sample where they are many.
+
+    From random starts two halves of the clips end in two local minima once there are a dozen
+    clusters, and clusters that are there look unstable. The start is "Buckshot" of D. Cutting,
+    D. Karger, J. Pedersen, J. Tukey, "Scatter/Gather", SIGIR 1992.
+    """
+    from sklearn.cluster import AgglomerativeClustering, KMeans
+
+    sample = points
+    if len(points) > _MOST_JOINED:
+        sample = points[np.random.default_rng(seed).permutation(len(points))[:_MOST_JOINED]]
+    joined = AgglomerativeClustering(count).fit_predict(sample)
+    model = KMeans(count, init=_cluster_centres(sample, joined), n_init=1).fit(points)
+    return np.asarray(model.labels_, dtype=np.int64)
+
+
+def _silhouette(points: Array, labels: npt.ArrayLike, *, seed: int) -> float:
+    """Mean silhouette, over 500 clips at most; 0 where there is one cluster."""
+    from sklearn.metrics import silhouette_score
+
+    labels = np.asarray(labels)
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return 0.0
+    size = min(_SILHOUETTE_CLIPS, len(points))
+    chosen = np.random.default_rng(seed).permutation(len(points))[:size]
+    if not 2 <= len(np.unique(labels[chosen])) < size:
+        return 0.0
+    return float(silhouette_score(points[chosen], labels[chosen]))
+
+
+def _unstructured_like(points: Array, rng: np.random.Generator) -> Array:
+    """Gaussian points with the covariance of the given ones."""
+    covariance = np.atleast_2d(np.cov(points, rowvar=False))
+    return rng.multivariate_normal(points.mean(axis=0), covariance, size=len(points))
+
+
+def _stability(points: Array, count: int, rng: np.random.Generator) -> float:
+    """Mean adjusted Rand index between clusterings of the clips learnt from two halves."""
+    from sklearn.metrics import adjusted_rand_score
+
+    values = []
+    for _ in range(_N_HALVES):
+        order = rng.permutation(len(points))
+        transferred = []
+        for half in (order[::2], order[1::2]):
+            labels = partition(points[half], count, int(rng.integers(1 << 31)))
+            centres = _cluster_centres(points[half], labels)
+            transferred.append(_distances(points, centres).argmin(axis=1))
+        values.append(adjusted_rand_score(*transferred))
+    return float(np.mean(values))
+
+
+def _cluster_centres(points: Array, labels: Labels) -> Array:
+    """Mean of every cluster's points, shape (n_clusters, n_dimensions), by ascending label."""
+    return np.stack([points[labels == label].mean(axis=0) for label in np.unique(labels)])
+
+
+def _distances(points: Array, centres: Array) -> Array:
+    """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
+    difference = points[:, None, :] - centres[None, :, :]
+    return np.asarray(np.sqrt((difference**2).sum(axis=2)))
+
+
+def information(labels: npt.ArrayLike, stability: float) -> float:
+    """Entropy of labels [nats] as far as they are stable: 0 at the least that is trusted.
+
+    A negative label is none; the entropy is that of the others, times their share.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(counts):
+        return 0.0
+    shares = counts / counts.sum()
+    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
+    entropy = -float(np.sum(shares * np.log(shares)))
+    return entropy * excess * float(counts.sum() / len(labels))
+
+
+def _bic(points: Array, labels: Labels) -> float:
+    """Bayesian information criterion of spherical clusters of one variance (lower is better)."""
+    n, d = points.shape
+    centres = _cluster_centres(points, labels)
+    squares = float((_distances(points, centres).min(axis=1) ** 2).sum())
+    variance = max(squares / (n * d), 1e-12)
+    shares = np.bincount(labels) / n
+    log_likelihood = -0.5 * n * d * (np.log(2 * np.pi * variance) + 1)
+    log_likelihood += float(n * (shares[shares > 0] * np.log(shares[shares > 0])).sum())
+    return float(-2 * log_likelihood + len(centres) * (d + 1) * np.log(n))

@@ -1,5 +1,8 @@
 """Characteristic frequencies of all clips of a machine, found once and kept.
 
+    "Therefore, we conduct envelope spectrum analysis on audio signals to extract characteristic
+    frequencies within the target sound frequency bands." (report, section 2.1)
+
 Three quantities may tell in which state a machine runs: families of lines in the envelope
 spectrum (impacts, modulation), tones of the plain spectrum (blade pass, gear mesh; the mains
 are left out), and the rate of a working cycle. `asdlib.annotation.levels` makes levels of them.
@@ -47,20 +50,13 @@ MIN_DURATION_S = 0.25
 
 @dataclass(frozen=True)
 class FrequencyTrack:
-    """Families of all clips of one machine.
+    """Families of all clips of one machine, in columns `_FAMILY_COLUMNS`.
 
-    Attributes
-    ----------
-    families : DataFrame
-        ``clip_id, rank, frequency_hz, significance, sideband_hz, resolution_hz, quantity``;
-        ``quantity`` is envelope, tones or cycle, rank 1 the strongest of its quantity in the
-        clip; clips without a family have no row.
-    bands_hz : list of (float, float)
-        The bands that were looked at in every clip [Hz].
+    Rank 1 is the strongest of its quantity in the clip; clips without a family have no row.
     """
 
     families: pd.DataFrame
-    bands_hz: list[Band]
+    bands_hz: list[Band]  # looked at in every clip [Hz]
 
 
 def track_frequencies(

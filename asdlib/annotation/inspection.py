@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import fft, signal
 
-from asdlib.annotation.evidence import MachineEvidence
+from asdlib.annotation.choice import MachineEvidence
 from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ, MIN_TONE_HZ
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
@@ -26,43 +26,21 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SoundInspection:
-    """Every step from a sound to its characteristic frequencies.
+    """Every step from a sound to its characteristic frequencies, families strongest first."""
 
-    Attributes
-    ----------
-    levels : list of BandLevel
-        Kurtogram.
-    band_hz : (float, float)
-        Band of the strongest family, or that of the highest kurtosis where there is none [Hz].
-    time_s, envelope : ndarray of float64, shape (n_reduced,)
-        Hilbert envelope in the band [unit of the sound].
-    frequencies_hz, spectrum : ndarray of float64, shape (n_lines,)
-        Squared envelope spectrum in the band.
-    families : list of FrequencyFamily
-        Strongest first.
-    tone_frequencies_hz, tone_spectrum : ndarray of float64, shape (n_lines,)
-        Power spectrum of the sound, Blackman-Harris window [unit of the sound squared].
-    tones : list of TonalFamily
-        Strongest first.
-    lags_s, autocorrelation : ndarray of float64, shape (n_lags,)
-        Autocorrelation of the level; empty for silence.
-    cycle : CycleTime or None
-        None where the level does not repeat.
-    """
-
-    levels: list[BandLevel]
-    band_hz: Band
+    levels: list[BandLevel]  # kurtogram
+    band_hz: Band  # of the strongest family, or of the highest kurtosis where there is none [Hz]
     time_s: Array
-    envelope: Array
+    envelope: Array  # Hilbert envelope in the band [unit of the sound]
     frequencies_hz: Array
-    spectrum: Array
+    spectrum: Array  # squared envelope spectrum in the band
     families: list[FrequencyFamily]
     tone_frequencies_hz: Array
-    tone_spectrum: Array
+    tone_spectrum: Array  # power spectrum, Blackman-Harris window [unit of the sound squared]
     tones: list[TonalFamily]
     lags_s: Array
-    autocorrelation: Array
-    cycle: CycleTime | None
+    autocorrelation: Array  # of the level; empty for silence
+    cycle: CycleTime | None  # None where the level does not repeat
 
 
 def inspect_sound(

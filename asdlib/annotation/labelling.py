@@ -1,4 +1,9 @@
-"""The attributes of all training clips of a corpus, machine by machine."""
+"""The attributes of all training clips of a corpus, machine by machine.
+
+"For non-attributed machines, we primarily employ two methodologies for automatic attribute
+annotation: one based on unsupervised clustering of acoustic features, and the other
+leveraging characteristic frequencies." (report, section 2.1)
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from asdlib.annotation.choice import choose_method, label_clips
+from asdlib.annotation.choice import MachineEvidence, choose_method, judge, label_clips
 from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
-from asdlib.annotation.evidence import MachineEvidence, judge
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
-from asdlib.annotation.gathering import common_frequencies
-from asdlib.annotation.levels import find_levels
+from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
@@ -153,15 +156,8 @@ def _names(key: tuple[str, str], group: pd.DataFrame) -> dict[str, object]:
 def _table(
     group: pd.DataFrame, attribute: pd.Series | str, method: str, confidence: pd.Series | float
 ) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "clip_id": group["clip_id"],
-            "attribute": attribute,
-            "method": method,
-            "confidence": confidence,
-        },
-        index=group.index,
-    ).astype({"attribute": "string"})
+    table = group[["clip_id"]].assign(attribute=attribute, method=method, confidence=confidence)
+    return table.astype({"attribute": "string"})
 
 
 def _true_attributes(

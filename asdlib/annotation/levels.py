@@ -1,5 +1,7 @@
 """Levels of a machine's characteristic frequencies, one for every clip.
 
+    "These frequencies subsequently inform machine attribute annotation." (report, section 2.1)
+
 Frequencies at which many clips of a machine gather are levels; a clip belongs to the level
 that its families support most. A frequency that nearly all clips share tells no clip from
 another and is left out.
@@ -14,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.gathering import LEVEL_SPREAD, gather, support_of_levels
-from asdlib.annotation.partitions import MIN_STABILITY, information
+from asdlib.annotation.clustering import MIN_STABILITY, information
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+#: Spread of one level: clip-to-clip scatter of a machine's speed, relative.
+LEVEL_SPREAD = 0.008
 #: A level needs this many clips, and this share of its domain's clips.
 MIN_LEVEL_CLIPS, MIN_LEVEL_SHARE = 3, 0.02
 #: A frequency in more clips than this belongs to all states, or to the hall.
@@ -35,36 +38,16 @@ _N_SPLITS = 4
 
 @dataclass(frozen=True)
 class FrequencyLevels:
-    """Levels of a machine's characteristic frequency and the level of every clip.
+    """Levels of a machine's characteristic frequency; the index of every series is clip_id."""
 
-    Attributes
-    ----------
-    levels_hz : ndarray of float64, shape (n_levels,)
-        Median frequency of every level, ascending [Hz].
-    labels : pandas.Series of int
-        Index: clip_id; number of the level, -1 where no level stands out.
-    confidence : pandas.Series of float
-        Share of the clip's evidence that its level explains, 0 to 1.
-    frequency_hz : pandas.Series of float
-        The clip's own frequency at its level [Hz], NaN where there is none.
-    coverage : float
-        Share of clips that have a level.
-    quantity : str
-        What the frequency is of: envelope, tones or cycle.
-    stability : float
-        Mean adjusted Rand index between the levels of halves of the clips and those of all.
-    agreement : float
-        Adjusted mutual information with the levels of another quantity, the highest.
-    """
-
-    levels_hz: Array
-    labels: pd.Series[int]
-    confidence: pd.Series[float]
-    frequency_hz: pd.Series[float]
-    coverage: float
-    quantity: str = PREFERENCE[0]
-    stability: float = 0.0
-    agreement: float = 0.0
+    levels_hz: Array  # median frequency of every level, ascending [Hz]
+    labels: pd.Series[int]  # number of the clip's level, -1 where no level stands out
+    confidence: pd.Series[float]  # share of the clip's evidence that its level explains, 0 to 1
+    frequency_hz: pd.Series[float]  # the clip's own at its level [Hz], NaN where there is none
+    coverage: float  # share of clips that have a level
+    quantity: str = PREFERENCE[0]  # what the frequency is of: envelope, tones or cycle
+    stability: float = 0.0  # mean adjusted Rand index of levels of halves of the clips to these
+    agreement: float = 0.0  # highest adjusted mutual information with another quantity's levels
 
     @property
     def can_be_trusted(self) -> bool:
@@ -74,22 +57,14 @@ class FrequencyLevels:
 
     @property
     def information(self) -> float:
-        """What the levels tell [nats], see `asdlib.annotation.partitions.information`.
-
-        Several families of one state make several levels, and much entropy, but other clips
-        give other levels.
-        """
+        """What the levels tell [nats], see `asdlib.annotation.clustering.information`."""
+        # Several families of one state make several levels, and much entropy, but other clips
+        # give other levels.
         return information(self.labels, self.stability)
 
 
 def name_frequencies(frequencies_hz: Array) -> list[str]:
-    """Write frequencies in hertz with three digits, or more where two would read the same.
-
-    Parameters
-    ----------
-    frequencies_hz : ndarray of float64, shape (n_frequencies,)
-        Distinct frequencies [Hz].
-    """
+    """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
     names: list[str] = []
     for digits in range(3, 9):
         names = [
@@ -118,7 +93,8 @@ def find_levels(
 
     Each quantity in the track has its own levels. Those that can be trusted go first, then
     those that tell most of a clip (entropy of the labels, where they are stable). On equal
-    terms the envelope goes first, then tones.
+    terms the envelope goes first, then tones. There are no levels when no line stands out, or
+    all clips share the one there is.
 
     Parameters
     ----------
@@ -132,11 +108,6 @@ def find_levels(
         Frequencies that belong to the surroundings, whatever their quantity [Hz].
     seed : int
         Draws the halves of the clips.
-
-    Returns
-    -------
-    FrequencyLevels
-        Without levels when no line stands out, or all clips share the one there is.
     """
     groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
     ids = pd.Index(clip_ids)
@@ -197,8 +168,8 @@ def _levels_of(
     groups: npt.NDArray[np.str_],
     exclude_hz: Sequence[float],
 ) -> FrequencyLevels:
-    points = gather(track)
-    support, centres_hz = support_of_levels(points, ids)
+    points = _gather(track)
+    support, centres_hz = _support_of_levels(points, ids)
     told_apart = _telling(support, centres_hz, exclude_hz)
     support[:, ~told_apart] = 0.0
     assigned = _assign(support, groups)
@@ -253,3 +224,77 @@ def _collect(
         frequency_hz=own,
         coverage=float((labels >= 0).mean()) if len(labels) else 0.0,
     )
+
+
+def _gather(track: pd.DataFrame) -> pd.DataFrame:
+    """List every frequency of one quantity with its weight and the number of its level.
+
+    Sideband spacings count as half. Levels are numbered from 0 in the order of frequency.
+    """
+    families = track[["clip_id", "frequency_hz", "significance", "resolution_hz"]]
+    sidebands = track.dropna(subset=["sideband_hz"])
+    sidebands = sidebands[["clip_id", "sideband_hz", "significance", "resolution_hz"]]
+    sidebands = sidebands.set_axis(families.columns, axis=1)
+    families = families.assign(share=1.0)
+    points = pd.concat([families, sidebands.assign(share=0.5)] if len(sidebands) else [families])
+    points = points.reset_index(drop=True)
+    points["weight"] = points["share"] * np.sqrt(points["significance"])
+    points["level"] = np.digitize(np.log(points["frequency_hz"]), _level_edges(points))
+    return points
+
+
+def _level_edges(points: pd.DataFrame) -> Array:
+    """Valleys of the density of log frequency."""
+    if points.empty:
+        return np.zeros(0)
+    log_f = np.log(points["frequency_hz"].to_numpy(np.float64))
+    resolution = points["resolution_hz"].to_numpy(np.float64)
+    width = np.maximum(LEVEL_SPREAD, 0.3 * resolution / np.exp(log_f))
+    weights = points["weight"].to_numpy(np.float64)
+    grid = np.arange(log_f.min() - 0.1, log_f.max() + 0.1, LEVEL_SPREAD / 4)
+    density = np.zeros(len(grid))
+    for centre, spread, weight in zip(log_f, width, weights, strict=True):
+        first, last = np.searchsorted(grid, [centre - 4 * spread, centre + 4 * spread])
+        z = (grid[first:last] - centre) / spread
+        density[first:last] += weight / spread * np.exp(-0.5 * z**2)
+    return _valleys(grid, density)
+
+
+def _valleys(grid: Array, density: Array) -> Array:
+    """Positions between peaks where the density falls under half of the lower peak."""
+    inner = density[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]))
+    edges: list[float] = []
+    lowest, place = np.inf, 0
+    top = density[peaks[0]] if len(peaks) else 0.0
+    for previous, peak in zip(peaks[:-1], peaks[1:], strict=True):
+        between = previous + int(density[previous:peak].argmin())
+        if density[between] < lowest:
+            lowest, place = density[between], between
+        if lowest < 0.5 * min(top, density[peak]):
+            edges.append(float(grid[place]))
+            top, lowest = density[peak], np.inf
+        elif density[peak] > top:
+            top, lowest = density[peak], np.inf
+    return np.array(edges)
+
+
+def _support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Array]:
+    """Weight of every level in every clip (n_clips, n_levels), and the levels' centres [Hz]."""
+    levels = points["level"].to_numpy(np.int64)
+    n_levels = int(levels.max(initial=-1)) + 1
+    support = np.zeros((len(ids), n_levels))
+    rows = ids.get_indexer(pd.Index(points["clip_id"]))
+    np.maximum.at(support, (rows, levels), points["weight"].to_numpy(np.float64))
+    centres = points.groupby("level")["frequency_hz"].median().reindex(range(n_levels))
+    return support, centres.to_numpy(np.float64)
+
+
+def common_frequencies(track: pd.DataFrame, n_clips: int, *, share: float = 0.2) -> list[float]:
+    """Frequencies [Hz] found in at least a share of some clips, such as noise alone."""
+    if track.empty:
+        return []
+    points = _gather(track)
+    support, centres_hz = _support_of_levels(points, pd.Index(points["clip_id"].unique()))
+    is_common = (support > 0).sum(axis=0) >= max(2.0, share * n_clips)
+    return [float(hz) for hz in centres_hz[is_common]]
