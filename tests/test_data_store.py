@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -217,6 +218,67 @@ def test_a_store_of_other_settings_under_the_same_name_is_refused(tmp_path):
     (folder / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(InputError, match="has other settings than its name says"):
         build(tmp_path)
+
+
+@pytest.mark.parametrize("place", [0, 1700, 3999])
+def test_a_flipped_bit_is_found_on_opening(tmp_path, place):
+    folder = build(tmp_path).directory
+    with (folder / "data.bin").open("r+b") as file:
+        file.seek(place)
+        value = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([value ^ 4]))
+    row = place // 200 // 3 * 3
+    with pytest.raises(InputError, match=rf"data.bin: is damaged in rows {row} to .*Delete the f"):
+        build(tmp_path)
+    with pytest.raises(InputError, match="data.bin: is damaged"):
+        open_existing(folder)
+
+
+def test_a_store_too_large_to_be_read_whole_is_sampled_and_read_whole_on_demand(
+    tmp_path, monkeypatch
+):
+    folder = build(tmp_path).directory
+    monkeypatch.setattr("asdlib.data.store._VERIFIED_WHOLE", 3999)
+    monkeypatch.setattr("asdlib.data.store._VERIFIED", 1200)
+    seen = []
+    monkeypatch.setattr(
+        random, "sample", lambda blocks, count: seen.append(count) or blocks[:count]
+    )
+    with (folder / "data.bin").open("r+b") as file:
+        file.seek(3900)
+        file.write(bytes(50))
+    store = open_existing(folder)
+    assert seen == [3]  # of 7 blocks
+    with pytest.raises(InputError, match="data.bin: is damaged in rows 18 to 19"):
+        store.verify()
+
+
+def test_reordered_ids_and_other_lengths_are_refused(tmp_path):
+    folder = build(tmp_path).directory
+    ids, meta = (json.loads((folder / name).read_text()) for name in ("ids.json", "meta.json"))
+    (folder / "ids.json").write_text(json.dumps(ids[::-1]))
+    with pytest.raises(InputError, match=r"ids.json: has other ids.*Delete the folder"):
+        build(tmp_path)
+    (folder / "ids.json").write_text(json.dumps(ids))
+    meta["lengths"][:2] = [49, 51]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(InputError, match=r"meta.json: has other lengths.*Delete the folder"):
+        open_existing(folder)
+
+
+@pytest.mark.parametrize("content", ["", "0-3 00000000\n", "\x00" * 40])
+def test_a_journal_that_does_not_cover_the_rows_is_refused(tmp_path, content):
+    folder = build(tmp_path).directory
+    (folder / "done.txt").write_text(content)
+    with pytest.raises(InputError, match=r"done.txt: does not list every block.*Delete the folder"):
+        build(tmp_path)
+
+
+def test_a_build_that_goes_on_in_other_blocks_can_be_verified(tmp_path):
+    with pytest.raises(InputError):
+        build(tmp_path, fill=Counter(fail_at=9), workers=1)
+    assert_complete(build(tmp_path, block_rows=4))
 
 
 def test_a_store_is_opened_by_its_folder(tmp_path):

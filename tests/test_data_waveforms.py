@@ -65,6 +65,39 @@ def test_a_changed_file_is_decoded_again(tmp_path, ragged):
     np.testing.assert_array_equal(second.row(1), samples[1][::-1])
 
 
+def test_folders_that_differ_in_content_alone_share_no_store(tmp_path, ragged):
+    clips, samples = ragged
+    write_clips(tmp_path / "other", *[-part for part in samples])
+    for path in (tmp_path / "set", tmp_path / "other"):
+        for file in path.rglob("*.wav"):
+            os.utime(file, ns=(10**18, 10**18))
+    first = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    other = open_waveforms(read_clips(tmp_path / "other"), cache_dir=tmp_path / "cache")
+    assert other.directory != first.directory
+    np.testing.assert_array_equal(other.row(2), -samples[2])
+
+
+def test_a_changed_file_with_its_time_kept_is_decoded_again(tmp_path, ragged):
+    clips, samples = ragged
+    first = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    path = tmp_path / "set/fan/train" / NAME.format(1)
+    before = path.stat()
+    write_wav(path, samples[1][::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    assert second.directory != first.directory
+    np.testing.assert_array_equal(second.row(1), samples[1][::-1])
+
+
+def test_the_same_recordings_elsewhere_share_the_store(tmp_path, ragged, monkeypatch):
+    clips, samples = ragged
+    write_clips(tmp_path / "copy", *samples)
+    first = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    monkeypatch.setattr("asdlib.data.waveforms.read_mono", None)
+    copy = open_waveforms(read_clips(tmp_path / "copy"), cache_dir=tmp_path / "cache")
+    assert copy.directory == first.directory
+
+
 def test_a_file_that_became_longer_since_the_table(tmp_path, ragged):
     clips, samples = ragged
     write_wav(tmp_path / "set/fan/train" / NAME.format(1), np.tile(samples[1], 2))

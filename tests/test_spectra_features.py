@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spectra_corpus import waveform_store
 
+from asdlib.data import cache
 from asdlib.errors import InputError
 from asdlib.spectra import (
     LogMelSettings,
@@ -94,12 +95,12 @@ def test_other_waveforms_or_code_give_another_key(corpus, tmp_path, monkeypatch)
     first = open_features(corpus, tmp_path)
     store, _ = store_and_table(tmp_path, [-row for row in rows], clips["machine_type"])
     assert open_features((rows, store, clips), tmp_path).directory != first.directory
-    monkeypatch.setattr(features, "CODE_VERSION", features.CODE_VERSION + 1)
+    monkeypatch.setitem(cache.VERSIONS, "log_mel", cache.VERSIONS["log_mel"] + 1)
     assert open_features(corpus, tmp_path).directory != first.directory
 
 
 def test_a_build_that_breaks_goes_on_where_it_stopped(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "_BLOCK_CLIPS", 2)
+    monkeypatch.setattr(cache, "_BLOCK_CLIPS", 2)
     whole = open_features(corpus, tmp_path / "whole")
     real, calls = features.fit_length, []
 

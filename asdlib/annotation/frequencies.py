@@ -10,19 +10,19 @@ are left out), and the rate of a working cycle. `asdlib.annotation.levels` makes
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asdlib.cores import available_cores
+from asdlib.data.cache import cached
 from asdlib.data.store import ArrayStore, content_key
-from asdlib.files import write_atomically
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import cycle_time
 from asdlib.spectra.envelope import Array, Band
@@ -30,8 +30,6 @@ from asdlib.spectra.tones import TonalFamily, tonal_families
 
 FULL_SCALE = 32768.0
 
-#: Raised whenever the same clips would give other families.
-CODE_VERSION = 4
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",
     "quantity",
@@ -73,7 +71,7 @@ def track_frequencies(
     """Find the characteristic frequencies of all clips of a machine, in the machine's own bands.
 
     With ``cache_dir``, what was found before for the same clips, store and arguments is read
-    from ``<cache_dir>/families/<key>.json``.
+    from ``<cache_dir>/families/<key>.npz``.
 
     Parameters
     ----------
@@ -95,20 +93,49 @@ def track_frequencies(
         Called with the number of clips just finished.
     """
     positions = waveforms.positions(list(clip_ids)).tolist()
-    arguments = {
-        "code_version": CODE_VERSION,
+
+    def track() -> dict[str, npt.ArrayLike]:
+        bands, rows = _track(
+            clip_ids, positions, waveforms, sr=sr, seed=seed, bands_hz=bands_hz,
+            workers=workers or available_cores(), on_progress=on_progress,
+        )  # fmt: skip
+        columns = list(zip(*rows, strict=True)) or [()] * len(_FAMILY_COLUMNS)
+        return {"bands_hz": bands, **dict(zip(_FAMILY_COLUMNS, columns, strict=True))}
+
+    if cache_dir is None:
+        return _from_arrays(track())
+    settings = {
         "waveforms": waveforms.directory.name,
         "clip_ids": list(clip_ids),
         "sr": sr,
         "seed": seed,
         "bands_hz": bands_hz,
     }
-    path = cache_dir and cache_dir / "families" / f"{content_key(arguments)}.json"
-    if path and path.exists():
-        on_progress(len(positions))
-        return _read_track(path)
-    workers = workers or available_cores()
+    path = cache_dir / "families" / f"{content_key(settings)}.npz"
+    found = cached(
+        path, track, kind="families", settings=settings,
+        on_found=lambda: on_progress(len(positions)),
+    )  # fmt: skip
+    return _from_arrays(found)
 
+
+def _from_arrays(arrays: Mapping[str, npt.ArrayLike]) -> FrequencyTrack:
+    columns = {name: np.asarray(arrays[name]).tolist() for name in _FAMILY_COLUMNS}
+    bands_hz = np.asarray(arrays["bands_hz"]).reshape(-1, 2).tolist()
+    return FrequencyTrack(pd.DataFrame(columns), [(low, high) for low, high in bands_hz])
+
+
+def _track(
+    clip_ids: Sequence[str],
+    positions: Sequence[int],
+    waveforms: ArrayStore,
+    *,
+    sr: float,
+    seed: int,
+    bands_hz: list[Band] | None,
+    workers: int,
+    on_progress: Callable[[int], object],
+) -> tuple[list[Band], list[tuple[object, ...]]]:
     def read(position: int) -> Array | None:
         samples = np.asarray(waveforms.row(position) / FULL_SCALE, dtype=np.float64)
         return samples if len(samples) >= MIN_DURATION_S * sr else None
@@ -132,17 +159,7 @@ def track_frequencies(
         for found in pool.map(partial(analyse, bands_hz=bands_hz), numbered):
             rows.extend(found)
             on_progress(1)
-    track = FrequencyTrack(pd.DataFrame(rows, columns=_FAMILY_COLUMNS), bands_hz)
-    if path:
-        content = {"bands_hz": bands_hz, "families": track.families.to_dict("list")}
-        write_atomically(path, json.dumps(content))
-    return track
-
-
-def _read_track(path: Path) -> FrequencyTrack:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    families = pd.DataFrame(content["families"], columns=_FAMILY_COLUMNS)
-    return FrequencyTrack(families, [(low, high) for low, high in content["bands_hz"]])
+    return bands_hz, rows
 
 
 def _rows(

@@ -17,7 +17,6 @@ from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
 from asdlib.spectra.envelope import Band, checked_band, complex_envelope, envelope_spectrum
-from asdlib.spectra.features import stored_settings
 from asdlib.spectra.kurtogram import BandLevel, choose_band, kurtogram
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
@@ -110,7 +109,7 @@ def read_samples(clip_id: str, waveforms: ArrayStore) -> npt.NDArray[np.int16]:
 
 def sample_rate_of(waveforms: ArrayStore) -> int:
     """Read the sampling rate of a waveform store [Hz]."""
-    return int(stored_settings(waveforms)["sample_rate"])
+    return int(waveforms.settings["sample_rate"])
 
 
 def find_exemplars(

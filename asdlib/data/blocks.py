@@ -1,4 +1,4 @@
-"""Writing the rows of a store: reserved first, block by block, journalled, resumable.
+"""Rows of a store: reserved first, written block by block, journalled; verified when read.
 
 The layout of a store's folder is that of :mod:`asdlib.data.store`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asdlib.cores import available_cores
 from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+_JOURNAL_LINE = re.compile(r"(\d+)-(\d+) ([0-9a-f]{8})")
 
 
 def make_folder(directory: Path) -> None:
@@ -67,6 +73,8 @@ def build_rows(
     _allocate(path, max(int(offsets[-1]) * row_bytes, 1))
     blocks = [(a, min(a + block_rows, len(ids))) for a in range(0, len(ids), block_rows)]
     done = _finished_blocks(directory, blocks, offsets * row_bytes)
+    lines = [f"{first}-{last} {checksum}\n" for (first, last), checksum in done.items()]
+    write_atomically(journal, "".join(lines))  # without what is lost or was cut otherwise
     todo = [block for block in blocks if block not in done]
     on_progress(sum(last - first for first, last in done))
     longest = max((int(offsets[last] - offsets[first]) for first, last in todo), default=0)
@@ -106,22 +114,68 @@ def _write_all(file: io.FileIO, rows: npt.NDArray[Any]) -> None:
         data = data[file.write(data) :]
 
 
+def _journal(directory: Path) -> dict[tuple[int, int], str]:
+    """Checksum of every block that was written, the last one where it was written again."""
+    path = directory / "done.txt"
+    found = {}
+    for line in path.read_text(errors="replace").split("\n") if path.exists() else []:
+        match = _JOURNAL_LINE.fullmatch(line)
+        if match:
+            found[int(match[1]), int(match[2])] = match[3]
+    return found
+
+
 def _finished_blocks(
     directory: Path, blocks: Sequence[tuple[int, int]], starts: npt.NDArray[np.int64]
-) -> set[tuple[int, int]]:
+) -> dict[tuple[int, int], str]:
     """Blocks that an earlier build has finished and that are still as it left them."""
-    journal = directory / "done.txt"
-    lines = set(journal.read_text().split("\n")) if journal.exists() else set()
-    listed = {line.partition(" ")[0] for line in lines}
-    finished = set()
-    with (directory / "data.bin").open("rb") as file:
-        for first, last in blocks:
-            if f"{first}-{last}" in listed:
-                file.seek(int(starts[first]))
-                checksum = zlib.crc32(file.read(int(starts[last] - starts[first])))
-                if f"{first}-{last} {checksum:08x}" in lines:
-                    finished.add((first, last))
-    return finished
+    journal, path = _journal(directory), directory / "data.bin"
+    return {
+        block: journal[block]
+        for block in blocks
+        if block in journal and journal[block] == _checksum(path, block, starts)
+    }
+
+
+def _checksum(path: Path, block: tuple[int, int], starts: npt.NDArray[np.int64]) -> str:
+    first, last = (int(starts[row]) for row in block)
+    with path.open("rb") as file:
+        file.seek(first)
+        return f"{zlib.crc32(file.read(last - first)):08x}"
+
+
+def verify_rows(
+    directory: Path, starts: npt.NDArray[np.int64], *, at_most: int | None = None
+) -> None:
+    """Compare the rows of a complete store with the checksums in its journal.
+
+    Parameters
+    ----------
+    directory : Path
+    starts : ndarray of int64, shape (n_rows + 1,)
+        First byte of every row, and the end.
+    at_most : int or None
+        Blocks of about so many bytes, chosen at random, are read; None reads all.
+
+    Raises
+    ------
+    InputError
+        When a block is not what was written, or was never listed.
+    """
+    remedy = f"Delete the folder {directory}."
+    journal, path = _journal(directory), directory / "data.bin"
+    blocks = sorted(journal)
+    edges = [0, *(last for _, last in blocks)]
+    if [first for first, _ in blocks] != edges[:-1] or edges[-1] != len(starts) - 1:
+        raise InputError(f"{directory / 'done.txt'}: does not list every block once. {remedy}")
+    if at_most is not None:
+        count = int(np.ceil(at_most / int(starts[-1]) * len(blocks)))
+        blocks = random.sample(blocks, min(count, len(blocks)))
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = pool.map(lambda block: _checksum(path, block, starts), blocks)
+        for (first, last), checksum in zip(blocks, found, strict=True):
+            if checksum != journal[first, last]:
+                raise InputError(f"{path}: is damaged in rows {first} to {last - 1}. {remedy}")
 
 
 def _allocate(path: Path, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pandas as pd
 
 from asdlib.cores import available_cores
 from asdlib.data.audio import FULL_SCALE, check_format, read_mono, resampled_length
+from asdlib.data.cache import VERSIONS
 from asdlib.data.problems import raise_problems
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 
-VERSION = 1  # of the decoding; counted up whenever the same file would give other samples
 _BLOCK_BYTES = 8 << 20
 _SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds no sound
 
@@ -34,9 +35,9 @@ def open_waveforms(
 ) -> ArrayStore:
     """Open the samples of all clips, decoding those that were not decoded before.
 
-    The store is keyed by every file's size and time of change, so that an edited file is
-    decoded again. 16-bit PCM is kept bit for bit; silent and clipped clips are kept, see
-    `defects`.
+    The store is keyed by every file's content, so that an edited file is decoded again and
+    folders whose files only have the same names and sizes do not share a store. 16-bit PCM is
+    kept bit for bit; silent and clipped clips are kept, see `defects`.
 
     Parameters
     ----------
@@ -90,12 +91,11 @@ def open_waveforms(
             out[start : start + lengths[row]] = samples
 
     settings = {
-        "kind": "waveforms",
-        "version": VERSION,
+        "version": VERSIONS["waveforms"],
         "sample_rate": sample_rate,
         "resample": resample,
         "channel": channel,
-        "manifest": manifest_hash(clips),
+        "files": content_hash(clips, workers=workers),
     }
     return open_or_build(
         Path(cache_dir) / "waveforms",
@@ -111,13 +111,18 @@ def open_waveforms(
     )
 
 
-def manifest_hash(clips: pd.DataFrame) -> str:
-    """Hash the files of a clip table by name, size, time of change and length.
+def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
+    """Hash the files of a clip table by what they hold, byte for byte, and their clip ids.
+
+    All bytes are read: 1000 clips of 10 s (320 MB) cost 0.5 s of one core (BLAKE2b, 600 MB/s),
+    and half as long on two; a cold disk takes as long as it takes to read them.
 
     Parameters
     ----------
     clips : DataFrame
         Clip table of `asdlib.data.read_clips`.
+    workers : int, optional
+        Threads, default the number of usable cores.
 
     Returns
     -------
@@ -130,14 +135,21 @@ def manifest_hash(clips: pd.DataFrame) -> str:
         When a file cannot be read.
     """
     digest = hashlib.sha256()
-    columns = clips[["clip_id", "path", "n_samples"]]
-    for clip_id, path, n_samples in columns.itertuples(index=False):
-        try:
-            status = Path(path).stat()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-        line = f"{clip_id}\t{status.st_size}\t{status.st_mtime_ns}\t{n_samples}\n"
-        digest.update(line.encode())
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
+        hashes = pool.map(_file_digest, clips["path"])
+        for clip_id, content in zip(clips["clip_id"], hashes, strict=True):
+            digest.update(f"{clip_id}\t{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _file_digest(path: str) -> str:
+    digest, buffer = hashlib.blake2b(digest_size=16), bytearray(1 << 18)
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(memoryview(buffer)[:count])
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     return digest.hexdigest()
 
 

@@ -1,21 +1,19 @@
 """Spectra: log-mel and its store, statistics over clips, high-pass, envelope spectrum."""
 
-from importlib import import_module
-from typing import Any
-
 from asdlib.spectra.bands import band_information
-from asdlib.spectra.features import (
-    fit_length,
-    fitted_samples,
-    open_log_mel,
-    stored_settings,
-)
+from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.cycles import CycleTime, cycle_time
+from asdlib.spectra.envelope import envelope_spectrum
+from asdlib.spectra.features import fit_length, fitted_samples, open_log_mel
 from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
 from asdlib.spectra.highpass import HighpassChoice, choose_highpass
+from asdlib.spectra.kurtogram import choose_band, kurtogram, spectral_kurtosis
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
+from asdlib.spectra.profiles import PROFILES, open_profiles
 from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
 from asdlib.spectra.statistics import average_spectra, open_average_spectra
+from asdlib.spectra.tones import TonalFamily, tonal_families
 
 __all__ = [
     "OFFICIAL_LOG_MEL",
@@ -45,28 +43,5 @@ __all__ = [
     "open_spectrum",
     "spectral_kurtosis",
     "spectrogram",
-    "stored_settings",
     "tonal_families",
 ]
-
-# Imported on first use: these modules need scipy, which training does without.
-_LAZY = {
-    "PROFILES": "asdlib.spectra.profiles",
-    "open_profiles": "asdlib.spectra.profiles",
-    "CycleTime": "asdlib.spectra.cycles",
-    "FrequencyFamily": "asdlib.spectra.characteristic",
-    "TonalFamily": "asdlib.spectra.tones",
-    "characteristic_frequencies": "asdlib.spectra.characteristic",
-    "choose_band": "asdlib.spectra.kurtogram",
-    "cycle_time": "asdlib.spectra.cycles",
-    "envelope_spectrum": "asdlib.spectra.envelope",
-    "kurtogram": "asdlib.spectra.kurtogram",
-    "spectral_kurtosis": "asdlib.spectra.kurtogram",
-    "tonal_families": "asdlib.spectra.tones",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
-from asdlib.cores import available_cores
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.cache import ClipFunction, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.logmel import LogMelTransform
+from asdlib.spectra.logmel import ClipTransform
 from asdlib.spectra.mel import LogMelSettings, check_highpass
 
-#: Raised whenever the same settings would give other features.
-CODE_VERSION = 1
+Array = npt.NDArray[Any]
+
 #: Which part of a clip that is too long is kept.
 LONG_CLIP_RULES = ("start", "centre", "end")
-_BLOCK_CLIPS = 64
 
 
 def fit_length(
@@ -92,9 +87,8 @@ def open_log_mel(
 ) -> ArrayStore:
     """Open the log-mel store of these clips; compute what of it is missing.
 
-    Clips stream from the waveform store in blocks of 64 per thread, so that memory does not
-    grow with the number of clips. The key holds the settings, duration and rule, the cut-off
-    of every machine, the waveform store's own key and this module's version.
+    The key holds the settings, duration and rule, the cut-off
+    of every machine and the waveform store's own key.
 
     Parameters
     ----------
@@ -131,54 +125,37 @@ def open_log_mel(
     """
     n_samples = round(duration_s * settings.sample_rate)
     cutoffs = _cutoff_per_machine(clips, highpass_hz, settings)
-    check_sample_rate(waveforms, settings.sample_rate)
-    positions = waveforms.positions(clips["clip_id"])
-    check_lengths(waveforms, positions)
     fit_length(np.zeros(1, np.int16), n_samples, long_clips=long_clips)  # refuse early
-    machine_of_clip = clips["machine_type"].to_numpy()
-    n_frames = settings.n_frames(n_samples)
-    owned = threading.local()
+    cutoff_of_clip = [cutoffs[machine] for machine in clips["machine_type"]]
 
-    def transform(machine: str) -> LogMelTransform:
-        if not hasattr(owned, "transforms"):
-            torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
-            owned.transforms = {}
-        cutoff = cutoffs[machine]
-        if cutoff not in owned.transforms:
-            owned.transforms[cutoff] = LogMelTransform(settings, cutoff, torch.device("cpu"))
-        found: LogMelTransform = owned.transforms[cutoff]
-        return found
+    def make_function() -> ClipFunction:
+        transforms = {cutoff: ClipTransform(settings, cutoff) for cutoff in set(cutoff_of_clip)}
 
-    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
-        rows = torch.from_numpy(out.reshape(last - first, 1, settings.n_mels, n_frames))
-        for row, index in zip(rows, range(first, last), strict=True):
-            samples = fit_length(
-                waveforms.row(int(positions[index])), n_samples, long_clips=long_clips
-            )
-            batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
-            transform(machine_of_clip[index])(batch, row)
-        waveforms.release()
+        def log_mel_of(index: int, samples: Array, out: Array) -> None:
+            fitted = fit_length(samples, n_samples, long_clips=long_clips)
+            transforms[cutoff_of_clip[index]](fitted, out)
 
-    with torch_threads_restored():
-        return open_or_build(
-            Path(cache_dir) / "log_mel",
-            settings={
-                "log_mel": settings.as_dict(),
-                "highpass_hz": cutoffs,
-                "duration_s": float(duration_s),
-                "long_clips": long_clips,
-                "waveforms": waveforms.directory.name,
-                "code_version": CODE_VERSION,
-            },
-            ids=clips["clip_id"].tolist(),
-            lengths=np.full(len(clips), settings.n_mels, np.int64),
-            row_shape=(n_frames,),
-            dtype=np.float16,
-            fill=fill,
-            block_rows=_BLOCK_CLIPS,
-            workers=workers or available_cores(),
-            on_progress=on_progress,
-        )
+        return log_mel_of
+
+    return map_clips(
+        waveforms,
+        clips["clip_id"].tolist(),
+        make_function,
+        kind="log_mel",
+        settings={
+            "log_mel": settings.as_dict(),
+            "highpass_hz": cutoffs,
+            "duration_s": float(duration_s),
+            "long_clips": long_clips,
+        },
+        lengths=settings.n_mels,
+        row_shape=(settings.n_frames(n_samples),),
+        dtype=np.float16,
+        sample_rate=settings.sample_rate,
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )
 
 
 def fitted_samples(
@@ -206,7 +183,7 @@ def fitted_samples(
     InputError
         When the clip is not in the waveform store.
     """
-    made_with = stored_settings(features)
+    made_with = features.settings
     hop_length = int(made_with["log_mel"]["hop_length"])
     n_samples = round(made_with["duration_s"] * made_with["log_mel"]["sample_rate"])
     row = waveforms.row(int(waveforms.positions([clip_id])[0]))
@@ -230,49 +207,3 @@ def _cutoff_per_machine(
         check_highpass(cutoff, settings)
         cutoffs[machine] = None if cutoff is None else float(cutoff)
     return cutoffs
-
-
-def check_sample_rate(waveforms: ArrayStore, sample_rate: float) -> None:
-    """Refuse a sample rate other than the one the waveforms were stored at.
-
-    Raises
-    ------
-    InputError
-        When they differ.
-    """
-    rate = stored_settings(waveforms).get("sample_rate", sample_rate)
-    if rate != sample_rate:
-        raise InputError(
-            f"sample_rate={sample_rate}: the waveforms in {waveforms.directory} have {rate} Hz. "
-            "Use that rate, or resample when the waveforms are stored."
-        )
-
-
-def stored_settings(store: ArrayStore) -> dict[str, Any]:
-    """Return the settings that a store was built with."""
-    settings: dict[str, Any] = json.loads((store.directory / "meta.json").read_text())["settings"]
-    return settings
-
-
-def check_lengths(waveforms: ArrayStore, positions: npt.NDArray[np.int64]) -> None:
-    """Refuse clips without samples.
-
-    Raises
-    ------
-    InputError
-        When one is empty, naming the first.
-    """
-    lengths = waveforms.offsets[positions + 1] - waveforms.offsets[positions]
-    if (lengths == 0).any():
-        first = waveforms.ids[positions[lengths == 0][0]]
-        raise InputError(f"{first}: holds no samples. Remove the recording from the folder.")
-
-
-@contextmanager
-def torch_threads_restored() -> Iterator[None]:
-    """Leave torch with as many threads per operation as it had before."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
 
-from asdlib.cores import available_cores
-from asdlib.data.store import ArrayStore, open_or_build
-from asdlib.spectra.features import (
-    check_lengths,
-    check_sample_rate,
-    fit_length,
-    torch_threads_restored,
-)
-from asdlib.spectra.logmel import LogMelTransform
+from asdlib.data.cache import ClipFunction, map_clips
+from asdlib.data.store import ArrayStore
+from asdlib.spectra.features import Array, fit_length
+from asdlib.spectra.logmel import ClipTransform
 from asdlib.spectra.mel import LogMelSettings
-
-#: Raised whenever the same settings would give other frames.
-CODE_VERSION = 1
-_BLOCK_CLIPS = 64
 
 #: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
 #: difference that double precision knows, no floor below a clip's maximum.
@@ -77,48 +64,32 @@ def open_frames(
         When a clip is not in the waveform store or empty, the sample rate differs from the
         waveforms', or the store cannot be written.
     """
-    check_sample_rate(waveforms, settings.sample_rate)
-    positions = waveforms.positions(clips["clip_id"])
-    check_lengths(waveforms, positions)
+    clip_ids = clips["clip_id"].tolist()
+    positions = waveforms.positions(clip_ids)
     n_samples = np.maximum(
         waveforms.offsets[positions + 1] - waveforms.offsets[positions],
         (min_frames - 1) * settings.hop_length + settings.n_fft % 2,  # one more if odd
     )
-    lengths = np.array([settings.n_frames(int(count)) for count in n_samples], np.int64)
-    owned = threading.local()
 
-    def transform() -> LogMelTransform:
-        if not hasattr(owned, "transform"):
-            torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
-            owned.transform = LogMelTransform(settings, None, torch.device("cpu"))
-        found: LogMelTransform = owned.transform
-        return found
+    def make_function() -> ClipFunction:
+        transform = ClipTransform(settings)
 
-    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
-        start = 0
-        for index in range(first, last):
-            samples = fit_length(waveforms.row(int(positions[index])), int(n_samples[index]))
-            batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
-            frames = torch.from_numpy(out[start : start + lengths[index]])
-            transform()(batch, frames.T[None])
-            start += int(lengths[index])
-        waveforms.release()
+        def frames_of(index: int, samples: Array, out: Array) -> None:
+            transform(fit_length(samples, int(n_samples[index])), out.T)
 
-    with torch_threads_restored():
-        return open_or_build(
-            Path(cache_dir) / "frames",
-            settings={
-                "log_mel": settings.as_dict(),
-                "min_frames": min_frames,
-                "waveforms": waveforms.directory.name,
-                "code_version": CODE_VERSION,
-            },
-            ids=clips["clip_id"].tolist(),
-            lengths=lengths,
-            row_shape=(settings.n_mels,),
-            dtype=np.float16,
-            fill=fill,
-            block_rows=_BLOCK_CLIPS,
-            workers=workers or available_cores(),
-            on_progress=on_progress,
-        )
+        return frames_of
+
+    return map_clips(
+        waveforms,
+        clip_ids,
+        make_function,
+        kind="frames",
+        settings={"log_mel": settings.as_dict(), "min_frames": min_frames},
+        lengths=np.array([settings.n_frames(int(count)) for count in n_samples], np.int64),
+        row_shape=(settings.n_mels,),
+        dtype=np.float16,
+        sample_rate=settings.sample_rate,
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )

@@ -109,6 +109,18 @@ class LogMelTransform:
         return mel
 
 
+class ClipTransform:
+    """Log-mel of single int16 clips on the processor, as `asdlib.data.map_clips` wants it."""
+
+    def __init__(self, settings: LogMelSettings, highpass_hz: float | None = None) -> None:
+        self._transform = LogMelTransform(settings, highpass_hz, torch.device("cpu"))
+
+    def __call__(self, samples: npt.NDArray[np.int16], out: npt.NDArray[Any]) -> None:
+        """Write the log-mel of ``samples`` (n_samples,) to ``out`` (n_mels, n_frames)."""
+        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
+        self._transform(batch, torch.from_numpy(out)[None])
+
+
 def log_mel(
     y: Samples,
     *,

@@ -16,7 +16,6 @@ Each is compared between clips of one machine by the scoring backends.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from scipy import fft, ndimage, signal
 
-from asdlib.cores import available_cores
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.cache import ClipFunction, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, band_lines, checked_signal, complex_envelope
-from asdlib.spectra.features import (
-    check_lengths,
-    check_sample_rate,
-    stored_settings,
-    torch_threads_restored,
-)
-from asdlib.spectra.logmel import LogMelTransform
+from asdlib.spectra.logmel import ClipTransform
 from asdlib.spectra.mel import LogMelSettings
 
-#: Raised whenever the same clips would give other profiles.
-CODE_VERSION = 2
+Samples = npt.NDArray[Any]
 PROFILES = ("lines", "envelope", "modulation")
 
 N_LINES = 1024
@@ -59,7 +50,6 @@ _MEL_GROUPS = 16
 _MODULATION_FRAMES = 256
 _N_MODULATION = 16
 _SLOWEST_HZ = 0.3
-_BLOCK_CLIPS = 32
 
 
 def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
@@ -194,7 +184,7 @@ def open_profiles(
     kind : str
         One of ``PROFILES``.
     cache_dir : Path
-        Folder of the caches; the store lies in ``profiles/<key>`` below it.
+        Folder of the caches; the store lies in ``profile_<kind>/<key>`` below it.
     workers : int or None
         Threads; None takes all processors.
     on_progress : callable
@@ -213,57 +203,41 @@ def open_profiles(
     """
     if kind not in PROFILES:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(PROFILES)}.")
-    sr = float(stored_settings(waveforms).get("sample_rate", LogMelSettings().sample_rate))
-    check_sample_rate(waveforms, sr)
-    positions = waveforms.positions(clips["clip_id"])
-    check_lengths(waveforms, positions)
-    profile_of = _profile_function(kind, sr=sr)
-    n_values = len(profile_of(np.zeros(round(sr), np.int16)))
+    sr = float(waveforms.settings.get("sample_rate", LogMelSettings().sample_rate))
 
-    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
-        rows = out.reshape(last - first, n_values)
-        for row, index in zip(rows, range(first, last), strict=True):
-            try:
-                row[:] = profile_of(waveforms.row(int(positions[index])))
-            except InputError as error:
-                raise InputError(f"{clips['clip_id'].iloc[index]}: {error}") from error
-        waveforms.release()
+    def make_function() -> ClipFunction:
+        profile_of = _profile_function(kind, sr=sr)
 
-    with torch_threads_restored():
-        return open_or_build(
-            Path(cache_dir) / "profiles",
-            settings={
-                "kind": kind,
-                "waveforms": waveforms.directory.name,
-                "code_version": CODE_VERSION,
-            },
-            ids=clips["clip_id"].tolist(),
-            lengths=np.full(len(clips), n_values, np.int64),
-            row_shape=(),
-            dtype=np.float32,
-            fill=fill,
-            block_rows=_BLOCK_CLIPS,
-            workers=workers or available_cores(),
-            on_progress=on_progress,
-        )
+        def write_profile(index: int, samples: Samples, out: Samples) -> None:
+            out[:] = profile_of(samples)
+
+        return write_profile
+
+    return map_clips(
+        waveforms,
+        clips["clip_id"].tolist(),
+        make_function,
+        kind=f"profile_{kind}",
+        settings={},
+        lengths=len(_profile_function(kind, sr=sr)(np.zeros(round(sr), np.int16))),
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )
 
 
-def _profile_function(kind: str, *, sr: float) -> Callable[[npt.NDArray[np.int16]], Array]:
-    """Profile of int16 samples; the log-mel transform of each thread is made once."""
+def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
+    """Profile of int16 samples."""
     if kind != "modulation":
         profile = line_profile if kind == "lines" else envelope_profile
         return lambda samples: profile(samples / 32768.0, sr=sr)
     settings = LogMelSettings(sample_rate=round(sr), fmax=sr / 2)
-    owned = threading.local()
+    transform = ClipTransform(settings)
 
-    def modulation(samples: npt.NDArray[np.int16]) -> Array:
-        if not hasattr(owned, "transform"):
-            torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
-            owned.transform = LogMelTransform(settings, None, torch.device("cpu"))
-        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
-        level = torch.empty(1, settings.n_mels, settings.n_frames(len(samples)))
-        owned.transform(batch, level)
-        return modulation_profile(level[0].numpy(), frame_rate_hz=sr / settings.hop_length)
+    def modulation(samples: Samples) -> Array:
+        level = np.empty((settings.n_mels, settings.n_frames(len(samples))), np.float32)
+        transform(samples, level)
+        return modulation_profile(level, frame_rate_hz=sr / settings.hop_length)
 
     return modulation
 

@@ -15,26 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from asdlib.cores import available_cores
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.cache import map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.features import (
-    check_lengths,
-    fit_length,
-    stored_settings,
-    torch_threads_restored,
-)
+from asdlib.spectra.features import fit_length
 from asdlib.spectra.logmel import INT16_FULL_SCALE
 from asdlib.spectra.mel import highpass_response
 
 Array = npt.NDArray[np.float64]
 
-#: Raised whenever the same settings would give other spectra.
-CODE_VERSION = 1
 #: Density below which nothing is kept [dB re full scale squared]: rounding to 16 bits alone
 #: makes white noise of -101 dB.
 FLOOR_DB = -100.0
-_BLOCK_CLIPS = 16
 
 
 def clip_spectrum(
@@ -162,45 +154,35 @@ def open_spectrum(
         When a clip of the features is not in the waveform store, ``pool_bins`` leaves no bin,
         or the store cannot be written.
     """
-    made_of = stored_settings(features)
+    made_of = features.settings
     sample_rate, cutoffs = made_of["log_mel"]["sample_rate"], made_of["highpass_hz"]
     n_samples = round(made_of["duration_s"] * sample_rate)
-    n_bins = count_bins(n_samples, pool_bins)
     machine_of_clip = features.ids.str.split("/").str[0]
-    positions = waveforms.positions(features.ids.to_series())
-    check_lengths(waveforms, positions)
 
-    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
-        torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
-        rows = out.reshape(last - first, n_bins)
-        for row, index in zip(rows, range(first, last), strict=True):
-            samples = waveforms.row(int(positions[index]))
-            row[:] = clip_spectrum(
-                fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
-                sample_rate=sample_rate,
-                highpass_hz=cutoffs[machine_of_clip[index]],
-                pool_bins=pool_bins,
-            )
-        waveforms.release()
-
-    with torch_threads_restored():
-        return open_or_build(
-            Path(cache_dir) / "spectrum",
-            settings={
-                "sample_rate": sample_rate,
-                "highpass_hz": cutoffs,
-                "duration_s": made_of["duration_s"],
-                "long_clips": made_of["long_clips"],
-                "pool_bins": int(pool_bins),
-                "waveforms": waveforms.directory.name,
-                "code_version": CODE_VERSION,
-            },
-            ids=features.ids.tolist(),
-            lengths=np.full(len(features), n_bins, np.int64),
-            row_shape=(1,),
-            dtype=np.float16,
-            fill=fill,
-            block_rows=_BLOCK_CLIPS,
-            workers=workers or available_cores(),
-            on_progress=on_progress,
+    def spectrum_of(index: int, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        out[:, 0] = clip_spectrum(
+            fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
+            sample_rate=sample_rate,
+            highpass_hz=cutoffs[machine_of_clip[index]],
+            pool_bins=pool_bins,
         )
+
+    return map_clips(
+        waveforms,
+        features.ids.tolist(),
+        lambda: spectrum_of,
+        kind="spectrum",
+        settings={
+            "sample_rate": sample_rate,
+            "highpass_hz": cutoffs,
+            "duration_s": made_of["duration_s"],
+            "long_clips": made_of["long_clips"],
+            "pool_bins": int(pool_bins),
+        },
+        lengths=count_bins(n_samples, pool_bins),
+        row_shape=(1,),
+        dtype=np.float16,
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )

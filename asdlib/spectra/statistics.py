@@ -15,26 +15,17 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from asdlib.cores import available_cores
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.cache import map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.features import (
-    check_lengths,
-    check_sample_rate,
-    stored_settings,
-    torch_threads_restored,
-)
 from asdlib.spectra.logmel import INT16_FULL_SCALE
 
 Array = npt.NDArray[np.float64]
 
-#: Raised whenever the same settings would give other spectra.
-CODE_VERSION = 1
 #: Levels below this are taken as silence [dB re full scale].
 FLOOR_DB = -120.0
 #: How clips can be grouped for `average_spectra`.
 GROUPINGS = ("domain", "attribute", "condition")
-_BLOCK_CLIPS = 64
 
 
 def open_average_spectra(
@@ -79,35 +70,22 @@ def open_average_spectra(
     """
     if n_fft < 2:
         raise InputError(f"n_fft={n_fft}: expected at least 2 samples.")
-    check_sample_rate(waveforms, sample_rate)
-    positions = waveforms.positions(clips["clip_id"])
-    check_lengths(waveforms, positions)
 
-    def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
-        torch.set_num_threads(1)  # of this thread: the clips are what runs in parallel
-        rows = out.reshape(last - first, -1)
-        for row, position in zip(rows, positions[first:last], strict=True):
-            row[:] = welch_power(waveforms.row(int(position)), n_fft=n_fft)
-        waveforms.release()
+    def power_of(index: int, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        out[:] = welch_power(samples, n_fft=n_fft)
 
-    with torch_threads_restored():
-        return open_or_build(
-            Path(cache_dir) / "average_spectra",
-            settings={
-                "n_fft": int(n_fft),
-                "sample_rate": float(sample_rate),
-                "waveforms": waveforms.directory.name,
-                "code_version": CODE_VERSION,
-            },
-            ids=clips["clip_id"].tolist(),
-            lengths=np.full(len(clips), n_fft // 2 + 1, np.int64),
-            row_shape=(),
-            dtype=np.float32,
-            fill=fill,
-            block_rows=_BLOCK_CLIPS,
-            workers=workers or available_cores(),
-            on_progress=on_progress,
-        )
+    return map_clips(
+        waveforms,
+        clips["clip_id"].tolist(),
+        lambda: power_of,
+        kind="average_spectra",
+        settings={"n_fft": int(n_fft), "sample_rate": float(sample_rate)},
+        lengths=n_fft // 2 + 1,
+        sample_rate=sample_rate,
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )
 
 
 def welch_power(samples: npt.NDArray[np.int16], *, n_fft: int) -> Array:
@@ -221,7 +199,7 @@ def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.
 
 def bin_frequencies_hz(spectra: ArrayStore) -> Array:
     """Frequencies of the bins of a store of average spectra [Hz]."""
-    settings = stored_settings(spectra)
+    settings = spectra.settings
     frequencies: Array = np.fft.rfftfreq(settings["n_fft"], 1.0 / settings["sample_rate"])
     return frequencies
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
@@ -23,9 +24,6 @@ from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings
-
-#: Raised whenever the same settings would give another network.
-CODE_VERSION = 2
 
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
 
@@ -77,7 +75,7 @@ class Identity:
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as plain values, the code version included."""
         return {
-            "code_version": CODE_VERSION,
+            "code_version": VERSIONS["checkpoint"],
             "settings": self.settings.as_dict(),
             "class_names": list(self.class_names),
             "class_key": self.class_key,
@@ -242,10 +240,10 @@ def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoi
         raise InputError(
             f"{path}: is damaged or no checkpoint of this project. Delete it and train again."
         ) from error
-    if found.get("code_version") != CODE_VERSION:
+    if found.get("code_version") != VERSIONS["checkpoint"]:
         raise InputError(
             f"{path}: was written by version {found.get('code_version')} of the training code, "
-            f"this is version {CODE_VERSION}. Delete it and train again."
+            f"this is version {VERSIONS['checkpoint']}. Delete it and train again."
         )
     if expected is not None:
         _refuse_other(path, found, expected.as_dict())

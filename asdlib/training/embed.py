@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
-import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asdlib.data.cache import cached, read_arrays, write_arrays
+from asdlib.data.store import content_key
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
 from asdlib.training.batches import feature_batches
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.network import memory_format
@@ -145,19 +143,22 @@ def open_embeddings(
     clip_ids : sequence of str, length n_clips
         Clip of every position.
     """
-    made_by = model.identity.as_dict()
-    if path.exists():
-        with suppress(InputError):  # a damaged file is made anew
-            stored = load_embeddings(path)
-            if stored.made_by == made_by and stored.clip_ids == list(clip_ids):
-                on_progress(len(clip_ids))
-                return stored
-    described = embed(
-        model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
+
+    def describe() -> dict[str, npt.NDArray[Any]]:
+        described = embed(
+            model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
+        )
+        return _checked_arrays(path, Embeddings(list(clip_ids), *described, {}))
+
+    made_by = {**model.identity.as_dict(), "clips": content_key({"clip_ids": list(clip_ids)})}
+    arrays = cached(
+        path,
+        describe,
+        kind="embeddings",
+        settings=made_by,
+        on_found=lambda: on_progress(len(clip_ids)),
     )
-    embeddings = Embeddings(list(clip_ids), *described, made_by)
-    save_embeddings(path, embeddings)
-    return embeddings
+    return _from_arrays(arrays)
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
@@ -175,6 +176,12 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     InputError
         When there are not as many different clips as embeddings, or the file cannot be written.
     """
+    arrays = _checked_arrays(path, embeddings)
+    settings = np.asarray(json.dumps(embeddings.made_by, sort_keys=True))
+    write_arrays(path, {**arrays, "settings": settings})
+
+
+def _checked_arrays(path: Path, embeddings: Embeddings) -> dict[str, npt.NDArray[Any]]:
     clip_ids = embeddings.clip_ids
     counts = {len(clip_ids), len(embeddings.embedding), len(embeddings.intermediate)}
     if counts != {len(set(clip_ids))}:
@@ -182,15 +189,20 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             f"{path}: there are {len(embeddings.embedding)} embeddings for {len(clip_ids)} clips, "
             f"{len(set(clip_ids))} of them different. Expected one for each clip."
         )
-    content = io.BytesIO()
-    np.savez(
-        content,
-        clip_id=np.asarray(clip_ids, dtype=np.str_),
-        embedding=np.asarray(embeddings.embedding, dtype=np.float32),
-        intermediate=np.asarray(embeddings.intermediate, dtype=np.float32),
-        settings=np.asarray(json.dumps(embeddings.made_by, sort_keys=True)),
+    return {
+        "clip_id": np.asarray(clip_ids, dtype=np.str_),
+        "embedding": np.asarray(embeddings.embedding, dtype=np.float32),
+        "intermediate": np.asarray(embeddings.intermediate, dtype=np.float32),
+    }
+
+
+def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+    return Embeddings(
+        arrays["clip_id"].tolist(),
+        arrays["embedding"],
+        arrays["intermediate"],
+        json.loads(str(arrays["settings"])),
     )
-    write_atomically(path, content.getvalue())
 
 
 def load_embeddings(path: Path) -> Embeddings:
@@ -201,15 +213,4 @@ def load_embeddings(path: Path) -> Embeddings:
     InputError
         When the file is missing or damaged.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return Embeddings(
-                content["clip_id"].tolist(),
-                content["embedding"],
-                content["intermediate"],
-                json.loads(str(content["settings"])),
-            )
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there are no embeddings. Run notebook 03 first.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is damaged. Delete it and run notebook 03 again.") from error
+    return _from_arrays(read_arrays(path, what="embeddings", made_in="notebook 03"))

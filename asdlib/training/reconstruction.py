@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import threading
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from asdlib.cores import available_cores
+from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
-from asdlib.spectra.features import torch_threads_restored
 from asdlib.training.autoencoder import (
     Autoencoder,
     AutoencoderSettings,
@@ -33,15 +29,7 @@ from asdlib.training.autoencoder import (
 from asdlib.training.settings import choose_device
 from asdlib.training.stacks import STACKED_FRAMES, FrameStacks, stack_starts
 
-#: Raised whenever the same settings would give other residuals.
-CODE_VERSION = 1
-
 Arrays = dict[str, npt.NDArray[Any]]
-_ARRAYS = (
-    *("clip_id", "mse", "mean_residual"),
-    *("domain", "covariance", "n_stacks"),
-    *("loss", "validation_loss", "settings"),
-)
 
 
 def open_reconstructions(
@@ -152,7 +140,6 @@ class _Job:
     def _made_by(self) -> dict[str, Any]:
         columns = self._clips[["clip_id", "split", "domain"]].astype("string").fillna("")
         return {
-            "code_version": CODE_VERSION,
             "settings": self._settings.as_dict(),
             "frames": self._frames.directory.name,
             "machine_type": self.machine,
@@ -161,18 +148,15 @@ class _Job:
 
     def run(self, count: Callable[[int], None]) -> Arrays:
         """Read the machine's file where it fits, else train and write it."""
-        if self.path.exists():
-            stored = load_reconstruction(self.path)
-            if json.loads(str(stored["settings"])) == self._made_by:
-                count(self._settings.epochs)
-                return stored
         if self._device.type == "cpu":
-            torch.set_num_threads(1)  # of this thread: the machines are what runs in parallel
-        arrays = self._train(lambda: count(1))
-        content = io.BytesIO()
-        np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-        write_atomically(self.path, content.getvalue())
-        return arrays
+            use_one_torch_thread()
+        return cached(
+            self.path,
+            lambda: self._train(lambda: count(1)),
+            kind="residuals",
+            settings=self._made_by,
+            on_found=lambda: count(self._settings.epochs),
+        )
 
     def _train(self, on_epoch: Callable[[], object]) -> Arrays:
         offsets = self._frames.offsets
@@ -207,7 +191,6 @@ class _Job:
             "covariance": covariance,
             "n_stacks": n_stacks,
             **{name: np.array(values) for name, values in history.items()},
-            "settings": np.asarray(json.dumps(self._made_by, sort_keys=True)),
         }
 
 
@@ -219,13 +202,7 @@ def load_reconstruction(path: Path) -> Arrays:
     InputError
         When the file is missing or damaged.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in _ARRAYS}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no autoencoder. Run notebook 03 first.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is damaged. Delete it and run notebook 03 again.") from error
+    return read_arrays(path, what="residuals", made_in="notebook 03")
 
 
 def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from filelock import FileLock
 from asdlib.data import read_clips, read_true_attributes
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import content_key
-from asdlib.data.waveforms import manifest_hash
+from asdlib.data.waveforms import content_hash
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.provenance import package_versions
@@ -139,12 +139,12 @@ class Stage:
 
 
 def key_of_data(data: Path, machines: Sequence[str]) -> str:
-    """Key of the recordings: every file's size and time of change, and what is told of them."""
+    """Key of the recordings: every file's content, and what is told of them."""
     clips = read_clips(data, machines=list(machines) or None)
     told = clips.drop(columns="path").to_csv(index=False)
     train = clips[clips["split"] == "train"]
     truth = read_true_attributes(data, train).to_csv(index=False)
-    return content_key({"files": manifest_hash(clips), "clips": told, "truth": truth})
+    return content_key({"files": content_hash(clips), "clips": told, "truth": truth})
 
 
 def plan_chain(

@@ -1,0 +1,226 @@
+"""The one cache: rows computed clip by clip, and results of a whole run.
+
+Both are keyed by everything that shaped them: the settings, the store that they were computed
+from (whose own key goes back to the content of the recordings), and the version of the
+computation, which stands in `VERSIONS` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+#: Writes what a clip gives: ``function(index, row, out)``, index into the clips.
+ClipFunction = Callable[[int, Array, Array], None]
+
+#: Version of every computation whose result is kept. It is raised whenever the same input and
+#: settings give another output; ``tests/test_cache_versions.py`` fails when that was forgotten.
+VERSIONS = {
+    "waveforms": 1,
+    "log_mel": 1,
+    "frames": 1,
+    "spectrum": 1,
+    "average_spectra": 1,
+    "profile_lines": 2,
+    "profile_envelope": 2,
+    "profile_modulation": 2,
+    "families": 4,
+    "checkpoint": 2,
+    "embeddings": 1,
+    "residuals": 1,
+}
+_BLOCK_BYTES, _BLOCK_CLIPS = 4 << 20, 32
+
+
+def map_clips(
+    source: ArrayStore,
+    clip_ids: Sequence[str],
+    make_function: Callable[[], ClipFunction],
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    lengths: int | npt.NDArray[np.int64],
+    row_shape: tuple[int, ...] = (),
+    dtype: npt.DTypeLike = np.float32,
+    sample_rate: float | None = None,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the store of what a function gives for every clip; compute what of it is missing.
+
+    Clips stream through memory in blocks, one per thread, so that it does not grow with the
+    number of clips. An interrupted build is taken up again.
+
+    Parameters
+    ----------
+    source : ArrayStore
+        One row per clip, as a rule the waveforms.
+    clip_ids : sequence of str
+        Rows of the new store, in order; all of them rows of ``source``.
+    make_function : callable
+        Called once in every thread, so that a function can own buffers. What it returns is
+        called as ``function(index, row, out)`` and writes clip ``index`` of ``clip_ids`` into
+        ``out``, zeros of the row's shape. Torch has one thread per operation inside.
+    kind : str
+        A key of `VERSIONS`; the store lies in ``<cache_dir>/<kind>/<key>``.
+    settings : mapping
+        JSON-serialisable; everything else that shapes the rows.
+    lengths : int or ndarray of int64, shape (n_clips,)
+        Length of the rows along their first axis.
+    row_shape : tuple of int
+        Shape of the other axes.
+    dtype : dtype
+        Element type on disk.
+    sample_rate : float or None
+        Rate that the function reckons with [Hz]; another rate of the source is refused.
+    cache_dir : Path
+        Folder of all caches.
+    workers : int or None
+        Threads; None takes all processors.
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Raises
+    ------
+    InputError
+        When a clip is not in the source or empty, the rate differs or the store cannot be
+        written; what ``function`` refuses is named by its clip.
+    """
+    positions = source.positions(clip_ids)
+    _refuse_empty(source, positions)
+    stored_rate = source.settings.get("sample_rate", sample_rate)
+    if sample_rate is not None and stored_rate != sample_rate:
+        raise InputError(
+            f"sample_rate={sample_rate}: the waveforms in {source.directory} have {stored_rate} "
+            "Hz. Use that rate, or resample when the waveforms are stored."
+        )
+    row_lengths = np.broadcast_to(np.asarray(lengths, np.int64), len(positions))
+    owned = threading.local()
+
+    def fill(first: int, last: int, out: Array) -> None:
+        if not hasattr(owned, "function"):
+            use_one_torch_thread()
+            owned.function = make_function()
+        start = 0
+        for index in range(first, last):
+            stop = start + int(row_lengths[index])
+            try:
+                owned.function(index, source.row(int(positions[index])), out[start:stop])
+            except InputError as error:
+                raise InputError(f"{clip_ids[index]}: {error}") from error
+            start = stop
+        source.release()
+
+    row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape)) * int(row_lengths.max(initial=1))
+    with torch_threads_restored():
+        return open_or_build(
+            Path(cache_dir) / kind,
+            settings={**settings, "source": source.directory.name, "version": VERSIONS[kind]},
+            ids=list(clip_ids),
+            lengths=row_lengths,
+            row_shape=row_shape,
+            dtype=dtype,
+            fill=fill,
+            block_rows=min(max(1, _BLOCK_BYTES // max(row_bytes, 1)), _BLOCK_CLIPS),
+            workers=workers or available_cores(),
+            on_progress=on_progress,
+        )
+
+
+def _refuse_empty(source: ArrayStore, positions: npt.NDArray[np.int64]) -> None:
+    is_empty = source.offsets[positions + 1] == source.offsets[positions]
+    if is_empty.any():
+        first = source.ids[positions[is_empty][0]]
+        raise InputError(f"{first}: holds no samples. Remove the recording from the folder.")
+
+
+def cached(
+    path: Path,
+    make: Callable[[], Mapping[str, npt.ArrayLike]],
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    on_found: Callable[[], object] = lambda: None,
+) -> Arrays:
+    """Read the arrays in a file if they were made by these settings, else make and write them.
+
+    A damaged file is made anew.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.npz`` file. Beside the arrays it holds ``settings``, JSON text: ``settings`` with
+        the version of the computation.
+    make : callable
+        Gives the arrays by name.
+    kind : str
+        A key of `VERSIONS`.
+    settings : mapping
+        JSON-serialisable; everything that shapes the arrays.
+    on_found : callable
+        Called when nothing had to be made.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written, and what ``make`` raises.
+    """
+    made_by = json.dumps({**settings, "version": VERSIONS[kind]}, sort_keys=True)
+    with suppress(InputError):
+        found = read_arrays(path)
+        if str(found["settings"]) == made_by:
+            on_found()
+            return found
+    arrays = {name: np.asarray(array) for name, array in make().items()}
+    arrays["settings"] = np.asarray(made_by)
+    write_arrays(path, arrays)
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays by name to an ``.npz`` file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+    write_atomically(path, content.getvalue())
+
+
+def read_arrays(path: Path, *, what: str = "arrays", made_in: str = "") -> Arrays:
+    """Read all arrays of an ``.npz`` file; nothing is unpickled, and its checksums are compared.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged; the message says what it holds and which notebook
+        makes it.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+            json.loads(str(arrays["settings"]))
+            return arrays
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there are no {what}. Run {made_in} first.") from error
+    except Exception as error:  # readers of zip and npy raise a dozen types for damaged bytes
+        raise InputError(f"{path}: is damaged. Delete it and run {made_in} again.") from error
