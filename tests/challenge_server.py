@@ -73,7 +73,7 @@ class Server:
 
 
 def fault(kind, *values):
-    """``status code headers``, ``reset n``, ``stall n``, ``length n``, ``corrupt``, ``whole``."""
+    """``status code headers``, ``reset|stall|length n``, ``corrupt``, ``whole``, ``endless``."""
     return kind, values
 
 
@@ -105,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = bytes([body[0] ^ 255]) + body[1:]
         if kind == "length":
             body = body[: values[0]]
+        if kind == "endless":
+            return self._send_endlessly()
         if kind in ("reset", "stall"):
             return self._break_off(kind, values[0], body, status, headers)
         return self._answer(status, body, headers)
@@ -116,6 +118,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_endlessly(self):
+        """Announce no length, and send until the client hangs up."""
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            self.wfile.write(bytes(1 << 16))
 
     def _break_off(self, kind, n_bytes, body, status, headers):
         self.send_response(status)

@@ -24,8 +24,8 @@ from challenge_server import (
 )
 
 from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, unpack
-from asdlib.challenge.lock import FILE_NAME, Lock
-from asdlib.challenge.records import listed_file
+from asdlib.challenge.records import LOCK_NAME as FILE_NAME
+from asdlib.challenge.records import Lock, listed_file
 from asdlib.challenge.transfer import UnreachableError
 from asdlib.data import read_clips
 from asdlib.errors import InputError
@@ -194,7 +194,7 @@ def test_a_page_instead_of_a_description(server, job, tmp_path):
 
 def place(server, tmp_path, change=lambda content: content):
     folder = tmp_path / "dcase2025t2" / "archives"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("dev_fan.zip", "dev_valve.zip"):
         (folder / name).write_bytes(change(server.files[f"/records/1/files/{name}"]))
     return folder
@@ -229,6 +229,43 @@ def test_archives_placed_by_hand_serve_offline(server, job, tmp_path):
     assert any("used unverified" in line for line in lines)
     assert Lock(root).archive("dev_fan.zip")["verified"] is False
     assert len(read_clips(root)) == 20
+
+
+REFUSALS = [
+    [fault("status", 401)],
+    [fault("status", 403)],
+    [fault("status", 404)],
+    [fault("status", 451)],
+    [],  # a page that says so, with the status of success
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["401", "403", "404", "451", "page"])
+def test_a_host_that_refuses_is_as_one_that_is_not_there(server, job, tmp_path, refusal):
+    server.faults["/api/records/1"] = list(refusal)
+    if not refusal:
+        server.files["/api/records/1"] = b"<html>Access denied</html>"
+    with pytest.raises(UnreachableError) as caught:
+        fetch(TINY, dev(), tmp_path, job)
+    assert f"into {tmp_path / 'dcase2025t2' / 'archives'}" in str(caught.value)
+    assert f"{server.url}/records/1: dev_fan.zip, dev_valve.zip" in str(caught.value)
+    assert len(server.requests) == 1  # it said no; asking again would be impolite
+    place(server, tmp_path)
+    server.faults["/api/records/1"] = list(refusal)
+    lines = []
+    root = fetch(TINY, dev(), tmp_path, replace(job, say=lines.append))
+    assert any("placed by hand are used unverified" in line for line in lines)
+    assert Lock(root).archive("dev_fan.zip")["verified"] is False
+    assert len(read_clips(root)) == 20
+
+
+def test_a_refused_archive_says_what_to_place_where(server, job, tmp_path):
+    server.faults[FAN] = [fault("status", 403)]
+    with pytest.raises(UnreachableError) as caught:
+        fetch(TINY, dev(), tmp_path, job)
+    assert "dev_fan.zip: status 403 Forbidden" in str(caught.value)
+    assert f"{server.url}/records/1: dev_fan.zip" in str(caught.value)
+    assert "dev_valve.zip" not in str(caught.value)
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-200], lambda c: b"x" * len(c)])
@@ -476,6 +513,14 @@ def test_an_archive_cannot_write_outside_its_folder(server, job, tmp_path, name)
         fetch(TINY, dev(machines=["fan"]), data, job)
     assert not list(tmp_path.rglob("outside*"))
     assert not list((data / "dcase2025t2" / "dev_data").rglob("*"))
+
+
+def test_an_archive_that_grows_beyond_any_recording_is_refused(server, job, tmp_path):
+    files = dev_files("fan") | {"fan/train/section_00_source_train_normal_0009_x.wav": bytes(10**7)}
+    server.put_record(1, {"dev_fan.zip": zip_bytes(files)})
+    with pytest.raises(InputError, match="would unpack to 100.*more than 4 times as much"):
+        fetch(TINY, dev(machines=["fan"]), tmp_path, job)
+    assert not list((tmp_path / "dcase2025t2" / "dev_data").rglob("*.wav"))
 
 
 def test_links_in_an_archive_are_refused(server, job, tmp_path):

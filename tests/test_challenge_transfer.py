@@ -122,6 +122,18 @@ def test_patience_ends_and_what_came_stays(server, tmp_path, kind, message):
     assert download(server, tmp_path) == CONTENT
 
 
+def test_a_host_that_sends_without_end_fills_no_disk(server, tmp_path):
+    server.faults[NAME] = [fault("endless")] * 20
+    came = []
+    with pytest.raises(UnreachableError, match="sends more bytes; the record says 10240 in all"):
+        download(server, tmp_path, on_progress=came.append)
+    assert max(came) <= len(CONTENT)
+    assert sum(came) == 0
+    assert list(tmp_path.iterdir()) == []
+    server.faults[NAME] = [fault("endless")]
+    assert download(server, tmp_path) == CONTENT
+
+
 def test_what_is_not_there_is_not_asked_for_again(server, tmp_path):
     del server.files[NAME]
     with pytest.raises(InputError, match="status 404"):

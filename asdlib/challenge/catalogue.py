@@ -1,10 +1,12 @@
-"""What the challenge published each year: records, archives, machines, released truth."""
+"""What the challenge published each year, and where: records, archives, machines, truth."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from asdlib.challenge.transfer import Patience
 from asdlib.errors import InputError
 
 SUBSETS = ("dev", "eval")
@@ -15,20 +17,43 @@ TRUTH_COMMIT = "9b64dc42276a64f65b7cbf2761d3c9ec525cff94"
 
 
 @dataclass(frozen=True)
-class Archive:
-    """One archive of one machine.
+class Hosts:
+    """Base addresses without a trailing slash, so that a mirror or a test can stand in."""
 
-    Attributes
-    ----------
-    record : int
-        Number of the record that holds it.
-    file_name : str
-        Its name there.
-    subset : str
-        ``dev`` or ``eval``.
-    machine_type : str
-    splits : tuple of str
-        Splits that it must bring; a ``supplemental`` folder may come along.
+    zenodo: str = "https://zenodo.org"
+    github: str = "https://raw.githubusercontent.com"
+    patience: Patience = Patience()
+
+    @classmethod
+    def from_environment(cls) -> Hosts:
+        """Take the addresses from ``ASDLIB_ZENODO_URL`` and ``ASDLIB_GITHUB_URL`` where set."""
+        return cls(
+            zenodo=os.environ.get("ASDLIB_ZENODO_URL", cls.zenodo).rstrip("/"),
+            github=os.environ.get("ASDLIB_GITHUB_URL", cls.github).rstrip("/"),
+        )
+
+    def record(self, record: int) -> str:
+        """Address of a record's page, for a person."""
+        return f"{self.zenodo}/records/{record}"
+
+    def listing(self, record: int) -> str:
+        """Address of a record's description, for a program."""
+        return f"{self.zenodo}/api/records/{record}"
+
+    def archive(self, record: int, file_name: str) -> str:
+        """Address of one file of a record."""
+        return f"{self.zenodo}/records/{record}/files/{file_name}"
+
+    def truth(self, path: str) -> str:
+        """Address of a released list."""
+        return f"{self.github}/{TRUTH_REPOSITORY}/{TRUTH_COMMIT}/datasets/{path}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of one machine, in ``record`` under ``file_name``, of the subset dev or eval.
+
+    It must bring the ``splits``; a ``supplemental`` folder may come along.
     """
 
     record: int
@@ -86,20 +111,8 @@ class Edition:
     ) -> list[Archive]:
         """List the archives of subsets and machines.
 
-        Parameters
-        ----------
-        subsets : sequence of str
-            ``dev``, ``eval`` or both.
-        machines : sequence of str
-            Machine types; all of the subsets by default.
-        with_test : bool
-            Whether the evaluation clips are wanted; without them the additional training data
-            comes alone.
-
-        Raises
-        ------
-        InputError
-            When a machine is in none of the subsets.
+        All machines of the subsets by default; one that is in none of them is refused. Without
+        ``with_test`` the additional training data comes without the evaluation clips.
         """
         known = [name for subset in subsets for name in self.machines[subset]]
         unknown = sorted(set(machines) - set(known))
@@ -129,11 +142,6 @@ class Edition:
 
 def edition(name: str) -> Edition:
     """Look an edition up by its name.
-
-    Raises
-    ------
-    InputError
-        When there is none of that name.
 
     Examples
     --------

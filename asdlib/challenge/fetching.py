@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,17 @@ import pooch  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition
-from asdlib.challenge.job import Job
-from asdlib.challenge.lock import Lock
-from asdlib.challenge.obtain import collected, obtain, put_away
-from asdlib.challenge.records import by_hand, machine_folder, pin
-from asdlib.challenge.transfer import UnreachableError
-from asdlib.challenge.unpack import count_wavs, finish_leftovers
+from asdlib.challenge.records import (
+    Job,
+    Lock,
+    by_hand,
+    machine_folder,
+    pin,
+    placed,
+    wrong_checksum,
+)
+from asdlib.challenge.transfer import ResumingDownloader, UnreachableError
+from asdlib.challenge.unpack import count_wavs, finish_leftovers, unpack
 from asdlib.errors import InputError
 
 #: Downloads at a time: more would be impolite, and the host answers with status 429.
@@ -68,9 +73,9 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
         for path in (root / "archives").iterdir():
             if _POOCH_TEMPORARY.fullmatch(path.name):
                 path.unlink()
-        missing = [one for one in archives if not is_there(edition, one, root, lock)]
+        missing = [one for one in archives if not _is_there(edition, one, root, lock)]
         for archive in set(archives) - set(missing):
-            put_away(archive, root, lock, job)
+            _put_away(archive, root, lock, job)
         job.say(f"{edition.name:<12} {len(archives) - len(missing)} of {len(archives)} parts there")
         if missing:
             pin(missing, root, lock, job)
@@ -79,14 +84,8 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
     return root
 
 
-def is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> bool:
-    """Tell whether what an archive holds lies complete in its place.
-
-    Raises
-    ------
-    InputError
-        When it lies there with clips missing or too many.
-    """
+def _is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> bool:
+    """Tell whether what an archive holds lies in its place; a wrong number of clips is refused."""
     folder = machine_folder(archive, root)
     counts = count_wavs(folder)
     if not set(counts) & set(archive.splits):
@@ -122,7 +121,7 @@ def _alone(root: Path, job: Job) -> Iterator[None]:
 def _state_sizes(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
     """Say what will be downloaded and refuse what cannot fit."""
     sizes = [lock.archive(one.file_name).get("size", 0) for one in archives]
-    found = [collected(one, root, lock) for one in archives]
+    found = [_collected(one, root, lock) for one in archives]
     to_download = sum(sizes) - sum(found)
     unpacked = _UNPACKED_PER_ARCHIVE * sum(sizes)
     free = shutil.disk_usage(root).free
@@ -149,7 +148,7 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
             with one_at_a_time:
                 report(n_bytes)
 
-        futures = {pool.submit(obtain, one, root, lock, job, count): one for one in archives}
+        futures = {pool.submit(_obtain, one, root, lock, job, count): one for one in archives}
         try:
             for future in as_completed(futures):
                 error = future.exception()
@@ -168,3 +167,86 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
                 by_hand(reasons, [archive for archive, _ in problems], root, job)
             )
         raise InputError(reasons)
+
+
+def _obtain(
+    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
+) -> None:
+    """Have an archive's clips in their place, verified where the lock has a checksum."""
+    path = _have(archive, root, lock, job, count)
+    is_verified = "md5" in lock.archive(archive.file_name)
+
+    def note(clips: dict[str, int]) -> None:
+        lock.note_archive(
+            archive.file_name, record=archive.record, verified=is_verified, clips=clips
+        )
+
+    folder = machine_folder(archive, root)
+    unpack(path, folder, splits=archive.splits, on_ready=note, stopped=job.stopped)
+    _put_away(archive, root, lock, job)
+
+
+def _put_away(archive: Archive, root: Path, lock: Lock, job: Job) -> None:
+    """Remove an archive that was downloaded here and is unpacked, unless it shall stay."""
+    if lock.archive(archive.file_name).get("downloaded") and not job.keep_archives:
+        (root / "archives" / archive.file_name).unlink(missing_ok=True)
+
+
+def _have(
+    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
+) -> Path:
+    """Give the path of an archive whose checksum holds, downloaded where there is none."""
+    facts = lock.archive(archive.file_name)
+    found = placed(archive, root)
+    if "md5" not in facts:
+        return found[0]
+    for path in found:
+        has_size = path.stat().st_size == facts["size"]
+        if has_size and pooch.file_hash(str(path), alg="md5") == facts["md5"]:
+            count(facts["size"])
+            return path
+    return _download(archive, root, lock, job, count)
+
+
+def _download(
+    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
+) -> Path:
+    facts = lock.archive(archive.file_name)
+    path = root / "archives" / archive.file_name
+    downloader = ResumingDownloader(
+        _part(archive, root, lock),
+        facts["size"],
+        patience=job.hosts.patience,
+        on_progress=count,
+        on_wait=lambda reason: job.say(f"{path.name}: {reason}"),
+        stopped=job.stopped,
+    )
+    wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
+    url = job.hosts.archive(archive.record, facts["listed_name"])
+    for _ in range(2):
+        try:
+            pooch.retrieve(url, downloader=downloader, **wanted)
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}). Free space or name another "
+                "folder (--data-dir), then run the same command."
+            ) from error
+        except ValueError:  # the checksum does not hold; pooch threw the file away
+            count(-facts["size"])
+        else:
+            lock.note_archive(archive.file_name, downloaded=True)
+            return path
+    raise InputError(wrong_checksum(archive, facts, job))
+
+
+def _collected(archive: Archive, root: Path, lock: Lock) -> int:
+    """Count the bytes of an archive that are there already."""
+    found = [path for path in (*placed(archive, root), _part(archive, root, lock)) if path.exists()]
+    return found[0].stat().st_size if found else 0
+
+
+def _part(archive: Archive, root: Path, lock: Lock) -> Path:
+    digest = lock.archive(archive.file_name).get("md5", "")
+    return root / "archives" / f".{archive.file_name}.{digest[:8]}.part"

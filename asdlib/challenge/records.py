@@ -1,29 +1,121 @@
-"""What a record says of its archives: read once, then pinned in the lock file."""
+"""One piece of fetching, and what a record says of its archives: read once, then pinned.
+
+The lock file beside the data holds what was fetched and the checksums that it is held to.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive
-from asdlib.challenge.job import Job
-from asdlib.challenge.lock import Lock
-from asdlib.challenge.transfer import UnreachableError
-from asdlib.errors import InputError
+import requests
 
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Hosts
+from asdlib.challenge.transfer import UnreachableError, get
+from asdlib.errors import InputError
+from asdlib.files import write_atomically
+
+LOCK_NAME = "challenge.lock.json"
 _REVISION = re.compile(r"_r[0-9]+$")
 
 
-def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
-    """Find an archive in a record's description, under its name or that of a revision.
+@dataclass
+class Job:
+    """What is done, for whom it is reported, and how it is stopped.
 
-    Raises
-    ------
-    InputError
-        When it is not there or several revisions are.
+    Attributes
+    ----------
+    hosts : Hosts
+    say : callable
+        Called with every line that the user should read.
+    open_progress : callable
+        Called with the bytes to download; gives a context manager that yields a function,
+        called with the bytes that came.
+    keep_archives : bool
+        Whether downloaded archives stay after they were unpacked.
+    stopped : threading.Event
+        Set to end all transfers.
     """
+
+    hosts: Hosts = field(default_factory=Hosts.from_environment)
+    say: Callable[[str], object] = lambda line: None
+    open_progress: Callable[[int], Any] | None = None
+    keep_archives: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def get(self, url: str) -> requests.Response:
+        """Fetch something small."""
+        return get(
+            url,
+            patience=self.hosts.patience,
+            on_wait=lambda reason: self.say(f"{url}: {reason}"),
+            stopped=self.stopped,
+        )
+
+    @contextmanager
+    def progress(self, n_bytes: int) -> Iterator[Callable[[int], object]]:
+        """Report the bytes that come while the block runs."""
+        if self.open_progress is None:
+            yield lambda n_bytes: None
+            return
+        with self.open_progress(n_bytes) as count:
+            yield count
+
+
+class Lock:
+    """Pinned names, sizes and checksums of one edition; every change is written at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / LOCK_NAME
+        self._guard = threading.Lock()
+        self._content: dict[str, dict[str, Any]] = {"archives": {}, "truth": {}}
+        if self.path.exists():
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+                self._content = {key: dict(found[key]) for key in self._content}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self.path}: cannot be read ({error}). Delete it: checksums are then "
+                    "asked for again, and archives that are there are checked again."
+                ) from error
+
+    def archive(self, name: str) -> dict[str, Any]:
+        """Facts about an archive: record, size, md5, verified, fetched, splits..."""
+        return dict(self._content["archives"].get(name, {}))
+
+    def truth(self, path: str) -> dict[str, Any]:
+        """Facts about a released list: size and sha256."""
+        return dict(self._content["truth"].get(path, {}))
+
+    def note_archive(self, name: str, **facts: Any) -> None:
+        """Add or change facts about an archive."""
+        self._note("archives", name, facts)
+
+    def note_truth(self, path: str, **facts: Any) -> None:
+        """Add or change facts about a released list."""
+        self._note("truth", path, facts)
+
+    def digest(self) -> str:
+        """First 16 digits of the SHA-256 of all pinned facts."""
+        text = json.dumps(self._content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _note(self, part: str, name: str, facts: dict[str, Any]) -> None:
+        with self._guard:
+            self._content[part][name] = {**self._content[part].get(name, {}), **facts}
+            text = json.dumps(self._content, indent=1, sort_keys=True)
+            write_atomically(self.path, text + "\n")
+
+
+def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
+    """Find an archive in a record's description, under its name or that of its one revision."""
     files = {entry["key"]: entry for entry in listing["files"]}
     if archive.file_name in files:
         return dict(files[archive.file_name])
@@ -49,18 +141,29 @@ def pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
             continue
         url = job.hosts.listing(record)
         try:
-            listing = job.get(url).json()
-            for one in unpinned:
-                _pin_one(one, listed_file(one, listing), lock)
+            listing = _read_listing(url, job)
         except UnreachableError as error:
             if all(placed(one, root) for one in unpinned):
                 job.say(f"{error} The archives placed by hand are used unverified.")
                 continue
             raise UnreachableError(by_hand(error, archives, root, job)) from error
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{url}: is no description of a record ({error}).") from error
+        for one in unpinned:
+            _pin_one(one, listed_file(one, listing), lock)
+
+
+def _read_listing(url: str, job: Job) -> dict[str, Any]:
+    """Read a record's description; a page of whoever stands in between is none."""
+    try:
+        listing = job.get(url).json()
+        files = [
+            {name: entry[name] for name in ("key", "size", "checksum")}
+            for entry in listing["files"]
+        ]
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreachableError(f"{url}: is no description of a record ({error!r}).") from error
+    return {"files": files}
 
 
 def _pin_one(archive: Archive, entry: dict[str, Any], lock: Lock) -> None:
@@ -82,9 +185,9 @@ def _pin_one(archive: Archive, entry: dict[str, Any], lock: Lock) -> None:
 def wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:
     """Say whether the host has another file now, or the same that arrives damaged."""
     try:
-        listing = job.get(job.hosts.listing(archive.record)).json()
+        listing = _read_listing(job.hosts.listing(archive.record), job)
         now = str(listed_file(archive, listing)["checksum"]).removeprefix("md5:")
-    except (InputError, KeyError, TypeError, ValueError):
+    except InputError:
         now = ""
     if now and now != facts["md5"]:
         return (

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
-from asdlib.challenge.hosts import Patience
 from asdlib.errors import InputError
 
 # A connection that is reset loses the block that was being read, so that it is a small one.
@@ -21,6 +20,29 @@ _HEADERS = {"User-Agent": "asdlib (https://dcase.community)", "Accept-Encoding":
 #: Attempts at something small that nobody answers.
 _UNANSWERED = 3
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a transfer waits and how often it tries again.
+
+    Attributes
+    ----------
+    connect_s, read_s : float
+        Longest wait for a connection, and for the next bytes of an open one [s].
+    attempts : int
+        Attempts in a row that may bring no new byte.
+    first_wait_s, longest_wait_s : float
+        Wait after the first failure, doubled after each further one, and its limit [s]. A
+        server that names a time is given that time, up to the limit.
+    """
+
+    connect_s: float = 15.0
+    read_s: float = 30.0
+    attempts: int = 8
+    first_wait_s: float = 2.0
+    longest_wait_s: float = 120.0
 
 
 class StoppedError(Exception):
@@ -40,44 +62,6 @@ class _PassingError(Exception):
         self.is_answer = is_answer
 
 
-class _Persistence:
-    """Waiting and giving up for tenacity: only attempts without a new byte count."""
-
-    def __init__(
-        self,
-        patience: Patience,
-        have: Callable[[], int],
-        *,
-        unanswered: int,
-        on_wait: Callable[[str], object],
-    ) -> None:
-        self._patience = patience
-        self._have = have
-        self._unanswered = unanswered
-        self._on_wait = on_wait
-        self._reached = have()
-        self._fruitless = 0
-
-    def stop(self, state: RetryCallState) -> bool:
-        have = self._have()
-        self._fruitless = 1 if have > self._reached else self._fruitless + 1
-        self._reached = have
-        is_answer = getattr(_error(state), "is_answer", True)
-        return self._fruitless >= (self._patience.attempts if is_answer else self._unanswered)
-
-    def wait(self, state: RetryCallState) -> float:
-        asked_s = getattr(_error(state), "wait_s", 0.0)
-        doubled_s = self._patience.first_wait_s * 2.0**self._fruitless
-        return float(min(max(asked_s, doubled_s), self._patience.longest_wait_s))
-
-    def announce(self, state: RetryCallState) -> None:
-        self._on_wait(f"{_error(state)}; trying again in {state.upcoming_sleep:.0f} s")
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
 class ResumingDownloader:
     """A downloader for pooch that keeps what came and asks for the rest.
 
@@ -91,7 +75,7 @@ class ResumingDownloader:
     part : Path
         Collects the bytes; found there again after any interruption.
     size : int
-        Length of the whole file [bytes].
+        Length of the whole file [bytes]; no more is ever written.
     patience : Patience
     on_progress : callable
         Called with the bytes that came, negative when bytes are thrown away.
@@ -124,18 +108,21 @@ class ResumingDownloader:
         Raises
         ------
         UnreachableError
-            When the patience is exhausted.
+            When the patience is exhausted or the host refuses.
         InputError
-            When the file is not there or the disk cannot be written.
+            When the disk cannot be written.
         StoppedError
             When the transfer was stopped.
         """
         self._on_progress(self._have())
-        attempts = self._patience.attempts
-        persistence = _Persistence(
-            self._patience, self._have, unanswered=attempts, on_wait=self._on_wait
+        _persist(
+            url,
+            lambda: self._go_on(url),
+            patience=self._patience,
+            have=self._have,
+            on_wait=self._on_wait,
+            stopped=self._stopped,
         )
-        _persist(persistence, self._stopped, url, lambda: self._go_on(url))
         self._part.replace(output_file)
 
     def _have(self) -> int:
@@ -161,32 +148,35 @@ class ResumingDownloader:
                 check_status(response, url)
                 if response.status_code != requests.codes.partial_content and have:
                     self._forget()
-                self._check_length(response)
                 self._append(response)
         except requests.RequestException as error:
             raise _PassingError(_said(error)) from error
         if self._have() < self._size:
             raise _PassingError(f"ended after {self._have()} of {self._size} bytes")
 
-    def _check_length(self, response: requests.Response) -> None:
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) != self._size - self._have():
-            self._forget()
-            raise _PassingError(
-                f"the server announced {announced} bytes; the record says {self._size} in all"
-            )
-
     def _append(self, response: requests.Response) -> None:
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit():
+            self._hold_to_size(
+                self._have() + int(announced), f"announced {announced}", exactly=True
+            )
         with self._open() as file:
             for block in response.iter_content(_BLOCK_BYTES):
                 if self._stopped.is_set():
                     raise StoppedError
+                self._hold_to_size(self._have() + len(block), "sends more")
                 try:
                     file.write(block)
                     file.flush()
                 except OSError as error:
                     raise self._no_room(error) from error
                 self._on_progress(len(block))
+
+    def _hold_to_size(self, n_bytes: int, what: str, *, exactly: bool = False) -> None:
+        """Refuse another length than the record's, before it is on the disk."""
+        if n_bytes > self._size or (exactly and n_bytes != self._size):
+            self._forget()
+            raise _PassingError(f"the server {what} bytes; the record says {self._size} in all")
 
     def _open(self) -> Any:
         try:
@@ -208,14 +198,9 @@ def get(
     on_wait: Callable[[str], object] = lambda reason: None,
     stopped: threading.Event | None = None,
 ) -> requests.Response:
-    """Fetch something small, with the patience of a download.
+    """Fetch something small, with the patience of a download and its errors.
 
     Where nobody answers at all, it gives up earlier: the user may be offline.
-
-    Raises
-    ------
-    UnreachableError, InputError, StoppedError
-        As `ResumingDownloader`.
     """
 
     def once() -> requests.Response:
@@ -227,12 +212,9 @@ def get(
         check_status(response, url)
         return response
 
-    found: list[requests.Response] = []
-    persistence = _Persistence(
-        patience, lambda: 0, unanswered=min(_UNANSWERED, patience.attempts), on_wait=on_wait
+    return _persist(
+        url, once, patience=patience, on_wait=on_wait, stopped=stopped or threading.Event()
     )
-    _persist(persistence, stopped or threading.Event(), url, lambda: found.append(once()))
-    return found[0]
 
 
 def check_status(response: requests.Response, url: str) -> None:
@@ -243,28 +225,36 @@ def check_status(response: requests.Response, url: str) -> None:
     if status == requests.codes.proxy_authentication_required:
         raise UnreachableError(f"{url}: the proxy wants a user name and password (status 407).")
     if status >= requests.codes.bad_request:
-        raise InputError(f"{url}: status {status} {response.reason}; expected the file there.")
+        raise UnreachableError(
+            f"{url}: status {status} {response.reason}; expected the file there."
+        )
 
 
 def _persist(
-    persistence: _Persistence, stopped: threading.Event, url: str, action: Callable[[], object]
-) -> None:
-    def once() -> None:
-        if stopped.is_set():
-            raise StoppedError
-        action()
-
-    try:
-        Retrying(
-            retry=retry_if_exception_type(_PassingError),
-            stop=persistence.stop,
-            wait=persistence.wait,
-            before_sleep=persistence.announce,
-            sleep=sleep_using_event(stopped),
-            reraise=True,
-        )(once)
-    except _PassingError as error:
-        raise UnreachableError(f"{url}: {error}, also when tried again.") from error
+    url: str,
+    action: Callable[[], _Answer],
+    *,
+    patience: Patience,
+    have: Callable[[], int] = lambda: 0,
+    on_wait: Callable[[str], object],
+    stopped: threading.Event,
+) -> _Answer:
+    """Repeat an action until it succeeds; only attempts that bring no new byte count."""
+    reached, fruitless = have(), 0
+    while not stopped.is_set():
+        try:
+            return action()
+        except _PassingError as error:
+            fruitless = 1 if have() > reached else fruitless + 1
+            reached = have()
+            attempts = patience.attempts if error.is_answer else _UNANSWERED
+            if fruitless >= min(attempts, patience.attempts):
+                raise UnreachableError(f"{url}: {error}, also when tried again.") from error
+            wait_s = max(error.wait_s, patience.first_wait_s * 2.0**fruitless)
+            wait_s = min(wait_s, patience.longest_wait_s)
+            on_wait(f"{error}; trying again in {wait_s:.0f} s")
+            stopped.wait(wait_s)
+    raise StoppedError
 
 
 def _asked_wait_s(response: requests.Response) -> float:

@@ -14,42 +14,35 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from asdlib.challenge.transfer import StoppedError
 from asdlib.data.layout import SPLIT_FOLDERS, list_wavs, split_folders
 from asdlib.errors import InputError
 
+#: Recorded sound shrinks to a half at best; an archive that grows by more holds something else.
+_LARGEST_RATIO = 4
+_ALWAYS_ALLOWED_BYTES = 1 << 20
 _JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db"}
 
 
-class DamagedError(InputError):
-    """The archive is no whole zip file; fetching it again may help."""
-
-
-@dataclass(frozen=True)
-class Member:
+class _Member(NamedTuple):
     """One file of an archive and where it belongs below its machine's folder."""
 
     info: zipfile.ZipInfo
     place: PurePosixPath
 
 
-def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[Member]:
+def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[_Member]:
     """List the files of an archive with their places.
 
     ``<machine>/train/x.wav``, ``train/x.wav`` and ``dev_data/raw/<machine>/train/x.wav`` all
     belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder. Texts
-    elsewhere are passed over.
-
-    Raises
-    ------
-    InputError
-        When a member is absolute, climbs with ``..``, is a link, belongs to another machine,
-        or shares its place with another one. Nothing is written then.
+    elsewhere are passed over. A member that is absolute, climbs with ``..``, is a link, belongs
+    to another machine or shares its place with another one is refused.
     """
-    members: dict[str, Member] = {}
+    members: dict[str, _Member] = {}
     for info in archive.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts
         if info.is_dir() or not parts or _JUNK & set(parts) or parts[-1].startswith("._"):
@@ -68,7 +61,7 @@ def read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> lis
                 f"{path}: holds {info.filename!r}, expected files of {machine_type} alone. "
                 "Is it the archive of another machine?"
             )
-        if members.setdefault(str(place).lower(), Member(info, place)).info is not info:
+        if members.setdefault(str(place).lower(), _Member(info, place)).info is not info:
             raise InputError(f"{path}: holds {place} twice. Fetch the archive again.")
     return list(members.values())
 
@@ -81,34 +74,16 @@ def unpack(
     on_ready: Callable[[dict[str, int]], object] = lambda clips: None,
     stopped: threading.Event | None = None,
 ) -> None:
-    """Unpack an archive into a machine's folder.
+    """Unpack an archive, which must hold the ``splits``, into a machine's folder.
 
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    machine_folder : Path
-        ``.../raw/<machine>``; pieces of it that are not in the archive stay.
-    splits : tuple of str
-        Splits that must be in the archive.
-    on_ready : callable
-        Called with the clips of every split when all is extracted, before anything moves to its
-        place: what is noted then holds, wherever a kill may come.
-    stopped : threading.Event, optional
-        Set by whoever wants the work to end.
-
-    Raises
-    ------
-    DamagedError
-        When the archive is no zip file or a checksum in it does not hold.
-    InputError
-        When a split is missing, a name is unsafe, a piece is there already or the disk is full.
+    ``on_ready`` is called with the clips of every split when all is extracted, before anything
+    moves to its place: what is noted then holds, wherever a kill may come.
     """
     partial, complete = _work_folders(path, machine_folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = read_members(archive, path, machine_folder.name)
+            members = _read_members(archive, path, machine_folder.name)
             clips = _count_clips(members)
             _check_content(path, clips, splits, machine_folder)
             _check_room(path, members, machine_folder.parent)
@@ -118,7 +93,7 @@ def unpack(
                 _extract(archive, member, partial)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise DamagedError(f"{path}: is damaged ({error}). Fetch it again.") from error
+        raise InputError(f"{path}: is damaged ({error}). Fetch it again.") from error
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(
@@ -184,7 +159,7 @@ def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:
     return PurePosixPath(split, parts[-1])
 
 
-def _count_clips(members: list[Member]) -> dict[str, int]:
+def _count_clips(members: list[_Member]) -> dict[str, int]:
     wavs = [member.place for member in members if member.place.suffix.lower() == ".wav"]
     return dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
 
@@ -206,9 +181,15 @@ def _check_content(
             )
 
 
-def _check_room(path: Path, members: list[Member], folder: Path) -> None:
+def _check_room(path: Path, members: list[_Member], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = sum(member.info.file_size for member in members), shutil.disk_usage(folder).free
+    size = path.stat().st_size
+    if needed > max(_LARGEST_RATIO * size, _ALWAYS_ALLOWED_BYTES):
+        raise InputError(
+            f"{path}: has {size} bytes and would unpack to {needed}, more than {_LARGEST_RATIO} "
+            "times as much; recordings do not. Nothing was unpacked. Delete it and fetch it again."
+        )
     if needed > free:
         raise InputError(
             f"{folder}: has {free / 1e9:.2f} GB free, {path.name} unpacks to "
@@ -216,7 +197,7 @@ def _check_room(path: Path, members: list[Member], folder: Path) -> None:
         )
 
 
-def _extract(archive: zipfile.ZipFile, member: Member, folder: Path) -> None:
+def _extract(archive: zipfile.ZipFile, member: _Member, folder: Path) -> None:
     target = folder / member.place
     target.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(member.info) as source, target.open("wb") as sink:

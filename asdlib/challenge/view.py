@@ -3,11 +3,13 @@
 A view is a data folder in the challenge's layout made of links. Machines that are scored have
 their training and test clips in it as they were published; machines that only train along have
 their training clips. The truth of evaluation clips is not in it, so that whatever reads clips,
-annotates, trains or selects cannot see it.
+annotates, trains or selects cannot see it. The released lists lie in ``<edition>t2/truth``,
+outside every folder that clips are read from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asdlib.challenge.catalogue import SUBSET_FOLDERS, SUBSETS, Edition
-from asdlib.challenge.lock import Lock
+from asdlib.challenge.catalogue import (
+    SUBSET_FOLDERS,
+    SUBSETS,
+    TRUTH_COMMIT,
+    TRUTH_REPOSITORY,
+    Edition,
+)
+from asdlib.challenge.records import Job, Lock
 from asdlib.challenge.unpack import published_splits
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
@@ -51,26 +59,10 @@ class Source:
 def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> dict[str, Any]:
     """Lay out a view and describe it in its ``dataset.json``.
 
-    Parameters
-    ----------
-    folder : Path
-        Made anew.
-    sources : sequence of Source
-        The first one is what is scored.
-    channel : int or None
-        Channel that is used of every recording; None where recordings have one.
-
-    Returns
-    -------
-    dict
-        What ``dataset.json`` says: ``edition``, ``subsets``, ``scored``, ``trained_along``,
-        ``verified`` (whether all scored clips come from archives with the record's checksum),
-        ``channel``, ``channels``, ``lock`` (hash of every lock file).
-
-    Raises
-    ------
-    InputError
-        When the folder is no view and not empty, or a machine has no clips.
+    The folder is made anew. The first source is what is scored; ``channel`` is used of every
+    recording, None where recordings have one. In the description ``verified`` says whether all
+    scored clips come from archives with the record's checksum, ``lock`` is the hash of every
+    lock file.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).exists():
         raise InputError(f"{folder}: is in the way; a view of the recordings is laid out there.")
@@ -115,6 +107,41 @@ def is_verified(edition: Edition, data_dir: Path, machines: Sequence[str]) -> bo
     return all(lock.archive(one.file_name).get("verified", False) for one in archives)
 
 
+def fetch_truth(edition: Edition, data_dir: Path, job: Job) -> Path:
+    """Bring the released lists of an edition to ``<data_dir>/<edition>t2/truth``.
+
+    The SHA-256 of every list is kept in the lock file and holds from then on. Lists placed by
+    hand are recognised. The error where one cannot be had says what to place where.
+    """
+    root = data_dir / edition.folder
+    lock = Lock(root)
+    for path in edition.truth:
+        place = root / "truth" / path
+        pinned = lock.truth(path).get("sha256")
+        if place.exists() and pinned in (None, _sha256(place.read_bytes())):
+            content = place.read_bytes()
+        else:
+            content = _download(edition, path, pinned, root, job)
+            write_atomically(place, content)
+        lock.note_truth(path, sha256=_sha256(content), size=len(content), commit=TRUTH_COMMIT)
+    return root / "truth"
+
+
+def eval_list(edition: Edition, data_dir: Path) -> Path:
+    """Path of an edition's list of true names; one that is not there is refused."""
+    if edition.eval_list is None:
+        raise InputError(
+            f"{edition.name}: no list of true names is known here. Name a released "
+            "eval_data_list_20XX.csv with --truth FILE."
+        )
+    path = data_dir / edition.folder / "truth" / edition.eval_list
+    if not path.exists():
+        raise InputError(
+            f"{path}: is missing. Run ./run_all.sh fetch {edition.name} --subset eval."
+        )
+    return path
+
+
 def _link_machine(folder: Path, source: Source, machine_type: str, splits: Sequence[str]) -> None:
     edition = source.edition
     subset = next(name for name in SUBSETS if machine_type in edition.machines[name])
@@ -135,3 +162,26 @@ def _link_machine(folder: Path, source: Source, machine_type: str, splits: Seque
     # True attributes of training clips, for the agreement alone; never those of test clips.
     for path in sorted(lists.glob("attributes_*_train_correspondence.csv")):
         (folder / path.name).symlink_to(path)
+
+
+def _download(edition: Edition, path: str, pinned: str | None, root: Path, job: Job) -> bytes:
+    url = job.hosts.truth(path)
+    try:
+        content = job.get(url).content
+    except InputError as error:
+        page = f"https://github.com/{TRUTH_REPOSITORY}/tree/{TRUTH_COMMIT}/datasets"
+        raise type(error)(
+            f"{error}\nIf a proxy is needed, set HTTPS_PROXY. Or place the lists of "
+            f"{edition.name} ({', '.join(edition.truth)}) from {page} into {root / 'truth'}, "
+            "with their folders."
+        ) from error
+    if pinned not in (None, _sha256(content)):
+        raise InputError(
+            f"{url}: has the SHA-256 {_sha256(content)}, pinned is {pinned}. A list at a fixed "
+            f"commit cannot change: what arrived is damaged or the entry in {root} is wrong."
+        )
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -115,8 +117,7 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
             )
         is_anomaly = true.condition == "anomaly"
         rows.append((machine_type, file_name, true_name, true.domain, is_anomaly, true.attribute))
-    columns = ["machine_type", "file_name", "true_name", "domain", "is_anomaly", "attribute"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = _truth_table(rows)
     if table.empty:
         raise InputError(f"{path}: lists no clip. Expected an eval_data_list_20XX.csv.")
     twice = table[table.duplicated(["machine_type", "file_name"])]
@@ -124,6 +125,74 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
         raise InputError(
             f"{path}: lists {twice['file_name'].iloc[0]} of {twice['machine_type'].iloc[0]} twice."
         )
+    return table
+
+
+def truth_of_names(machine_types: Sequence[str], file_names: Sequence[str]) -> pd.DataFrame:
+    """Read the truth of clips whose own names tell it, such as all development test clips.
+
+    Returns
+    -------
+    DataFrame
+        As of `read_eval_truth`, without the clips whose names hide it.
+    """
+    rows = []
+    for machine_type, file_name in zip(machine_types, file_names, strict=True):
+        clip = names.parse(file_name, split="test")
+        if clip.condition is not None:
+            is_anomaly = clip.condition == "anomaly"
+            rows.append(
+                (machine_type, file_name, file_name, clip.domain, is_anomaly, clip.attribute)
+            )
+    return _truth_table(rows)
+
+
+def reveal(table: pd.DataFrame, truth: str | Path | pd.DataFrame) -> pd.DataFrame:
+    """Give test clips of hidden truth their domain and condition, once everything is scored.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Scores or clip table: ``clip_id, machine_type, split, domain, is_anomaly``.
+    truth : path or DataFrame
+        Released list (`read_eval_truth`); with an empty text the table stays as it
+        is.
+
+    Returns
+    -------
+    DataFrame
+        The table with ``domain`` and ``is_anomaly`` filled where both were unknown. Clips that
+        the list does not have stay unknown.
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"clip_id": ["fan/test/section_00_0001.wav"],
+    ...     "machine_type": "fan", "split": "test", "domain": None, "is_anomaly": None})
+    >>> truth = truth_of_names(["fan"], ["section_00_target_test_anomaly_0007.wav"])
+    >>> reveal(scores, truth.assign(file_name="section_00_0001.wav"))["domain"].item()
+    'target'
+    """
+    if isinstance(truth, str) and not truth:
+        return table
+    known = truth if isinstance(truth, pd.DataFrame) else read_eval_truth(truth)
+    keys = pd.MultiIndex.from_frame(known[["machine_type", "file_name"]])
+    wanted = pd.MultiIndex.from_arrays(
+        [table["machine_type"], table["clip_id"].str.rsplit("/", n=1).str[-1]]
+    )
+    place = keys.get_indexer(wanted)
+    hidden = table["split"].eq("test") & table["domain"].isna() & table["is_anomaly"].isna()
+    found = hidden.to_numpy(dtype=bool) & (place >= 0)
+    revealed = table.copy()
+    domain, is_anomaly = table["domain"].astype("string"), table["is_anomaly"].astype("boolean")
+    domain[found] = known["domain"].array[place[found]]
+    is_anomaly[found] = known["is_anomaly"].array[place[found]]
+    revealed["domain"], revealed["is_anomaly"] = domain, is_anomaly
+    return revealed
+
+
+def _truth_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    columns = ["machine_type", "file_name", "true_name", "domain", "is_anomaly", "attribute"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.astype({"domain": "string", "is_anomaly": "boolean", "attribute": "string"})
 
 
