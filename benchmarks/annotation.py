@@ -1,6 +1,6 @@
 """Agreement of the automatic annotation with the truth, on simulated corpora it has not seen.
 
-Run ``python benchmarks/annotation.py`` from the root of the repository; it writes
+Run ``python benchmarks/annotation.py`` from the root of the repository; ``--save`` writes
 ``benchmarks/annotation.json`` and ``.md`` after every corpus seed and control, and goes on from
 what the first of them holds (``--fresh`` starts anew). For every corpus seed the seven simulated
 machines are generated and annotated with all their attributes hidden, by the default rule.
@@ -11,21 +11,21 @@ of one operating state, and clips of all states with the machine 40 dB below the
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import benchmark_parser, save  # noqa: E402
 
 from asdlib import annotation, data, spectra  # noqa: E402
 from asdlib.cores import available_cores  # noqa: E402
@@ -34,13 +34,30 @@ from asdlib.data.simulate.corpus import render, write_wav  # noqa: E402
 from asdlib.data.simulate.plan import ClipPlan, CorpusSize, plan_machine  # noqa: E402
 from asdlib.data.store import ArrayStore  # noqa: E402
 
-FOLDER = Path(__file__).parent
 BELOW_HALL_DB = 40.0
+AGREEMENT = "agreement"
 CONTROLS = ("one state", f"machine {BELOW_HALL_DB:g} dB below the hall")
+Parts = dict[str, list[dict[str, object]]]
+#: Their attributes are hidden in every run.
+HIDDEN = ("bearingSim", "sliderSim", "ToyTrainSim")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Machines, and clips of each: for the agreement with the truth, and for a control."""
+
+    machines: tuple[str, ...]
+    training: CorpusSize
+    control: CorpusSize
+
+
 DEMO = simulate.SIZES["demo"]
-TRAINING = CorpusSize(DEMO.train_source, DEMO.train_target, 0, DEMO.supplemental)
-CONTROL = CorpusSize(40, 0, 0, DEMO.supplemental)
-HIDDEN_DATA_SETS = ("bearingSim", "sliderSim", "ToyTrainSim")
+WHOLE = Extent(
+    tuple(simulate.MACHINES),
+    replace(DEMO, test=0),
+    CorpusSize(40, 0, 0, DEMO.supplemental),
+)
+MINIATURE = Extent(HIDDEN[:1], CorpusSize(8, 2, 0, 2), CorpusSize(6, 0, 0, 2))
 
 
 def write_clip(job: tuple[Path, ClipPlan], *, seed: int, control: str) -> None:
@@ -53,11 +70,13 @@ def write_clip(job: tuple[Path, ClipPlan], *, seed: int, control: str) -> None:
     write_wav(path, sound)
 
 
-def write_machines(folder: Path, seed: int, control: str, workers: int) -> pd.DataFrame:
+def write_machines(
+    folder: Path, seed: int, extent: Extent, control: str, workers: int
+) -> pd.DataFrame:
     """Write training and supplemental clips without attributes; return the true ones."""
     jobs, rows = [], []
-    for machine in simulate.MACHINES:
-        plans = plan_machine(machine, CONTROL if control else TRAINING, seed)
+    for machine in extent.machines:
+        plans = plan_machine(machine, extent.control if control else extent.training, seed)
         if control == CONTROLS[0]:
             plans = [replace(plan, state=plans[0].state) for plan in plans]
         for plan in plans:
@@ -66,9 +85,8 @@ def write_machines(folder: Path, seed: int, control: str, workers: int) -> pd.Da
             path.parent.mkdir(parents=True, exist_ok=True)
             jobs.append((path, plan))
             rows.append((path.relative_to(folder).as_posix(), plan.state.attribute))
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        write = partial(write_clip, seed=seed, control=control)
+    write = partial(write_clip, seed=seed, control=control)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(write, jobs, chunksize=20))
     return pd.DataFrame(rows, columns=["clip_id", "attribute"])
 
@@ -94,8 +112,8 @@ def annotate_folder(
     return clips[clips["split"] == "train"], log_mel, found
 
 
-def measure_agreement(folder: Path, seed: int, workers: int) -> pd.DataFrame:
-    truth = write_machines(folder, seed, "", workers)
+def measure_agreement(folder: Path, seed: int, extent: Extent, workers: int) -> pd.DataFrame:
+    truth = write_machines(folder, seed, extent, "", workers)
     train, log_mel, found = annotate_folder(folder, workers)
     labellings = {
         "annotation": found.attributes,
@@ -113,15 +131,23 @@ def measure_agreement(folder: Path, seed: int, workers: int) -> pd.DataFrame:
     return table.assign(corpus_seed=seed)
 
 
-def measure_control(folder: Path, seed: int, control: str, workers: int) -> pd.DataFrame:
-    write_machines(folder, seed, control, workers)
+def measure_control(
+    folder: Path, seed: int, extent: Extent, control: str, workers: int
+) -> pd.DataFrame:
+    write_machines(folder, seed, extent, control, workers)
     _, _, found = annotate_folder(folder, workers)
     evidence = found.evidence[["machine_type", "n_clips", "method", "n_classes", "reason"]]
     return evidence.assign(control=control, corpus_seed=seed)
 
 
-def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
+def write_text(parts: Parts, extent: Extent) -> str:
     """Both tables in Markdown, the values with their intervals."""
+    agreement, controls = (
+        pd.DataFrame(
+            [row for name, rows in parts.items() if name.startswith(begin) for row in rows]
+        )
+        for begin in (AGREEMENT, CONTROLS)
+    )
     chosen = agreement[(agreement["domain"] == "all") & agreement["metric"].isin(["nmi", "ari"])]
     cells = [
         f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in chosen.itertuples()
@@ -137,7 +163,8 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
     mean = chosen[chosen["column"] == "NMI"].pivot_table(
         index="machine_type", columns="labelling", values="value"
     )
-    hidden = mean.loc[list(HIDDEN_DATA_SETS)].mean()
+    hidden_here = [machine for machine in HIDDEN if machine in extent.machines]
+    hidden = mean.loc[hidden_here].mean()
     lines = [
         "# Agreement of the automatic annotation with the truth (simulated)",
         "",
@@ -151,7 +178,7 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
         "",
         mean.reset_index().to_markdown(index=False, floatfmt=".2f"),
         "",
-        f"Mean over {', '.join(HIDDEN_DATA_SETS)}, which hide their attributes in every run: "
+        f"Mean over {', '.join(hidden_here)}, which hide their attributes in every run: "
         + ", ".join(f"{name} {value:.2f}" for name, value in hidden.items())
         + ".",
         "",
@@ -161,8 +188,8 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
         lines += [
             "# Controls: one class is right",
             "",
-            f"{len(controls)} times {CONTROL.train_source} clips of one machine; more than one "
-            f"class was found {len(wrong)} times.",
+            f"{len(controls)} times {extent.control.train_source} clips of one machine; more than "
+            f"one class was found {len(wrong)} times.",
             "",
         ]
         lines += [wrong.to_markdown(index=False), ""] if len(wrong) else []
@@ -170,36 +197,36 @@ def write_text(agreement: pd.DataFrame, controls: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="corpus seeds")
     parser.add_argument("--workers", type=int, default=available_cores())
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--fresh", action="store_true", help="forget what was saved before")
     options = parser.parse_args()
-    saved = FOLDER / "annotation.json"
-    parts: dict[str, list[dict[str, object]]] = {}
-    if saved.exists() and not options.fresh:
-        parts = json.loads(saved.read_text())
-    for part in ("agreement", *CONTROLS):
+    extent = WHOLE
+    if options.miniature:
+        extent, options.seeds, options.workers = MINIATURE, options.seeds[:1], 1
+    parts: Parts = {} if options.fresh else saved_parts(options.save)
+    for part in (AGREEMENT, *CONTROLS):
         for seed in options.seeds:
             name = f"{part}, corpus seed {seed}"
             if name in parts:
                 continue
             print(name, file=sys.stderr)
             with tempfile.TemporaryDirectory() as folder:
-                if part == "agreement":
-                    table = measure_agreement(Path(folder), seed, options.workers)
+                where = Path(folder), seed, extent
+                if part == AGREEMENT:
+                    table = measure_agreement(*where, options.workers)
                 else:
-                    table = measure_control(Path(folder), seed, part, options.workers)
+                    table = measure_control(*where, part, options.workers)
             parts[name] = json.loads(table.to_json(orient="records"))
-            saved.write_text(json.dumps(parts, indent=1) + "\n")
-            (FOLDER / "annotation.md").write_text(write_text(*_tables(parts)))
-    print(write_text(*_tables(parts)))
+            save(options.save, "annotation", write_text(parts, extent), parts)
+    print(write_text(parts, extent))
 
 
-def _tables(parts: dict[str, list[dict[str, object]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    agreement = [row for name, rows in parts.items() if name.startswith("agree") for row in rows]
-    controls = [row for name, rows in parts.items() if name.startswith(CONTROLS) for row in rows]
-    return pd.DataFrame(agreement), pd.DataFrame(controls)
+def saved_parts(folder: Path | None) -> Parts:
+    """Read what was measured before."""
+    saved = folder / "annotation.json" if folder else None
+    return json.loads(saved.read_text()) if saved and saved.exists() else {}
 
 
 if __name__ == "__main__":

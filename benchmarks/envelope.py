@@ -10,25 +10,21 @@ spectrum alone stand its families of lines, and all quantities that the annotati
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from common import benchmark_parser, listing, machine_facts, save  # noqa: E402
 from scipy import ndimage, signal  # noqa: E402
 
 from asdlib.annotation import track_frequencies  # noqa: E402
@@ -110,21 +106,6 @@ def time_all_quantities(store: ArrayStore, workers: int) -> float:
     return time.perf_counter() - start
 
 
-def machine() -> dict[str, Any]:
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().split("\n") if line.startswith("model name")]
-        model = names[0].split(":")[1].strip() if names else model
-    packages = {name: version(name) for name in ("numpy", "scipy")}
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **packages,
-    }
-
-
 def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.DataFrame:
     """Clips per second of every side, median over turns."""
     rows = []
@@ -145,12 +126,13 @@ def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.D
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=100, help="clips of 10 s")
     parser.add_argument("--repeats", type=int, default=3, help="turns; the median counts")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/envelope.json, .md")
     options = parser.parse_args()
-    host = machine()
+    if options.miniature:
+        options.clips, options.repeats = 4, 1
+    host = machine_facts("numpy", "scipy")
     table = measure(options.clips, options.repeats, lambda text: print(text, file=sys.stderr))
     shown = table.set_index("workers").T.add_prefix("workers: ")
     text = "\n".join(
@@ -158,9 +140,7 @@ def main() -> None:
             "# Envelope analysis in a chosen band [clips/s]",
             "",
             f"{options.clips} clips of {DURATION_S:g} s at {SAMPLE_RATE} Hz, median of "
-            f"{options.repeats} turns. "
-            + ", ".join(f"{name}: {value}" for name, value in host.items())
-            + ".",
+            f"{options.repeats} turns. " + listing(host),
             "",
             shown.to_markdown(floatfmt=".3g"),
             "",
@@ -170,16 +150,13 @@ def main() -> None:
         ]
     )
     print(text)
-    if options.save:
-        folder = Path(__file__).parent
-        (folder / "envelope.md").write_text(text)
-        result = {
-            "machine": host,
-            "clips": options.clips,
-            "repeats": options.repeats,
-            "clips_per_s": table.to_dict("records"),
-        }
-        (folder / "envelope.json").write_text(json.dumps(result, indent=1) + "\n")
+    facts = {
+        "machine": host,
+        "clips": options.clips,
+        "repeats": options.repeats,
+        "clips_per_s": table.to_dict("records"),
+    }
+    save(options.save, "envelope", text, facts)
 
 
 if __name__ == "__main__":

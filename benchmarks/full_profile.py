@@ -13,7 +13,6 @@ been measured here, see ``benchmarks/training.py``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
@@ -27,9 +26,9 @@ import nbformat
 import pandas as pd
 import psutil
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import FOLDER, ROOT, benchmark_parser, save  # noqa: E402
 
 from asdlib.cores import available_cores  # noqa: E402
 from asdlib.data import simulate  # noqa: E402
@@ -86,11 +85,11 @@ class Measured:
     clips_per_s: float
 
 
-def execute(machine: str, epochs: dict[str, int], out: Path) -> Measured:
+def execute(machine: str, epochs: dict[str, int], out: Path, profile: str) -> Measured:
     """Run the notebooks on one machine with so many epochs of each network."""
     data, name = out / "simulated_full", "simulated_full"
-    simulate.write_corpus(data, size="full", machines=[machine])
-    call = [sys.executable, "-m", "asdlib.workbook.cli", "--profile", "full", "--data", str(data),
+    simulate.write_corpus(data, size=profile, machines=[machine])
+    call = [sys.executable, "-m", "asdlib.workbook.cli", "--profile", profile, "--data", str(data),
             "--out", str(out), "--name", name]  # fmt: skip
     for parameter, value in epochs.items():
         call += ["--set", f"{parameter}={value}"]
@@ -127,20 +126,21 @@ def project(measured: Measured, epochs: dict[str, int], clips_per_epoch: int) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--machine", default="bearingSim", choices=sorted(simulate.MACHINES))
     parser.add_argument("--epochs", type=int, default=2, help="of the network")
     parser.add_argument("--ae-epochs", type=int, default=10, help="of the autoencoder")
-    parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     epochs = {"epochs": options.epochs, "ae_epochs": options.ae_epochs}
+    profile = "smoke" if options.miniature else "full"
     with tempfile.TemporaryDirectory() as folder:
-        measured = execute(options.machine, epochs, Path(folder))
-    size = simulate.SIZES["full"]
+        measured = execute(options.machine, epochs, Path(folder), profile)
+    size = simulate.SIZES[profile]
     clips_per_epoch = size.train_source + size.train_target + size.supplemental
     table = project(measured, epochs, clips_per_epoch)
     full_epochs, full_ae_epochs = (int(PROFILES["full"][name]) for name in epochs)
-    gflop = json.loads((FOLDER / "training_cpu.json").read_text())["gflop_per_clip"]
+    measured_training = json.loads((FOLDER / "training_cpu.json").read_text())
+    gflop = measured_training["float32"]["gflop_per_clip"]
     operations = gflop * 1e9 * clips_per_epoch * full_epochs * N_MACHINES
     gpu = " or ".join(f"{operations / (t * 1e12) / 60:.1f} min at {t} TFLOP/s" for t in GPU_TFLOPS)
     memory = measured.memory
@@ -175,9 +175,7 @@ def main() -> None:
         ]
     )
     print(text)
-    if options.save:
-        (FOLDER / "full_profile.json").write_text(json.dumps(facts, indent=1) + "\n")
-        (FOLDER / "full_profile.md").write_text(text)
+    save(options.save, "full_profile", text, facts)
 
 
 if __name__ == "__main__":

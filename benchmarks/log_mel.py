@@ -9,25 +9,21 @@ to the int16 store, the log-mel, and writing both stores to disk; librosa keeps 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import benchmark_parser, listing, machine_facts, save  # noqa: E402
 
 SAMPLE_RATE = 16000
 DURATION_S = 10.0
@@ -100,21 +96,6 @@ def time_workbook(clips: pd.DataFrame, workers: int) -> tuple[float, float]:
         return decoded - start, time.perf_counter() - decoded
 
 
-def machine() -> dict[str, Any]:
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().split("\n") if line.startswith("model name")]
-        model = names[0].split(":")[1].strip() if names else model
-    packages = {name: version(name) for name in ("numpy", "torch", "librosa", "soundfile")}
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **packages,
-    }
-
-
 def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.DataFrame:
     from asdlib.data import read_clips
 
@@ -136,12 +117,13 @@ def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.D
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=500, help="recordings of 10 s")
     parser.add_argument("--repeats", type=int, default=3, help="turns; the median counts")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/log_mel.json, .md")
     options = parser.parse_args()
-    host = machine()
+    if options.miniature:
+        options.clips, options.repeats = 4, 1
+    host = machine_facts("numpy", "torch", "librosa", "soundfile")
     table = measure(options.clips, options.repeats, lambda text: print(text, file=sys.stderr))
     speedup = table["workbook"].iloc[1] / table["workbook"].iloc[0]
     fastest = table["workbook"].iloc[1] / table["librosa"].max()
@@ -150,8 +132,7 @@ def main() -> None:
             "# Wave file to log-mel [clips/s]",
             "",
             f"{options.clips} clips of {DURATION_S:g} s, median of {options.repeats} turns. "
-            + ", ".join(f"{name}: {value}" for name, value in host.items())
-            + ".",
+            + listing(host),
             "",
             table.to_markdown(index=False, floatfmt=".3g"),
             "",
@@ -162,18 +143,15 @@ def main() -> None:
         ]
     )
     print(text)
-    if options.save:
-        folder = Path(__file__).parent
-        (folder / "log_mel.md").write_text(text)
-        result = {
-            "machine": host,
-            "clips": options.clips,
-            "repeats": options.repeats,
-            "clips_per_s": table.to_dict("records"),
-            "speedup_two_workers": speedup,
-            "ratio_to_faster_librosa": fastest,
-        }
-        (folder / "log_mel.json").write_text(json.dumps(result, indent=1) + "\n")
+    facts = {
+        "machine": host,
+        "clips": options.clips,
+        "repeats": options.repeats,
+        "clips_per_s": table.to_dict("records"),
+        "speedup_two_workers": speedup,
+        "ratio_to_faster_librosa": fastest,
+    }
+    save(options.save, "log_mel", text, facts)
 
 
 if __name__ == "__main__":
