@@ -14,6 +14,7 @@ been measured here, see ``benchmarks/training.py``.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def execute(machine: str, epochs: dict[str, int], out: Path, profile: str) -> Me
             "--out", str(out), "--name", name]  # fmt: skip
     for parameter, value in epochs.items():
         call += ["--set", f"{parameter}={value}"]
-    process = subprocess.Popen(call, cwd=ROOT)
+    process = subprocess.Popen(call, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     memory = watch(process)
     if process.returncode:
         raise SystemExit(f"the run ended with exit status {process.returncode}.")
@@ -102,6 +103,8 @@ def execute(machine: str, epochs: dict[str, int], out: Path, profile: str) -> Me
         book = nbformat.read(path, as_version=4)
         seconds[path.stem] = float(book.metadata["papermill"]["duration"])
         cells = [cell for cell in book.cells if AUTOENCODER_CALL in cell.source]
+        if path.stem == TRAINING and not cells:
+            raise SystemExit(f"{path.name}: no cell calls {AUTOENCODER_CALL}...).")
         autoencoder += sum(float(cell.metadata["papermill"]["duration"]) for cell in cells)
     history = pd.read_csv(out / "results" / name / "training.csv")
     return Measured(memory, seconds, autoencoder, float(history["clips_per_s"].median()))

@@ -13,10 +13,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,10 +62,14 @@ def single_threaded() -> None:
     os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 
-def time_librosa(paths: list[str], processes: int) -> float:
-    """Seconds of the loop in warm processes, with one thread each or as many as it likes."""
+#: As many threads as it likes, or one.
+SETUPS = (None, single_threaded)
+
+
+def time_librosa(paths: list[str], processes: int, setups: Sequence[Any]) -> float:
+    """Seconds of the loop in warm processes, in the faster of the setups."""
     times = []
-    for setup in (None, single_threaded):
+    for setup in setups:
         shares = [paths[start::processes] for start in range(processes)]
         with ProcessPoolExecutor(
             processes, mp_context=get_context("spawn"), initializer=setup
@@ -96,7 +101,9 @@ def time_workbook(clips: pd.DataFrame, workers: int) -> tuple[float, float]:
         return decoded - start, time.perf_counter() - decoded
 
 
-def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.DataFrame:
+def measure(
+    n_clips: int, repeats: int, setups: Sequence[Any], report: Callable[[str], object]
+) -> pd.DataFrame:
     from asdlib.data import read_clips
 
     rows = []
@@ -108,7 +115,7 @@ def measure(n_clips: int, repeats: int, report: Callable[[str], object]) -> pd.D
             report(f"repeat {repeat + 1} of {repeats}")
             for workers in (1, 2):
                 decode_s, log_mel_s = time_workbook(clips, workers)
-                loop_s = time_librosa(paths, workers)
+                loop_s = time_librosa(paths, workers, setups)
                 rows.append((workers, loop_s, decode_s + log_mel_s, decode_s, log_mel_s))
     columns = ["workers", "librosa", "workbook", "decoding", "log-mel"]
     rates = pd.DataFrame(rows, columns=columns).set_index("workers").rdiv(n_clips)
@@ -121,10 +128,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=500, help="recordings of 10 s")
     parser.add_argument("--repeats", type=int, default=3, help="turns; the median counts")
     options = parser.parse_args()
+    setups = SETUPS
     if options.miniature:
-        options.clips, options.repeats = 4, 1
+        options.clips, options.repeats, setups = 4, 1, SETUPS[1:]
     host = machine_facts("numpy", "torch", "librosa", "soundfile")
-    table = measure(options.clips, options.repeats, lambda text: print(text, file=sys.stderr))
+    table = measure(
+        options.clips, options.repeats, setups, lambda text: print(text, file=sys.stderr)
+    )
     speedup = table["workbook"].iloc[1] / table["workbook"].iloc[0]
     fastest = table["workbook"].iloc[1] / table["librosa"].max()
     text = "\n".join(

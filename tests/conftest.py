@@ -1,12 +1,42 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how tests share the cores."""
+
+import os
+
+# Before anything imports numpy or torch: as many processes run as there are cores.
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
+
+from asdlib.cores import available_cores
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+MOST_PROCESSES = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process per core for the whole suite; none for a part, which is sooner done without."""
+    is_part = config.option.keyword or config.option.markexpr or config.args_source.name == "ARGS"
+    watched = config.option.capture == "no"
+    return 0 if is_part or watched else min(available_cores(), MOST_PROCESSES)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several processes: what takes longest comes first, what shares a fixture together."""
+    if not hasattr(config, "workerinput"):
+        return
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if any(
+            definitions[-1].scope == "module"
+            for definitions in item._fixtureinfo.name2fixturedefs.values()
+        ):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,10 +62,15 @@ def realdata() -> Path:
 
 @pytest.fixture(scope="session")
 def simulated_smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Simulated corpus of the smallest size, made once for the whole test run."""
+    """Two machines of the simulated corpus, in its smallest size, made once for the whole run."""
     from asdlib.data.simulate import write_corpus
 
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "simulated_smoke", size="smoke")
+    folder = tmp_path_factory.getbasetemp()
+    # The processes of one run have folders side by side.
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with FileLock(shared / "simulated_smoke.lock"):
+        root = shared / "corpus" / "simulated_smoke"
+        return write_corpus(root, size="smoke", machines=["bearingSim", "fanSim"])
 
 
 @pytest.fixture

@@ -11,10 +11,14 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.stem != "common")
 
 
+def files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_benchmark_runs_in_miniature(script, tmp_path):
-    committed = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+    committed = files()
     command = [sys.executable, str(script), "--miniature", "--save", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -28,7 +32,9 @@ def test_benchmark_runs_in_miniature(script, tmp_path):
         title = (FOLDER / f"{script.stem}.md").read_text().splitlines()[0]
         assert shown.splitlines()[0] == title
     # Nothing that is committed is overwritten by a miniature.
-    assert committed == {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+    assert committed == {
+        path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()
+    }
 
 
 def test_every_benchmark_is_listed():

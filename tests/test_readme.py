@@ -1,0 +1,130 @@
+"""Every command that the README shows can be called: its options, files and names exist.
+
+Commands are read by the command line's own parsers and stop where the work would begin.
+"""
+
+import argparse
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from distributed.cli import dask_scheduler, dask_worker
+
+from asdlib.challenge import edition
+from asdlib.workbook import cli, notebooks
+from asdlib.workbook.sweep_file import read_sweep_file
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+LINES = [
+    line for language, block in BLOCKS if language == "sh" for line in block.splitlines() if line
+]
+#: Commands and options in running text; those without a value only mention an option.
+SPANS = re.findall(
+    r"`(\./run_all\.sh[^`]*|--[a-z-]+ [^`]*)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+)
+#: What stands for something of the reader's own.
+OWN = {"FILE": "sweeps/smoke.yaml", "HOST": "127.0.0.1", "N": "2"}
+
+
+class Parsed(Exception):  # noqa: N818 - no error
+    """A command has been read."""
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Read a command of ``run_all.sh`` as the command line does, and give its options."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+        raise Parsed(parse(parser, arguments))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+
+    def call(words: list[str]) -> argparse.Namespace:
+        with pytest.raises(Parsed) as parsed:
+            assert cli.main(words) == 0
+        return parsed.value.args[0]
+
+    return call
+
+
+def words_of(line: str) -> list[str]:
+    words = shlex.split(line, comments=True)
+    for name, value in OWN.items():
+        words = [re.sub(rf"\b{name}\b", value, word) for word in words]
+    return words
+
+
+def check_values(options: argparse.Namespace) -> None:
+    """What the options name exists."""
+    given = {name: value for name, value in vars(options).items() if value}
+    if "profile" in given:
+        assert given["profile"] in notebooks.PROFILES
+    books = notebooks.list_notebooks()
+    notebooks.parse_assignments(given.get("assignments", []), books)
+    for option in ("only", "first"):
+        assert option not in given or given[option] in {book.number for book in books}
+    for name in [given.get("dataset"), given.get("truth"), *given.get("extra_train", [])]:
+        assert name is None or edition(str(name)).machines
+    if "file" in given:
+        read_sweep_file(ROOT / given["file"], books)
+
+
+def dask_command(words: list[str]) -> None:
+    command = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[words[0]]
+    command.make_context(words[0], words[1:], resilient_parsing=False)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("./run_all.sh")])
+def test_command_of_a_block(read, line):
+    words = words_of(line)[1:]
+    if words[:1] == ["test"]:
+        return  # what stands behind it is pytest's; see test_workbook_cli.py
+    check_values(read(words))
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if not line.startswith("./run_all.sh")])
+def test_other_command_of_a_block(line):
+    words = [word for word in words_of(line) if not re.fullmatch(r"[A-Z_]+=.*", word)]
+    assert words[0] == ".venv/bin/dask"
+    dask_command(words[1:])
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_command_in_running_text(read, span):
+    words = words_of(span.removeprefix("./run_all.sh"))
+    if words[:1] in (["lab"], ["test"]) or words == ["--help"]:
+        return
+    if "--workers" in words:
+        words = ["sweep", OWN["FILE"], *words]
+    check_values(read(words))
+
+
+def test_what_stands_in_the_blocks():
+    assert len(LINES) >= 10
+    assert len(SPANS) >= 6
+    for language, block in BLOCKS:
+        assert language in ("", "sh", "python")
+        if language == "python":
+            ast.parse(block)
+
+
+def test_comments_of_sweeps_name_commands_that_can_be_called(read):
+    lines = []
+    for path in (ROOT / "sweeps").glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())
+        comments = "\n".join(line.lstrip("# ") for line in path.read_text().splitlines())
+        lines += re.findall(r"^\./run_all\.sh (?:[^\n\\]|\\\n)*", comments, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        check_values(read(words_of(line.replace("\\\n", " "))[1:]))
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
