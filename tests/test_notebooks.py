@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from asdlib.workbook import notebooks
+from asdlib.workbook import notebooks, parameters
 
 FOLDER = notebooks.NOTEBOOK_FOLDER
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -41,7 +41,7 @@ def test_notebook_defines_no_functions_and_keeps_cells_short(path):
     for cell in code_cells(path):
         tree = ast.parse(cell.source)
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        is_listing = "settings = " in cell.source or "parameters" in cell.metadata.get("tags", [])
+        is_listing = "parameters" in cell.metadata.get("tags", [])
         assert is_listing or len(cell.source.splitlines()) <= 26
 
 
@@ -65,6 +65,28 @@ def test_a_parameter_means_the_same_in_every_notebook():
         for second in BOOKS:
             for name in set(first.parameters) & set(second.parameters):
                 assert first.parameters[name] == second.parameters[name], name
+
+
+def assigned_names(path: Path) -> set[str]:
+    """Names that cells behind the parameters give another value."""
+    cells = [cell for cell in code_cells(path) if not cell.metadata.get("tags")]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    stored = [node for node in nodes if isinstance(node, ast.Name)]
+    return {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+
+
+@pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.path.stem)
+def test_every_parameter_is_declared_holds_its_literal_and_keeps_it(book):
+    assert set(book.parameters) <= set(parameters.PARAMETERS)
+    where = {"data_dir": str(book.path.parent)}
+    parameters.check_parameters({**book.parameters, **where}, where="")
+    assert not assigned_names(book.path) & set(book.parameters)
+    opened = [cell for cell in code_cells(book.path) if "Run.open(" in cell.source]
+    assert opened[0].source.startswith(f'run = Run.open("{book.path.stem}", globals())')
+
+
+def test_every_declared_parameter_belongs_to_a_notebook():
+    assert set(parameters.PARAMETERS) == {name for book in BOOKS for name in book.parameters}
 
 
 def test_profiles_name_parameters_that_exist():

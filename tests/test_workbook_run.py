@@ -10,17 +10,14 @@ from asdlib import spectra
 from asdlib.data import read_clips
 from asdlib.errors import InputError
 from asdlib.workbook.run import Run
-from asdlib.workbook.settings import NotebookSettings
 
 
 @pytest.fixture
 def run(tmp_path):
     """Give a run on a machine whose name looks like a number, and on another."""
     data = make_tree(tmp_path / "data", [*train_and_test("007"), *train_and_test("fan")])
-    settings = NotebookSettings(
-        data_dir=str(data), out_dir=str(tmp_path / "out"), run_name="test", machines=[], workers=1
-    )
-    return Run("01_test", settings)
+    settings = {"data_dir": str(data), "out_dir": str(tmp_path / "out"), "run_name": "test"}
+    return Run.open("01_test", {**settings, "machines": [], "workers": 1})
 
 
 def test_clip_table_survives_its_file(run):
@@ -35,12 +32,9 @@ def test_clip_table_survives_its_file(run):
 
 def test_clips_of_a_machine_that_notebook_01_did_not_see(run, tmp_path):
     run.scan_clips()
-    other = NotebookSettings(
-        data_dir=run.settings.data_dir, out_dir=run.settings.out_dir, run_name="test",
-        machines=["pump"], workers=1,
-    )  # fmt: skip
+    other = Run.open("03_training", {**vars(run.settings), "machines": ["pump"]})
     with pytest.raises(InputError, match="no machine pump; it has 007, fan"):
-        Run("03_training", other).clips()
+        other.clips()
 
 
 def test_a_table_changed_by_hand_is_kept_beside_the_new_one(run):
@@ -75,12 +69,8 @@ def test_sidecar_says_where_a_table_came_from(run):
     ],
 )
 def test_settings_refuse_what_makes_no_sense(run, changes, message):
-    good = {
-        "data_dir": run.settings.data_dir, "out_dir": ".", "run_name": "x", "machines": [],
-        "workers": 0,
-    }  # fmt: skip
     with pytest.raises(InputError, match=message):
-        NotebookSettings(**{**good, **changes})
+        Run.open("01_test", {**vars(run.settings), **changes})
 
 
 def test_every_public_name_of_spectra_can_be_had():

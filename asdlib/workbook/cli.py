@@ -16,7 +16,6 @@ from asdlib.report.progress import PROGRESS_VARIABLE
 from asdlib.report.provenance import PROJECT_ROOT
 from asdlib.workbook import challenge
 from asdlib.workbook.corpora import check_machines, corpus_folder, ensure_corpus, no_such_folder
-from asdlib.workbook.names import check_run_name
 from asdlib.workbook.notebooks import (
     EXPERIMENTS,
     NOTEBOOK_FOLDER,
@@ -27,6 +26,7 @@ from asdlib.workbook.notebooks import (
     list_notebooks,
     parse_assignments,
 )
+from asdlib.workbook.parameters import check_machine_names, check_parameters, check_run_name
 from asdlib.workbook.sweep_file import SweepFile, read_sweep_file
 
 COMMANDS = ("run", "fetch", "score", "sweep", "lab", "test")
@@ -121,6 +121,9 @@ def _parameters(
         if parameter in assigned:
             raise InputError(f"--set {parameter}: has an option of its own, use {option}.")
     parameters.update(assigned)
+    defaults = {name: value for one in notebooks for name, value in one.parameters.items()}
+    defaults.pop("data_dir")  # may still have to be fetched or made
+    check_parameters({**defaults, **parameters}, where="--set ")
     parameters.update(
         data_dir=str(data.resolve()),
         out_dir=str(options.out.resolve()),
@@ -169,6 +172,7 @@ def run(arguments: list[str]) -> int:
     elif options.data is None:
         ensure_corpus(options.profile, options.machines)
     check_machines(data, options.machines)
+    check_machine_names(parameters, data, where="--set ")
     return _execute(chosen, parameters, options.out.resolve(), name)
 
 

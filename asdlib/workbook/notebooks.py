@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import os
 import sys
 import time
@@ -22,6 +24,7 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.workbook.parameters import read_parameter
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
 #: Tells what finished sweeps have found, and is no part of a sweep itself.
@@ -95,16 +98,9 @@ def list_notebooks(folder: Path = NOTEBOOK_FOLDER) -> list[Notebook]:
             # papermill warns of type hints that it does not know; the values are what counts.
             warnings.simplefilter("ignore")
             inspected = papermill.inspect_notebook(str(path))
-        defaults = {
-            name: yaml.safe_load(_literal(entry["default"])) for name, entry in inspected.items()
-        }
-        notebooks.append(Notebook(path, defaults))
+        literals = {name: ast.literal_eval(entry["default"]) for name, entry in inspected.items()}
+        notebooks.append(Notebook(path, literals))
     return notebooks
-
-
-def _literal(text: str) -> str:
-    """Turn a Python literal into YAML's spelling of it."""
-    return {"None": "null", "True": "true", "False": "false"}.get(text, text)
 
 
 def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict[str, Any]:
@@ -114,64 +110,58 @@ def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict
     ------
     InputError
         For a word without ``=``, a name that no notebook has (all names are listed), or a
-        value of another type than the default's.
+        value that is not what was declared of the parameter.
     """
     values = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator:
             raise InputError(f"--set {assignment}: expected NAME=VALUE.")
-        values[name] = yaml.safe_load(_literal(text))
-    return check_parameters(values, notebooks, where="--set")
+        try:
+            values[name] = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes text alone
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"--set {assignment}: expected a value such as 3, word, [a, b] or {{a: 1}}; "
+                "brackets and quotes must be closed."
+            ) from error
+    return read_parameters(values, notebooks, where="--set ")
 
 
-def check_parameters(
-    values: Mapping[str, Any], notebooks: list[Notebook], *, where: str
+def read_parameters(
+    texts: Mapping[str, Any], notebooks: list[Notebook], *, where: str
 ) -> dict[str, Any]:
-    """Bring values to the types that the notebooks' defaults have.
+    """Read the text of parameters as what they were declared to be.
 
     Parameters
     ----------
-    values : mapping
-        Values by name.
+    texts : mapping
+        Text, or lists and dictionaries of text, by name.
     notebooks : list of Notebook
     where : str
-        Where the values were given, for messages.
+        What stands before a name in messages.
 
     Raises
     ------
     InputError
-        For a name that no notebook has (all names are listed), or a value of another type than
-        the default's.
+        For a name that no notebook has, or a value that is refused.
     """
     known = {
-        name: default
+        name: literal
         for notebook in reversed(notebooks)
-        for name, default in notebook.parameters.items()
+        for name, literal in notebook.parameters.items()
     }
-    for name in values:
+    for name in texts:
         if name not in known:
-            listing = "\n".join(
-                f"  {notebook.number}  {key} = {default!r}"
-                for notebook in notebooks
-                for key, default in notebook.parameters.items()
-            )
+            similar = difflib.get_close_matches(name, known)
+            hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
             raise InputError(
-                f"{where} {name}: no notebook has this parameter. There are:\n{listing}"
+                f"{where}{name}: no notebook has this parameter.{hint}\nThere are: "
+                f"{', '.join(known)}."
             )
-    return {name: _typed(name, value, known[name], where) for name, value in values.items()}
-
-
-def _typed(name: str, value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, list) and isinstance(value, str | int | float):
-        return [value]
-    if default is not None and value is not None and type(value) is not type(default):
-        raise InputError(
-            f"{where} {name}={value!r}: expected a {type(default).__name__} such as {default!r}."
-        )
-    return value
+    return {
+        name: read_parameter(name, text, like=known[name], where=where)
+        for name, text in texts.items()
+    }
 
 
 def execute(

@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -33,7 +34,10 @@ from asdlib.report.save import (
     write_sidecar,
 )
 from asdlib.scoring import is_dcase2025_dev, published_2025_dev, published_figures
-from asdlib.workbook.settings import NotebookSettings
+from asdlib.workbook.parameters import PARAMETERS, check_machine_names, check_parameters
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _STAGE_NOTEBOOKS = {
     "clips.csv": "01_spectrum_exploration",
@@ -44,6 +48,7 @@ _STAGE_NOTEBOOKS = {
     "checkpoint.pt": "03_training",
     "embeddings.npz": "03_training",
 }
+_Settings = TypeVar("_Settings", bound="DataclassInstance")
 _NUMBERS = ("n_samples", "sample_rate", "channels")
 
 
@@ -55,16 +60,57 @@ class Run:
     ----------
     notebook : str
         Stem of the notebook's file name.
-    settings : NotebookSettings
-        The notebook's settings.
+    settings : SimpleNamespace
+        The notebook's parameters by name.
     facts : dict
         What the sidecars say beside the settings: device, seeds, data manifest hash...
     """
 
     notebook: str
-    settings: NotebookSettings
+    settings: SimpleNamespace
     facts: dict[str, Any] = field(default_factory=dict)
     _written: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, notebook: str, namespace: Mapping[str, Any]) -> Run:
+        """Open the run for a notebook, whose parameters must make sense.
+
+        Parameters
+        ----------
+        notebook : str
+            Stem of the notebook's file name.
+        namespace : mapping
+            The notebook's ``globals()``. Its parameters are what its ``parameters`` cell
+            annotates.
+
+        Raises
+        ------
+        InputError
+            Names every parameter whose type or value is not what was declared of it.
+        """
+        names = namespace.get("__annotations__", namespace)
+        values = {name: namespace[name] for name in names if name in PARAMETERS}
+        advice = "Change it in the parameters cell, or with --set NAME=VALUE."
+        check_parameters(values, where="parameter ", advice=advice)
+        check_machine_names(values, Path(values["data_dir"]), where="parameter ")
+        return cls(notebook, SimpleNamespace(**values))
+
+    def build_settings(self, kind: type[_Settings], *, prefix: str = "", **given: Any) -> _Settings:
+        """Build a room's settings from the parameters that have its fields' names.
+
+        Parameters
+        ----------
+        kind : type
+            A dataclass, such as `asdlib.training.TrainSettings`.
+        prefix : str
+            What the parameters' names have before the fields' names.
+        **given
+            Fields that are no parameters.
+        """
+        named = {one.name: prefix + one.name for one in fields(kind)}
+        own = {name: vars(self.settings)[long] for name, long in named.items()
+               if long in vars(self.settings) and name not in given}  # fmt: skip
+        return kind(**own, **given)
 
     @property
     def _out(self) -> Path:
@@ -73,17 +119,17 @@ class Run:
     @property
     def results(self) -> Path:
         """Folder of the run's tables."""
-        return self._out / "results" / self.settings.run_name
+        return self._out / "results" / str(self.settings.run_name)
 
     @property
     def figures(self) -> Path:
         """Folder of the run's figures."""
-        return self._out / "figures" / self.settings.run_name
+        return self._out / "figures" / str(self.settings.run_name)
 
     @property
     def build(self) -> Path:
         """Folder of the run's intermediate files."""
-        return self._out / "build" / self.settings.run_name
+        return self._out / "build" / str(self.settings.run_name)
 
     @property
     def cache(self) -> Path:
@@ -241,7 +287,7 @@ class Run:
 
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """Say where a result of this notebook comes from."""
-        settings = asdict(self.settings)
+        settings = dict(vars(self.settings))
         settings["data_dir"] = shown_path(Path(self.settings.data_dir))
         settings["out_dir"] = shown_path(self._out)
         return collect_provenance(

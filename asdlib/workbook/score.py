@@ -24,7 +24,7 @@ from asdlib.scoring import (
     read_submission,
 )
 from asdlib.workbook.challenge import truth_list
-from asdlib.workbook.names import check_run_name
+from asdlib.workbook.parameters import check_run_name
 
 
 def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:

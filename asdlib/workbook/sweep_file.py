@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from asdlib.errors import InputError
-from asdlib.workbook.notebooks import PROFILES, Notebook, check_parameters
+from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
+from asdlib.workbook.parameters import read_whole
 
 #: Name of the variant that the others are compared with.
 REFERENCE = "reference"
@@ -104,7 +105,7 @@ def read_sweep_file(
     _refuse_unknown(content, _TOP_KEYS, f"{path}:")
     reference = _mapping(content.get("reference"), f"{path}: reference")
     own = {name: value for name, value in reference.items() if name not in _REFERENCE_KEYS}
-    seeds = _seeds(content.get("seeds", [0]), f"{path}: seeds")
+    seeds = _seeds(content.get("seeds", ["0"]), f"{path}: seeds")
     system = str(content.get("system", DEFAULT_SYSTEM))
     variants = [Variant(REFERENCE, "", system, {}, seeds)]
     for name, group, entry in _listed(content, path):
@@ -136,7 +137,8 @@ def read_sweep_file(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # As text alone: what is a number is said by the parameters' declaration, not by YAML.
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Name a sweep file.") from error
     except yaml.YAMLError as error:
@@ -145,7 +147,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if value is None:
+    if value in (None, ""):
         return {}
     if not isinstance(value, dict):
         raise InputError(f"{where}: expected entries of the form 'name: value', found {value!r}.")
@@ -162,7 +164,7 @@ def _listed(content: Mapping[str, Any], path: Path) -> list[tuple[str, str, dict
         axes = _mapping(grid, f"{path}: grid")
         for name, values in axes.items():
             if not isinstance(values, list) or not values:
-                raise InputError(f"{path}: grid: {name} = {values!r}: expected a list of values.")
+                raise InputError(f"{path}: grid: {name} = {values}: expected a list of values.")
         for chosen in itertools.product(*axes.values()):
             entry = dict(zip(axes, chosen, strict=True))
             name = ", ".join(f"{key} = {value}" for key, value in entry.items())
@@ -177,7 +179,7 @@ def _parameters(values: Mapping[str, Any], notebooks: list[Notebook], where: str
     for name in ("machines", "profile", "data"):
         if name in values:
             raise InputError(f"{where} {name}: is the same for all variants; say it of reference.")
-    return check_parameters(values, notebooks, where=where)
+    return read_parameters(values, notebooks, where=f"{where} ")
 
 
 def _profile(name: Any, path: Path) -> str:
@@ -189,9 +191,10 @@ def _profile(name: Any, path: Path) -> str:
 def _seeds(value: Any, where: str) -> tuple[Seeds, ...]:
     """Read ``[0, 1]`` as two executions, ``[[0, 1], [2, 3]]`` as two of two seeds each."""
     entries = value if isinstance(value, list) else [value]
-    seeds = tuple(tuple(entry) if isinstance(entry, list) else (entry,) for entry in entries)
-    numbers = [number for entry in seeds for number in entry]
-    is_whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    seeds = tuple(
+        tuple(map(read_whole, entry if isinstance(entry, list) else [entry])) for entry in entries
+    )
+    is_whole = all(type(number) is int for entry in seeds for number in entry)
     if not is_whole or not all(seeds) or len(set(seeds)) != len(seeds) or not seeds:
         raise InputError(f"{where} {value!r}: expected different whole numbers, such as [0, 1, 2].")
     return seeds

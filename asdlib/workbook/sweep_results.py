@@ -18,7 +18,6 @@ from asdlib.report.provenance import shown_path
 from asdlib.report.save import mark_as_simulated, save_figure, save_table, save_text
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook.run import Run
-from asdlib.workbook.settings import NotebookSettings
 from asdlib.workbook.sweep import Cell, reason_of
 from asdlib.workbook.sweep_file import REFERENCE, SweepFile
 
@@ -121,10 +120,8 @@ def save_results(
     Path or None
         The Markdown table; None where no cell of the reference has finished.
     """
-    settings = NotebookSettings(
-        data_dir=str(data), out_dir=str(out), run_name=name, machines=sweep.machines, workers=0
-    )
-    run = Run("sweep", settings)
+    place = {"data_dir": str(data), "out_dir": str(out), "run_name": name}
+    run = Run.open("sweep", {**place, "machines": sweep.machines, "workers": 0})
     scores = collect_scores(cells, failures)
     provenance = run.provenance(**_facts(sweep, cells))
     metrics = evaluate(scores, n_bootstrap=0) if len(scores) else pd.DataFrame()

@@ -1,0 +1,335 @@
+"""Type and range of every parameter of the notebooks, and the strict reading of their values.
+
+The literals stand in the notebooks' ``parameters`` cells alone; here are no defaults. A notebook,
+``--set`` and a sweep file are held to this one declaration. In text a number is what C and JSON
+take for one: ``1e-3`` is, ``032``, ``1_0``, ``0x10`` and ``inf`` are not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asdlib.data.layout import find_machines
+from asdlib.errors import InputError
+
+#: Names below ``build/`` that all runs share.
+RESERVED_NAMES = ("cache", "sweeps")
+_LONGEST_NAME = 100
+_LARGEST = 2**53  # whole numbers beyond are not told apart as floating-point numbers
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LITERALS = {"true": True, "True": True, "false": False, "False": False}
+_NOTHING = ("null", "None", "~")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a parameter may be.
+
+    ``read`` turns text into a value and gives back what it cannot read, which ``accepts``
+    then refuses; ``expected`` says in words what is accepted.
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any], Any] = str
+
+
+def read_whole(text: Any) -> Any:
+    """Read a whole number, or give back what is none."""
+    return int(text) if isinstance(text, str) and _WHOLE.fullmatch(text) else text
+
+
+def read_number(text: Any) -> Any:
+    """Read a decimal number, or give back what is none."""
+    return float(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else text
+
+
+def _whole(lowest: int) -> Kind:
+    def accepts(value: Any) -> bool:
+        return type(value) is int and lowest <= value <= _LARGEST
+
+    return Kind(f"a whole number, {lowest} or more", accepts, read_whole)
+
+
+def _number(words: str, is_in: Callable[[float], bool]) -> Kind:
+    def accepts(value: Any) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and is_in(value)
+
+    return Kind(f"a number {words}".rstrip(), accepts, read_number)
+
+
+def _choice(*names: str) -> Kind:
+    return Kind(" or ".join(names), lambda value: type(value) is str and value in names)
+
+
+def _word(expected: str, accepts: Callable[[str], bool]) -> Kind:
+    return Kind(expected, lambda value: type(value) is str and accepts(value))
+
+
+def _optional(kind: Kind) -> Kind:
+    return Kind(
+        f"{kind.expected}, or null",
+        lambda value: value is None or kind.accepts(value),
+        lambda text: None if text in _NOTHING else kind.read(text),
+    )
+
+
+def _list(kind: Kind, words: str = "", accepts: Callable[[Any], bool] = lambda _: True) -> Kind:
+    """List of a kind; text without brackets is a list of one."""
+
+    def is_list(value: Any) -> bool:
+        return type(value) is list and all(map(kind.accepts, value)) and accepts(value)
+
+    def read(text: Any) -> Any:
+        return [kind.read(entry) for entry in (text if isinstance(text, list) else [text])]
+
+    return Kind(f"a list{words}, each entry {kind.expected}", is_list, read)
+
+
+def _by_machine(kind: Kind) -> Kind:
+    def accepts(value: Any) -> bool:
+        return type(value) is dict and all(
+            type(name) is str and kind.accepts(entry) for name, entry in value.items()
+        )
+
+    def read(text: Any) -> Any:
+        if not isinstance(text, dict):
+            return text
+        return {name: kind.read(entry) for name, entry in text.items()}
+
+    return Kind(f"{{machine: {kind.expected}}}", accepts, read)
+
+
+def _is_run_name(name: str) -> bool:
+    letters = name.replace(".", "").replace("_", "").replace("-", "")
+    is_free = name.lower() not in RESERVED_NAMES
+    return letters.isalnum() and is_free and len(name) <= _LONGEST_NAME
+
+
+def _is_device(name: str) -> bool:
+    if not re.fullmatch(r"cuda(:[0-9]+)?", name):
+        return name in ("auto", "cpu")
+    # Loading torch takes seconds, which whoever asks for its devices has to wait for.
+    from asdlib.training.settings import choose_device
+
+    choose_device(name)  # says what is there
+    return True
+
+
+def _is_backend(name: str) -> bool:
+    from asdlib.scoring import make_backend
+
+    make_backend(name)  # says which there are
+    return True
+
+
+def _is_view(name: str) -> bool:
+    from asdlib.spectra import PROFILES
+    from asdlib.training import LEARNED_VIEWS
+
+    known = (*LEARNED_VIEWS, *PROFILES)
+    if name not in known:
+        raise InputError(f"view {name!r}: expected one of {', '.join(known)}.")
+    return True
+
+
+def _is_distinct(entries: list[Any]) -> bool:
+    return len(set(entries)) == len(entries)
+
+
+_FLAG = Kind(
+    "true or false",
+    lambda value: type(value) is bool,
+    lambda text: _LITERALS.get(text, text) if isinstance(text, str) else text,
+)
+_TEXT = _word("a text", lambda _: True)
+_POSITIVE = _number("above 0", lambda x: x > 0)
+_NOT_NEGATIVE = _number("of 0 or more", lambda x: x >= 0)
+_SHARE = _number("from 0 to 1", lambda x: 0 <= x <= 1)
+_METHOD = _choice("auto", "none", "clusters", "frequencies", "both", "true")
+_FOLDER = _word("an existing folder of recordings", lambda path: Path(path).is_dir())
+_RUN_NAME = _word(
+    f"letters, digits, '.', '_' and '-' alone, {_LONGEST_NAME} at most, and not "
+    f"{' or '.join(RESERVED_NAMES)}",
+    _is_run_name,
+)
+
+PARAMETERS: dict[str, Kind] = {
+    # of all notebooks
+    "data_dir": _FOLDER,
+    "out_dir": _TEXT,
+    "run_name": _RUN_NAME,
+    "machines": _list(_TEXT),
+    "workers": _whole(0),
+    # 01
+    "resample": _FLAG,
+    "channel": _whole(-1),
+    "n_fft": _whole(2),
+    "hop_length": _whole(1),
+    "n_mels": _whole(1),
+    "fmin_hz": _NOT_NEGATIVE,
+    "fmax_hz": _number("above 0, 8000 at most (half the sample rate)", lambda x: 0 < x <= 8000),
+    "duration_s": _POSITIVE,
+    "long_clips": _choice("start", "centre", "end"),
+    "highpass": _FLAG,
+    "highpass_hz": _by_machine(_optional(_NOT_NEGATIVE)),
+    # 02
+    "method": _METHOD,
+    "method_by_machine": _by_machine(_METHOD),
+    "annotation_seed": _whole(0),
+    # 03
+    "seeds": _list(_whole(0), " of one or more, none twice", lambda x: x and _is_distinct(x)),
+    "device": _word("auto, cpu, cuda or cuda:N", _is_device),
+    "stem_channels": _whole(1),
+    "embedding_dim": _whole(2),
+    "input_norm": _choice("clip", "corpus"),
+    "epochs": _whole(1),
+    "batch_size": _whole(2),
+    "learning_rate": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "warmup_epochs": _NOT_NEGATIVE,
+    "mixup_probability": _SHARE,
+    "branches": _choice("one", "two"),
+    "spectrum_pool_bins": _whole(1),
+    "statex_probability": _SHARE,
+    "statex_axis": _choice("frequency", "time"),
+    "featex_probability": _SHARE,
+    "noise_mix_probability": _SHARE,
+    "noise_mix_snr_db": _list(
+        _number("", lambda _: True),
+        " of the lowest and the highest",
+        lambda x: len(x) == 2 and x[0] <= x[1],
+    ),
+    "scale": _choice("dynamic", "fixed"),
+    "centres": _choice("trainable", "fixed"),
+    "sub_clusters": _whole(1),
+    "average_decay": _number("from 0 to below 1", lambda x: 0 <= x < 1),
+    "crop_frames": _whole(0),
+    "use_supplemental": _FLAG,
+    "ae_epochs": _whole(1),
+    "ae_batch_size": _whole(2),
+    "ae_learning_rate": _POSITIVE,
+    "ae_min_steps": _whole(0),
+    # 04
+    "neighbours": _whole(1),
+    "backends": _list(_word("the name of a backend", _is_backend)),
+    "views": _list(
+        _word("the name of a view", _is_view),
+        " of one or more, none twice",
+        lambda x: x and _is_distinct(x),
+    ),
+    "final_neighbours": _whole(0),
+    "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
+    "confidence": _number("between 0 and 1", lambda x: 0 < x < 1),
+    "n_bootstrap": _whole(100),
+    "explained_neighbours": _whole(1),
+    "excerpt_s": _POSITIVE,
+    "truth": _word(
+        "a released eval_data_list_20XX.csv, or nothing",
+        lambda path: not path or Path(path).is_file(),
+    ),
+    "details": _FLAG,
+    # 05
+    "sweeps": _list(_TEXT, " of names, none twice", _is_distinct),
+}
+
+
+def check_parameters(values: Mapping[str, Any], *, where: str, advice: str = "") -> None:
+    """Refuse values that make no sense, alone or together; all are named in one message.
+
+    Parameters
+    ----------
+    values : mapping
+        Values by name.
+    where : str
+        What stands before each name in the message: ``"parameter "``, ``"--set "``.
+    advice : str
+        Last line of the message.
+
+    Raises
+    ------
+    InputError
+        At most four of them are told in full.
+    """
+    refusals = {
+        name: _refusal(PARAMETERS[name], value)
+        for name, value in values.items()
+        if name in PARAMETERS
+    }
+    found = [f"{where}{name}={values[name]!r}: {said}" for name, said in refusals.items() if said]
+    if not found:
+        found = [f"{where}{said}" for said in _contradictions(values)]
+    if len(found) > 4:
+        found[3:] = [f"... and {len(found) - 3} more of this kind."]
+    if found:
+        raise InputError("\n".join(found + [advice] * bool(advice)))
+
+
+def check_machine_names(values: Mapping[str, Any], data: Path, *, where: str) -> None:
+    """Refuse parameters by machine that name machines which the recordings lack."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            there = sorted(find_machines(data))
+            unknown = sorted(set(value) - set(there))
+            if unknown:
+                raise InputError(
+                    f"{where}{name}: no machine {', '.join(unknown)} in {data}. There are: "
+                    f"{', '.join(there)}."
+                )
+
+
+def _refusal(kind: Kind, value: Any) -> str | None:
+    """Say what was expected of a value that is refused."""
+    try:
+        return None if kind.accepts(value) else f"expected {kind.expected}."
+    except InputError as error:
+        return str(error)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say which values do not go together, as far as they are there."""
+    low, high = values.get("fmin_hz", 0), values.get("fmax_hz", math.inf)
+    if low >= high:
+        yield f"fmin_hz={low}: expected less than fmax_hz={high}."
+    for machine, cut in values.get("highpass_hz", {}).items():
+        if cut is not None and cut >= high:
+            yield f"highpass_hz[{machine}]={cut}: expected less than fmax_hz={high}."
+    warmup, epochs = values.get("warmup_epochs", 0), values.get("epochs", math.inf)
+    if warmup >= epochs > 1:
+        yield f"warmup_epochs={warmup}: expected less than epochs={epochs}."
+    share = values.get("featex_probability", 0)
+    if share > 0 and values.get("branches", "two") == "one":
+        yield f"featex_probability={share}: one branch has nothing to exchange; branches=two has."
+
+
+def read_parameter(name: str, text: Any, *, like: Any, where: str) -> Any:
+    """Read a value from text, or from lists and dictionaries of text, or refuse it.
+
+    ``like`` is the notebook's literal: it tells the type of a parameter that somebody added to
+    a notebook and that is not declared here.
+    """
+    kind = PARAMETERS.get(name) or _kind_of(like)
+    value = kind.read(text)
+    said = _refusal(kind, value)
+    if said:
+        raise InputError(f"{where}{name}={value!r}: {said}")
+    return value
+
+
+def _kind_of(like: Any) -> Kind:
+    kinds = {bool: _FLAG, int: _whole(-_LARGEST), float: _number("", lambda _: True)}
+    kinds |= {list: _list(_TEXT), dict: _by_machine(_TEXT)}
+    return kinds.get(type(like), _TEXT)
+
+
+def check_run_name(name: str, *, where: str = "--name") -> None:
+    """Refuse a run name that could not be a folder's name everywhere."""
+    if not _is_run_name(name):
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:20]}..."
+        raise InputError(f"{where} {shown!r}: expected {_RUN_NAME.expected}.")
