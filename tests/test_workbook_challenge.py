@@ -15,7 +15,7 @@ from asdlib.challenge import Hosts, catalogue, read_facts
 from asdlib.data import read_clips
 from asdlib.report.tables import differences, render_differences, result_table
 from asdlib.scoring import METRIC_COLUMNS, published_figures
-from asdlib.workbook import challenge, cli
+from asdlib.workbook import cli, datasets
 
 GOLDEN = Path(__file__).parent / "golden" / "worked_example"
 
@@ -99,7 +99,7 @@ def test_calls_that_make_no_sense(capsys, arguments, message):
 
 def choose(dataset="dcase2025", subset=None, machines=None, extra=None):
     options = Namespace(subset=subset, machines=machines, extra_train=extra, data_dir=Path("/d"))
-    return challenge.choose(options, dataset)
+    return datasets.choose(options, dataset)
 
 
 def test_what_is_scored_and_what_trains_along():
@@ -119,9 +119,9 @@ def test_two_channels_choose_the_near_one_and_say_so(server, tmp_path, monkeypat
     files = {name: zip_bytes(dev_files(name, channels=2)) for name in ("fan", "valve")}
     server.put_record(1, {f"dev_{name}.zip": content for name, content in files.items()})
     options = Namespace(subset=None, machines=None, extra_train=None, data_dir=tmp_path)
-    chosen = challenge.choose(options, "dcase2026")
+    chosen = datasets.choose(options, "dcase2026")
     for channel in (0, 1):
-        found = challenge.bring(chosen, tmp_path / "view", print, channel)
+        found = datasets.bring(chosen, tmp_path / "view", print, channel)
         assert found == {"channel": channel}
         facts = read_facts(tmp_path / "view")
         assert (facts["channel"], facts["channels"], facts["verified"]) == (channel, 2, True)
@@ -132,7 +132,7 @@ def test_another_year_trains_along(server, tmp_path, monkeypatch):
     older = replace(TINY, name="dcase2024", year=2024, truth=())
     monkeypatch.setitem(catalogue.EDITIONS, "dcase2024", older)
     options = Namespace(subset=None, machines=["fan"], extra_train=["dcase2024"], data_dir=tmp_path)
-    challenge.bring(challenge.choose(options, "dcase2025"), tmp_path / "view", print, 0)
+    datasets.bring(datasets.choose(options, "dcase2025"), tmp_path / "view", print, 0)
     clips = read_clips(tmp_path / "view")
     assert set(clips.query("split == 'test'")["machine_type"]) == {"fan"}
     assert set(clips["machine_type"]) == {"fan", "fan_2024", "valve_2024", "ToyPet_2024"}

@@ -14,8 +14,15 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE
 from asdlib.report.provenance import PROJECT_ROOT
-from asdlib.workbook import challenge
-from asdlib.workbook.corpora import check_machines, corpus_folder, ensure_corpus, no_such_folder
+from asdlib.workbook import datasets
+from asdlib.workbook.datasets import (
+    check_machines,
+    corpus_folder,
+    ensure_corpus,
+    no_such_folder,
+    say,
+    split_words,
+)
 from asdlib.workbook.notebooks import (
     EXPERIMENTS,
     NOTEBOOK_FOLDER,
@@ -49,8 +56,8 @@ def _run_parser() -> _Parser:
     parser = _Parser(prog="run_all.sh", add_help=False, allow_abbrev=False)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--name")
-    parser.add_argument("--machines", type=_words)
-    parser.add_argument("--seeds", type=_words)
+    parser.add_argument("--machines", type=split_words)
+    parser.add_argument("--seeds", type=split_words)
     parser.add_argument("--profile")
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     part = parser.add_mutually_exclusive_group()
@@ -58,8 +65,8 @@ def _run_parser() -> _Parser:
     part.add_argument("--from", dest="first")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     parser.add_argument("--dataset")
-    parser.add_argument("--extra-train", type=_words)
-    challenge.add_options(parser)
+    parser.add_argument("--extra-train", type=split_words)
+    datasets.add_options(parser)
     return parser
 
 
@@ -73,15 +80,6 @@ def _sweep_parser() -> _Parser:
     parser.add_argument("--profile")
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     return parser
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in text.split(",") if word]
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
 
 
 def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> list[Notebook]:
@@ -133,7 +131,7 @@ def _parameters(
     return parameters
 
 
-def _choose_dataset(options: argparse.Namespace) -> challenge.Choice | None:
+def _choose_dataset(options: argparse.Namespace) -> datasets.Choice | None:
     """Give the challenge's data that the call names, or nothing."""
     own = {"--subset": options.subset, "--extra-train": options.extra_train}
     own["--data-dir"] = options.data_dir
@@ -144,7 +142,7 @@ def _choose_dataset(options: argparse.Namespace) -> challenge.Choice | None:
         return None
     if options.data is not None:
         raise InputError("--data: is another folder of recordings than --dataset. Give one.")
-    return challenge.choose(options, options.dataset)
+    return datasets.choose(options, options.dataset)
 
 
 def run(arguments: list[str]) -> int:
@@ -167,8 +165,8 @@ def run(arguments: list[str]) -> int:
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     if choice:
-        channel = int(parameters.get("channel", challenge.NEAR_CHANNEL))
-        parameters = {**challenge.bring(choice, data, _say, channel), **parameters}
+        channel = int(parameters.get("channel", datasets.NEAR_CHANNEL))
+        parameters = {**datasets.bring(choice, data, say, channel), **parameters}
     elif options.data is None:
         ensure_corpus(options.profile, options.machines)
     check_machines(data, options.machines)
@@ -179,16 +177,16 @@ def run(arguments: list[str]) -> int:
 def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name: str) -> int:
     folder = out / "build" / name / "notebooks"
     for notebook in chosen:
-        _say(f"{notebook.path.stem:<28} started")
+        say(f"{notebook.path.stem:<28} started")
         try:
             elapsed = execute(notebook, parameters, folder)
         except NotebookFailed as failure:
-            _say(str(failure))
+            say(str(failure))
             if failure.interrupted:
-                _say(_GOES_ON)
+                say(_GOES_ON)
                 return 130
             return 1
-        _say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
+        say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
     _print_results(out, name)
     return 0
 
@@ -242,25 +240,25 @@ def _sweep(
     out = options.out.resolve()
     cells = plan_cells(plan, notebooks, data=data, build=out / "build")
     stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
-    _say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
+    say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
          f"{len(stages)} notebooks to execute")  # fmt: skip
     failures = run_cells(cells, scheduler=options.scheduler, workers=options.workers)
     table = save_results(plan, cells, failures, data=data, out=out, name=name)
     if table is None:
-        _say("No cell of the reference has a result, so there is nothing to compare with.")
+        say("No cell of the reference has a result, so there is nothing to compare with.")
     else:
         sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
     for what in ("results", "figures"):
         sys.stdout.write(f"{what:<10} {os.path.relpath(out / what / name)}\n")
     if failures:
-        _say(f"{len(failures)} of {len(cells)} cells failed; the same command tries them again.")
+        say(f"{len(failures)} of {len(cells)} cells failed; the same command tries them again.")
     return 1 if failures else 0
 
 
 def fetch(arguments: list[str]) -> int:
     """Fetch the challenge's data; see ``help.txt``."""
     parser = _Parser(prog="run_all.sh fetch", add_help=False, allow_abbrev=False)
-    return challenge.fetch_command(arguments, parser)
+    return datasets.fetch_command(arguments, parser)
 
 
 def score(arguments: list[str]) -> int:
@@ -305,10 +303,10 @@ def main(arguments: list[str]) -> int:
         }
         return commands[command](arguments)
     except InputError as error:
-        _say(f"run_all.sh: {error}")
+        say(f"run_all.sh: {error}")
         return 2
     except KeyboardInterrupt:
-        _say(f"run_all.sh: interrupted. {_GOES_ON}")
+        say(f"run_all.sh: interrupted. {_GOES_ON}")
         return 130
 
 

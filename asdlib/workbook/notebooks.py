@@ -146,9 +146,7 @@ def read_parameters(
         For a name that no notebook has, or a value that is refused.
     """
     known = {
-        name: literal
-        for notebook in reversed(notebooks)
-        for name, literal in notebook.parameters.items()
+        name: literal for notebook in notebooks for name, literal in notebook.parameters.items()
     }
     for name in texts:
         if name not in known:

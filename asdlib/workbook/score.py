@@ -23,7 +23,7 @@ from asdlib.scoring import (
     published_figures,
     read_submission,
 )
-from asdlib.workbook.challenge import truth_list
+from asdlib.workbook.datasets import truth_list
 from asdlib.workbook.parameters import check_run_name
 
 

@@ -1,4 +1,4 @@
-"""The challenge's data on the command line: fetch them, run on them, score a submission."""
+"""The recordings that a call means: the simulated corpus, a folder, or the challenge's data."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from asdlib.challenge import (
     fetch_truth,
     lay_out,
 )
+from asdlib.data.layout import find_machines
+from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.report.progress import progress_bar
 from asdlib.report.provenance import PROJECT_ROOT
@@ -31,20 +33,61 @@ NEAR_CHANNEL = 0
 _SUBSETS = {"dev": ("dev",), "eval": ("eval",), "both": SUBSETS}
 
 
+def say(message: str) -> None:
+    """Tell the user something on standard error."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def split_words(text: str) -> list[str]:
+    """Split a list of an option's words."""
+    return [word for word in text.split(",") if word]
+
+
+def corpus_folder(size: str) -> Path:
+    """Folder of the project's own simulated corpus of a size."""
+    return PROJECT_ROOT / "data" / f"simulated_{size}"
+
+
+def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
+    """Generate what is missing of these machines (default: all) of the simulated corpus."""
+    folder = corpus_folder(size)
+    there, wanted = finished_machines(folder), set(machines or MACHINES)
+    if wanted <= there:
+        return
+    plan = SIZES[size]
+    per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
+    with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as bar:
+        write_corpus(folder, size=size, machines=sorted(wanted), on_progress=bar.update)
+
+
+def check_machines(data: Path, machines: list[str] | None) -> None:
+    """Refuse machine types that the recordings lack."""
+    there = sorted(find_machines(data))
+    unknown = sorted(set(machines or []) - set(there))
+    if unknown:
+        raise InputError(
+            f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
+        )
+
+
+def no_such_folder(data: Path) -> str:
+    """Say that the data folder is not there, and which folders are."""
+    place = next(parent for parent in data.absolute().parents if parent.is_dir())
+    folders = sorted(path.name for path in place.iterdir() if path.is_dir())
+    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
+    return (
+        f"--data {data}: expected an existing folder of recordings. "
+        f"In {place} there are: {shown or 'no folders'}."
+    )
+
+
 @dataclass(frozen=True)
 class Choice:
-    """What the options of a call name.
+    """What the options of a call name of the challenge's data.
 
-    Attributes
-    ----------
-    edition : Edition
-    subset : str
-        ``dev``, ``eval`` or ``both``.
-    machines : sequence of str
-        Machine types; empty for all.
-    extra : sequence of Edition
-        Further years that train along.
-    data_dir : Path
+    ``subset`` is ``dev``, ``eval`` or ``both``; no ``machines`` are all; the years of ``extra``
+    train along.
     """
 
     edition: Edition
@@ -71,11 +114,7 @@ class Choice:
 
     @property
     def trained_along(self) -> list[str]:
-        """Machine types of the edition that only train along.
-
-        With the evaluation set these are the development machines; ``machines`` restricts
-        them as it does the others.
-        """
+        """Machine types that only train along: with the evaluation set the development's."""
         return self._wanted([name for name in ("dev",) if name not in self.subsets])
 
     def _wanted(self, subsets: Sequence[str]) -> list[str]:
@@ -90,13 +129,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def choose(options: argparse.Namespace, dataset: str) -> Choice:
-    """Turn options into a choice.
-
-    Raises
-    ------
-    InputError
-        When a name is unknown.
-    """
+    """Turn options into a choice; unknown names are refused."""
     subset = options.subset or "dev"
     if subset not in _SUBSETS:
         raise InputError(f"--subset {subset}: there are {', '.join(_SUBSETS)}.")
@@ -116,25 +149,16 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
     return choice
 
 
-def bring(choice: Choice, view: Path, say: Callable[[str], object], channel: int) -> dict[str, Any]:
+def bring(
+    choice: Choice, view: Path, tell: Callable[[str], object], channel: int
+) -> dict[str, Any]:
     """Fetch what a run needs, lay out what it may see, and give the parameters that follow.
 
-    Parameters
-    ----------
-    choice : Choice
-    view : Path
-        Folder of links that the notebooks read; see `asdlib.challenge.lay_out`.
-    say : callable
-        Called with every line that the user should read.
-    channel : int
-        Channel to use where recordings have several.
-
-    Returns
-    -------
-    dict
-        ``channel`` for recordings with several, ``truth`` where evaluation clips are scored.
+    ``view`` is the folder of links that the notebooks read (`asdlib.challenge.lay_out`). The
+    parameters are ``channel`` for recordings with several, and ``truth`` where evaluation clips
+    are scored.
     """
-    job = _job(say)
+    job = _job(tell)
     one = choice.edition
     archives = one.archives(choice.subsets, machines=choice.scored)
     if choice.trained_along:
@@ -159,27 +183,21 @@ def bring(choice: Choice, view: Path, say: Callable[[str], object], channel: int
 def fetch_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     """Fetch an edition and say where it is."""
     parser.add_argument("dataset")
-    parser.add_argument("--machines", type=lambda text: [word for word in text.split(",") if word])
+    parser.add_argument("--machines", type=split_words)
     parser.add_argument("--keep-archives", action="store_true")
     add_options(parser)
     options = parser.parse_args(arguments)
     choice = choose(options, options.dataset)
-    job = _job(_say, keep_archives=options.keep_archives)
+    job = _job(say, keep_archives=options.keep_archives)
     archives = choice.edition.archives(choice.subsets, machines=choice.machines)
     root = fetch(choice.edition, archives, choice.data_dir, job)
     _try_truth(choice.edition, choice.data_dir, job)
-    _say(f"{choice.edition.name:<12} complete in {root}")
+    say(f"{choice.edition.name:<12} complete in {root}")
     return 0
 
 
-def truth_list(name: str, data_dir: Path, say: Callable[[str], object]) -> Path:
-    """Give the list of true names that ``--truth`` names: an edition's, or a file.
-
-    Raises
-    ------
-    InputError
-        When it is neither, or cannot be had.
-    """
+def truth_list(name: str, data_dir: Path, tell: Callable[[str], object]) -> Path:
+    """Give the list of true names that ``--truth`` names: an edition's, or a file."""
     if name not in EDITIONS:
         if Path(name).is_file():
             return Path(name)
@@ -188,13 +206,8 @@ def truth_list(name: str, data_dir: Path, say: Callable[[str], object]) -> Path:
         )
     chosen = edition(name)
     if chosen.eval_list is not None:
-        fetch_truth(chosen, data_dir, _job(say))
+        fetch_truth(chosen, data_dir, _job(tell))
     return eval_list(chosen, data_dir)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 @contextmanager
@@ -203,8 +216,8 @@ def _bytes_bar(n_bytes: int) -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
-def _job(say: Callable[[str], object], **options: Any) -> Job:
-    return Job(say=say, open_progress=_bytes_bar, **options)
+def _job(tell: Callable[[str], object], **options: Any) -> Job:
+    return Job(say=tell, open_progress=_bytes_bar, **options)
 
 
 def _try_truth(one: Edition, data_dir: Path, job: Job) -> None:
