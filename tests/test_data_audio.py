@@ -7,7 +7,8 @@ from corpus import list_chunk, wav_bytes, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asdlib.data.audio import read_header, read_mono, resampled_length
+from asdlib.data.audio import common_scale, read_mono, resampled_length
+from asdlib.data.headers import read_header
 from asdlib.errors import InputError
 
 
@@ -138,3 +139,137 @@ def test_no_bytes_fail_otherwise(tmp_path_factory, junk, cut):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="gone.wav: cannot be read"):
         read_mono(tmp_path / "gone.wav")
+
+
+def as_floats(path, wave, **options):
+    soundfile.write(path, wave, 16000, **options)
+    return path
+
+
+PIPED = [
+    (0xFFFFFFFF, 0xFFFFFFFF),  # ffmpeg
+    (0x7FFFF024, 0x7FFFF000),  # sox
+    (0x80000024, 0x80000000),  # arecord
+    (0, 0),  # a recorder that was switched off
+    (36, 0),
+    (0xFFFFFFFF, 0),
+    (0, 0xFFFFFFFF),
+]
+
+
+@pytest.mark.parametrize("sizes", PIPED)
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_stream_that_could_not_know_its_size_is_read_to_its_end(tmp_path, rng, subtype, sizes):
+    whole = as_floats(tmp_path / "whole.wav", rng.uniform(-0.9, 0.9, 777), subtype=subtype)
+    content = bytearray(whole.read_bytes())
+    place = content.index(b"data") + 4
+    content[4:8], content[place : place + 4] = (size.to_bytes(4, "little") for size in sizes)
+    (tmp_path / "piped.wav").write_bytes(content + b"x")  # and breaks off within a sample
+    assert read_header(tmp_path / "piped.wav").n_samples == 777
+    np.testing.assert_array_equal(read_mono(tmp_path / "piped.wav"), read_mono(whole))
+
+
+def test_a_truncated_file_is_no_stream(tmp_path, rng):
+    path = write_wav(tmp_path / "a.wav", noise(rng, 777))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = (0xFFFFFFF0).to_bytes(4, "little")  # the RIFF size knows better
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is truncated"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("extension", "options"),
+    [
+        ("flac", {"format": "FLAC", "subtype": "PCM_16"}),
+        ("aiff", {"format": "AIFF", "subtype": "PCM_16"}),
+        ("wav", {"format": "RF64", "subtype": "PCM_16"}),
+        ("w64", {"format": "W64", "subtype": "PCM_16"}),
+        ("wav", {"format": "W64", "subtype": "PCM_16"}),  # the content counts
+        ("au", {"format": "AU", "subtype": "PCM_16"}),
+        ("caf", {"format": "CAF", "subtype": "PCM_16"}),
+        ("wav", {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"}),
+    ],
+)
+def test_other_formats_come_back_bit_for_bit_and_are_refused_truncated(
+    tmp_path, rng, extension, options
+):
+    samples = noise(rng, 5000)
+    path = tmp_path / f"a.{extension}"
+    soundfile.write(path, samples, 16000, **options)
+    header = read_header(path)
+    assert (header.n_samples, header.channels, header.sample_rate) == (5000, 1, 16000)
+    np.testing.assert_array_equal(read_mono(path), samples)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=f"a.{extension}: "):
+        read_mono(path)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+@pytest.mark.parametrize("format", ["WAV", "RF64", "W64"])
+def test_what_libsndfile_reads_is_read(tmp_path, rng, subtype, format):
+    if format == "RF64" and "ADPCM" in subtype:
+        pytest.skip("no such file can be written")
+    path = tmp_path / "a.wav"
+    soundfile.write(path, rng.uniform(-0.5, 0.5, 4096), 16000, subtype=subtype, format=format)
+    expected = np.rint(soundfile.read(path)[0] * 32768)
+    np.testing.assert_array_equal(read_mono(path), expected)
+    assert read_header(path).n_samples == len(expected)
+
+
+@pytest.mark.parametrize("format", ["OGG", "MP3"])
+def test_lossy_formats_are_read_and_their_overshoots_limited(tmp_path, rng, format):
+    path = tmp_path / "a.bin"
+    square = 0.99 * np.sign(np.sin(2 * np.pi * 440 * np.arange(16000) / 16000))
+    soundfile.write(path, square, 16000, format=format)
+    samples = read_mono(path)
+    assert len(samples) == read_header(path).n_samples == 16000
+    assert np.corrcoef(samples, square)[0, 1] > 0.9
+
+
+def test_a_flac_from_a_pipe_does_not_know_its_length(tmp_path, rng):
+    samples = noise(rng, 5000)
+    path = as_floats(tmp_path / "a.flac", samples, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    assert content[:4] == b"fLaC"
+    content[21] &= 0xF0  # 36 bits of the number of samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a.flac: does not say how long it is. Convert it"):
+        read_header(path)
+
+
+def test_a_hair_above_full_scale_is_limited(tmp_path):
+    wave = np.array([1.0 + 2**-20, -1.005, 0.5, 0.0], np.float32)
+    path = as_floats(tmp_path / "a.wav", wave, subtype="FLOAT")
+    assert read_mono(path).tolist() == [32767, -32768, 16384, 0]
+    assert common_scale([path]) == 1
+
+
+def test_physical_units_get_one_common_factor(tmp_path, rng):
+    """Peaks of 12 g: the next power of two, 16, is full scale of all clips alike."""
+    wave = rng.uniform(-1, 1, 1000)
+    loud = as_floats(tmp_path / "loud.wav", np.append(wave, 12.0), subtype="FLOAT")
+    soft = as_floats(tmp_path / "soft.wav", wave / 2, subtype="DOUBLE")
+    scale = common_scale([soft, loud])
+    assert scale == 1 / 16
+    assert read_mono(loud, scale=scale)[-1] == 12 * 2048
+    for path, size in ((loud, 1), (soft, 0.5)):
+        error = np.abs(read_mono(path, scale=scale)[:1000] / 2048 - wave * size)
+        assert error.max() <= 0.51 / 2048
+    assert common_scale([soft]) == 1
+    integer = write_wav(tmp_path / "integer.wav", noise(rng, 10))
+    assert common_scale([soft, integer]) == 1
+    with pytest.raises(InputError, match="loud.wav: reaches 12, which is a physical unit.*integer"):
+        common_scale([loud, integer])
+
+
+@pytest.mark.parametrize(
+    ("peak", "scale"), [(0.0, 1), (2.0**-10, 1), (3e-5, 2.0**15), (1e-9, 2.0**29)]
+)
+def test_floats_that_16_bits_would_lose_are_raised(tmp_path, peak, scale):
+    path = as_floats(tmp_path / "a.wav", np.array([peak, -peak, 0]), subtype="FLOAT")
+    assert common_scale([path]) == scale
+    if scale > 1:
+        assert 16384 <= np.abs(read_mono(path, scale=scale).astype(int)).max() <= 32768

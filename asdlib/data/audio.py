@@ -1,64 +1,27 @@
-"""One wav file: what its header says, and its samples as 16-bit mono."""
+"""The samples of one recording as 16-bit mono, and one scale for all of a folder."""
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
+import io
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from asdlib.cores import available_cores
+from asdlib.data.headers import SUBTYPES, Header, parse_header, read_header
 from asdlib.errors import InputError
 
 FULL_SCALE = 32768
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_BITS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
-
-
-@dataclass(frozen=True)
-class WavHeader:
-    """Header of a wav file whose sound is complete.
-
-    Attributes
-    ----------
-    is_float : bool
-        IEEE floating point; otherwise integer PCM.
-    bits : int
-        Bits per sample of one channel.
-    channels : int
-        Number of channels.
-    sample_rate : int
-        Frames per second [Hz].
-    n_samples : int
-        Frames.
-    data_offset : int
-        Position of the first frame in the file [bytes].
-    """
-
-    is_float: bool
-    bits: int
-    channels: int
-    sample_rate: int
-    n_samples: int
-    data_offset: int
-
-
-def read_header(path: str | Path) -> WavHeader:
-    """Read the header of a wav file without its sound.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, empty, truncated, not a wav, or compressed.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb", buffering=1024) as file:
-            return _read_header(file, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+_FLOATS = ("FLOAT", "DOUBLE")
+#: Floating point up to here [full scale] is limited to full scale, 0.09 dB at most.
+_A_HAIR_ABOVE = 1.01
+#: Floating point that stays below [full scale] would be a few steps of 16 bits.
+_TOO_QUIET = 2.0**-10
 
 
 def read_mono(
@@ -67,15 +30,16 @@ def read_mono(
     sample_rate: int = 16000,
     resample: bool = False,
     channel: int | None = None,
+    scale: float = 1.0,
 ) -> npt.NDArray[np.int16]:
-    """Decode a wav file to 16-bit mono.
+    """Decode a recording to 16-bit mono.
 
     16-bit PCM comes back bit for bit; every other encoding is rounded to 16 bits.
 
     Parameters
     ----------
     path : path
-        The wav file.
+        The recording.
     sample_rate : int
         The rate asked for [Hz].
     resample : bool
@@ -83,6 +47,8 @@ def read_mono(
         to full scale); otherwise it is an error.
     channel : int, optional
         Channel to take, from 0; needed where a file has several.
+    scale : float
+        Factor of floating-point samples, as of `common_scale`.
 
     Returns
     -------
@@ -97,7 +63,7 @@ def read_mono(
     path = Path(path)
     try:
         with path.open("rb", buffering=1024) as file:
-            header = _read_header(file, path)
+            header = parse_header(file, path)
             check_format(
                 path,
                 channels=header.channels,
@@ -107,13 +73,45 @@ def read_mono(
                 resample=resample,
                 channel=channel,
             )
-            frames = _read_pcm16(file, header, path) if header.bits == 16 else _read_other(path)
+            if header.subtype == "PCM_16" and header.data_offset is not None:
+                frames = _read_pcm16(file, header, path)
+            else:
+                frames = _to_int16(_read_floats(file, header, path, scale))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     mono = frames[:, channel or 0]
     if header.sample_rate == sample_rate:
         return np.ascontiguousarray(mono)
     return _resample(mono, header.sample_rate, sample_rate)
+
+
+def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> float:
+    """Find one factor that brings floating-point recordings of a data folder to full scale.
+
+    It is 1 where they are at most at full scale, as they should be. Recordings in a physical
+    unit (peaks of 12 g) get the power of two that brings the largest peak of all below 1;
+    their ratios stay. Only floating-point files are decoded for it.
+
+    Raises
+    ------
+    InputError
+        When recordings beside them have integer samples, whose unit is another one.
+    """
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
+        found = list(pool.map(_float_peak, paths))
+    peaks = {path: peak for path, peak in zip(paths, found, strict=True) if peak is not None}
+    loudest = max(peaks, key=lambda path: peaks[path], default=None)
+    if loudest is None or _TOO_QUIET <= peaks[loudest] <= _A_HAIR_ABOVE or not peaks[loudest]:
+        return 1.0
+    if len(peaks) < len(paths):
+        if peaks[loudest] < _TOO_QUIET:
+            return 1.0
+        integer = next(path for path, peak in zip(paths, found, strict=True) if peak is None)
+        raise InputError(
+            f"{loudest}: reaches {peaks[loudest]:.4g}, which is a physical unit, and {integer} "
+            "has integer samples. Bring them to one scale."
+        )
+    return 2.0 ** -math.ceil(math.log2(peaks[loudest]))
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
@@ -131,14 +129,7 @@ def check_format(
     resample: bool,
     channel: int | None,
 ) -> None:
-    """Refuse a file whose header does not fit what was asked for.
-
-    Raises
-    ------
-    InputError
-        No samples, several channels and none chosen, a channel that is not there, another
-        sample rate without ``resample``.
-    """
+    """Refuse a file whose header does not fit what was asked for."""
     if n_samples == 0:
         raise InputError(f"{path}: holds no samples. Remove the file.")
     if channel is None and channels != 1:
@@ -157,86 +148,73 @@ def check_format(
         )
 
 
-def _read_header(file: BinaryIO, path: Path) -> WavHeader:
-    size = file.seek(0, 2)
-    file.seek(0)
-    if size == 0:
-        raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
-    start = file.read(12)
-    if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise InputError(f"{path}: is not a wav file. Convert it to 16-bit PCM wav or remove it.")
-    format_chunk: bytes | None = None
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        position += 8
-        if name == b"fmt ":
-            format_chunk = file.read(min(length, 40))
-        elif name == b"data":
-            return _make_header(path, format_chunk, position, length, size)
-        position += length + length % 2
-    raise InputError(
-        f"{path}: has no sound (no data chunk), the file is truncated or not a wav file. "
-        "Copy or download it again."
-    )
-
-
-def _make_header(
-    path: Path, format_chunk: bytes | None, data_offset: int, length: int, size: int
-) -> WavHeader:
-    if format_chunk is None or len(format_chunk) < 16:
-        raise InputError(f"{path}: has no format chunk. Copy or download it again.")
-    code, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", format_chunk[:16])
-    if code == _EXTENSIBLE and len(format_chunk) >= 26:
-        code = struct.unpack("<H", format_chunk[24:26])[0]
-    bits = 8 * frame_bytes // channels if channels else 0
-    if bits not in _BITS.get(code, ()) or rate == 0 or frame_bytes * 8 != bits * channels:
-        raise InputError(
-            f"{path}: has the encoding {code} with {bits} bits, expected PCM or floating point. "
-            "Convert it to 16-bit PCM wav."
-        )
-    if data_offset + length > size:
-        raise InputError(
-            f"{path}: is truncated, its header announces {length} bytes of sound and "
-            f"{size - data_offset} are there. Copy or download it again."
-        )
-    if length % frame_bytes:
-        raise InputError(
-            f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
-            "Copy or download it again."
-        )
-    return WavHeader(code == _FLOAT, bits, channels, rate, length // frame_bytes, data_offset)
-
-
-def _read_pcm16(file: BinaryIO, header: WavHeader, path: Path) -> npt.NDArray[np.int16]:
+def _read_pcm16(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.int16]:
     frames = np.empty((header.n_samples, header.channels), "<i2")
-    file.seek(header.data_offset)
+    file.seek(header.data_offset or 0)
     if file.readinto(frames.data.cast("B")) != frames.nbytes:  # type: ignore[attr-defined]
         raise InputError(f"{path}: became shorter while it was read. Run again.")
     return frames
 
 
-def _read_other(path: Path) -> npt.NDArray[np.int16]:
-    import soundfile
-
-    try:
-        frames, _ = soundfile.read(path, dtype="float64", always_2d=True)
-    except soundfile.LibsndfileError as error:
+def _read_floats(
+    file: BinaryIO, header: Header, path: Path, scale: float
+) -> npt.NDArray[np.float64]:
+    """Decode to floating point, where full scale is 1."""
+    frames = _decode(file, header, path)
+    if len(frames) != header.n_samples:
         raise InputError(
-            f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
-        ) from error
+            f"{path}: is truncated, its header announces {header.n_samples} samples and "
+            f"{len(frames)} are there. Copy or download it again."
+        )
     if not np.isfinite(frames).all():
         bad = np.count_nonzero(~np.isfinite(frames))
         raise InputError(
             f"{path}: holds {bad} samples that are NaN or infinite. Mend or remove the file."
         )
+    if header.subtype not in _FLOATS:
+        return frames
+    frames *= scale
     peak = float(np.abs(frames).max(initial=0.0))
-    if peak > 1:
+    if peak > _A_HAIR_ABOVE:
         raise InputError(
             f"{path}: reaches {peak:.4g}, expected samples between -1 and 1. Scale the file."
         )
-    return _to_int16(frames)
+    return frames
+
+
+def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.float64]:
+    import soundfile
+
+    source: Path | io.BytesIO = path
+    layout: dict[str, object] = {}
+    if header.data_offset is not None:
+        file.seek(header.data_offset)
+        bits = next(bits for (_, bits), name in SUBTYPES.items() if name == header.subtype)
+        source = io.BytesIO(file.read(header.n_samples * header.channels * bits // 8))
+        layout = {
+            "format": "RAW",
+            "subtype": header.subtype,
+            "channels": header.channels,
+            "samplerate": header.sample_rate,
+            "endian": "LITTLE",
+        }
+    try:
+        frames, _ = soundfile.read(source, dtype="float64", always_2d=True, **layout)
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
+        ) from error
+    return frames  # type: ignore[no-any-return]
+
+
+def _float_peak(path: str | Path) -> float | None:
+    """Largest magnitude of a floating-point file [full scale]; None for other encodings."""
+    header = read_header(path)
+    if header.subtype not in _FLOATS:
+        return None
+    with Path(path).open("rb") as file:
+        frames = np.abs(_decode(file, header, Path(path)))
+    return float(frames.max(initial=0.0, where=np.isfinite(frames)))
 
 
 def _resample(mono: npt.NDArray[np.int16], from_rate: int, to_rate: int) -> npt.NDArray[np.int16]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data import names
-from asdlib.data.audio import read_header
+from asdlib.data.headers import read_header
 from asdlib.data.layout import (
     EXPECTED_LAYOUT,
     agrees,

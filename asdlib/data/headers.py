@@ -1,0 +1,177 @@
+"""Headers of recordings: what a file is, without its sound.
+
+Wav files (RIFF, RF64) are parsed here: libsndfile takes a truncated one for a short one, and
+1000 headers take a third of its time. Every other format is left to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from asdlib.errors import InputError
+
+#: Extensions of what is taken for a recording; libsndfile knows its format by the content.
+RECORDINGS = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc"),
+    *(".caf", ".au", ".snd", ".ogg", ".oga", ".opus", ".mp3"),
+)
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+SUBTYPES = {
+    (_PCM, 8): "PCM_U8",
+    (_PCM, 16): "PCM_16",
+    (_PCM, 24): "PCM_24",
+    (_PCM, 32): "PCM_32",
+    (_FLOAT, 32): "FLOAT",
+    (_FLOAT, 64): "DOUBLE",
+}
+#: Sizes from here on are what pipes and streaming recorders write where they do not know better.
+_UNKNOWN_SIZE = 0x7FFFF000
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of a recording whose sound is complete.
+
+    ``subtype`` is libsndfile's name of the encoding, ``n_samples`` counts frames;
+    ``data_offset`` is the position of the first frame [bytes], None where libsndfile decodes.
+    """
+
+    subtype: str
+    channels: int
+    sample_rate: int
+    n_samples: int
+    data_offset: int | None = None
+
+
+def read_header(path: str | Path) -> Header:
+    """Read the header of a recording without its sound.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, truncated or in no format that can be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb", buffering=1024) as file:
+            return parse_header(file, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def parse_header(file: BinaryIO, path: Path) -> Header:
+    """`read_header` of an open file."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size == 0:
+        raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
+    start = file.read(24)
+    if start[:4] in (b"RIFF", b"RF64", b"BW64") and start[8:12] == b"WAVE":
+        return _read_wav_header(file, path, size, _as_number(start[4:8]))
+    announced = _announced_size(start + file.read(4096))
+    if size < announced < _UNKNOWN_SIZE:
+        raise _truncated(path, announced, size)
+    return _ask_libsndfile(path)
+
+
+def _announced_size(start: bytes) -> int:
+    """Size of the file by its header, of formats whose truncation libsndfile does not mind."""
+    if start[:4] in (b"FORM", b"RIFX"):  # AIFF, big-endian wav
+        return int.from_bytes(start[4:8], "big") + 8
+    if start[:4] == b"riff":  # W64
+        return int.from_bytes(start[16:24], "little")
+    if start[:4] == b".snd":  # AU
+        return int.from_bytes(start[4:8], "big") + int.from_bytes(start[8:12], "big")
+    if start[:4] == b"caff" and (data := start.find(b"data")) > 0:
+        return data + 12 + int.from_bytes(start[data + 4 : data + 12], "big")
+    return 0
+
+
+def _ask_libsndfile(path: Path) -> Header:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            header = Header(file.subtype, file.channels, file.samplerate, file.frames)
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{path}: is not a wav file, nor another recording that can be read "
+            f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
+        ) from error
+    if header.n_samples > 1 << 48:  # a flac from a pipe; libsndfile cannot decode it either
+        raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
+    return header
+
+
+def _read_wav_header(file: BinaryIO, path: Path, size: int, riff_size: int) -> Header:
+    format_chunk: bytes | None = None
+    sizes_64 = b""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        position += 8
+        if name == b"fmt ":
+            format_chunk = file.read(min(length, 40))
+        elif name == b"ds64":
+            sizes_64 = file.read(16)
+        elif name == b"data":
+            if length == 0xFFFFFFFF and len(sizes_64) == 16:
+                riff_size, length = struct.unpack("<QQ", sizes_64)
+            there = size - position
+            is_unfinished = length == 0 and riff_size + 8 != size
+            is_from_pipe = there < length >= _UNKNOWN_SIZE and (
+                riff_size >= _UNKNOWN_SIZE or riff_size == 0
+            )
+            announced = None if is_unfinished or is_from_pipe else length
+            return _make_header(path, format_chunk, position, announced, there)
+        position += length + length % 2
+    raise InputError(
+        f"{path}: has no sound (no data chunk), the file is truncated or not a wav file. "
+        "Copy or download it again."
+    )
+
+
+def _make_header(
+    path: Path, format_chunk: bytes | None, data_offset: int, announced: int | None, there: int
+) -> Header:
+    """Check format and length [bytes]; where none is announced the sound ends with the file."""
+    if format_chunk is None or len(format_chunk) < 16:
+        raise InputError(f"{path}: has no format chunk. Copy or download it again.")
+    code, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", format_chunk[:16])
+    if code == _EXTENSIBLE and len(format_chunk) >= 26:
+        code = _as_number(format_chunk[24:26])
+    bits = 8 * frame_bytes // channels if channels else 0
+    if announced is not None and announced > there:
+        raise _truncated(path, announced, there)
+    if code not in (_PCM, _FLOAT):
+        with contextlib.suppress(InputError):
+            return _ask_libsndfile(path)
+    subtype = SUBTYPES.get((code, bits))
+    if subtype is None or rate == 0 or frame_bytes * 8 != bits * channels:
+        raise InputError(
+            f"{path}: has the encoding {code} with {bits} bits, expected PCM or floating point. "
+            "Convert it to 16-bit PCM wav."
+        )
+    length = there - there % frame_bytes if announced is None else announced
+    if length % frame_bytes:
+        raise InputError(
+            f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
+            "Copy or download it again."
+        )
+    return Header(subtype, channels, rate, length // frame_bytes, data_offset)
+
+
+def _truncated(path: Path, announced: int, there: int) -> InputError:
+    return InputError(
+        f"{path}: is truncated, its header announces {announced} bytes of sound and {there} are "
+        "there. Copy or download it again."
+    )
+
+
+def _as_number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
