@@ -227,3 +227,16 @@ def test_a_read_only_cache_that_is_complete_is_enough(tmp_path, ragged, monkeypa
 def test_the_table_of_a_complete_machine_opens(tmp_path):
     clips = read_clips(make_tree(tmp_path, train_and_test("fan")))
     assert len(open_waveforms(clips, cache_dir=tmp_path / "cache")) == len(clips) == 8
+
+
+def test_recordings_in_a_physical_unit_share_one_factor_and_it_is_said(tmp_path, rng):
+    clips = read_clips(make_tree(tmp_path / "set", train_and_test("fan")))
+    wave = rng.uniform(-3, 3, 500)
+    for n, path in enumerate(clips["path"]):
+        soundfile.write(path, wave * (n + 1) / 2, 16000, subtype="FLOAT")  # up to 12 g
+    clips = read_clips(tmp_path / "set")
+    said = []
+    store = open_waveforms(clips, cache_dir=tmp_path / "cache", on_remark=said.append)
+    assert said == ["Recordings in a physical unit: all are multiplied by 0.0625."]
+    for n in range(8):
+        assert np.abs(store.row(n) / 2048 - wave * (n + 1) / 2).max() <= 0.51 / 2048

@@ -13,7 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.cores import available_cores
-from asdlib.data.audio import FULL_SCALE, check_format, read_mono, resampled_length
+from asdlib.data.audio import (
+    FULL_SCALE,
+    check_format,
+    common_scale,
+    read_mono,
+    resampled_length,
+)
 from asdlib.data.cache import VERSIONS
 from asdlib.data.problems import raise_problems
 from asdlib.data.store import ArrayStore, open_or_build
@@ -32,6 +38,7 @@ def open_waveforms(
     channel: int | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
+    on_remark: Callable[[str], object] = lambda line: None,
 ) -> ArrayStore:
     """Open the samples of all clips, decoding those that were not decoded before.
 
@@ -55,6 +62,8 @@ def open_waveforms(
         Threads, default the number of usable cores.
     on_progress : callable
         Called with the number of clips just finished.
+    on_remark : callable
+        Called with a line where floating-point recordings are scaled; see `common_scale`.
 
     Returns
     -------
@@ -79,11 +88,18 @@ def open_waveforms(
         dtype=np.int64,
     )
     offsets = np.concatenate([[0], np.cumsum(lengths)])
+    scale = common_scale(paths, workers=workers)
+    if scale != 1:
+        on_remark(f"Recordings in a physical unit: all are multiplied by {scale:g}.")
 
     def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
         for row in range(first, last):
             samples = read_mono(
-                paths[row], sample_rate=sample_rate, resample=resample, channel=channel
+                paths[row],
+                sample_rate=sample_rate,
+                resample=resample,
+                channel=channel,
+                scale=scale,
             )
             if len(samples) != lengths[row]:
                 raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
@@ -95,6 +111,7 @@ def open_waveforms(
         "sample_rate": sample_rate,
         "resample": resample,
         "channel": channel,
+        "scale": scale,
         "files": content_hash(clips, workers=workers),
     }
     return open_or_build(

@@ -265,7 +265,12 @@ class Run:
         """Open the waveform store of a clip table, decoding what is not decoded yet."""
         with self.progress(len(clips), "decoding") as count:
             store = open_waveforms(
-                clips, cache_dir=self.cache, workers=self.workers, on_progress=count, **options
+                clips,
+                cache_dir=self.cache,
+                workers=self.workers,
+                on_progress=count,
+                on_remark=print,
+                **options,
             )
         self.facts["data_manifest"] = store.directory.name
         return store
