@@ -89,7 +89,7 @@ def test_fetch_may_keep_the_archives(server, tmp_path):
             "none of them is in the subset eval of dcase2025. There are: AutoTrash",
         ),
         (["score", str(GOLDEN), "--truth", "dcase2019"], "expected dcase2023"),
-        (["score", str(GOLDEN), "--truth", "dcase2024", "--name", "../x"], "run_name = '../x'"),
+        (["score", str(GOLDEN), "--truth", "dcase2024", "--name", "../x"], "--name '../x'"),
         (["score", "--truth", "dcase2025"], "required: folders"),
     ],
 )
