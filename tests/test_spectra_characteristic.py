@@ -8,7 +8,7 @@ from scipy.io import loadmat
 
 from asdlib.errors import InputError
 from asdlib.spectra.characteristic import characteristic_frequencies
-from asdlib.spectra.floor import gamma_evidence, line_evidence
+from asdlib.spectra.lines import gamma_evidence, line_evidence
 
 SR = 16000
 

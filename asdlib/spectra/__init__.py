@@ -1,18 +1,23 @@
 """Spectra: log-mel and its store, statistics over clips, high-pass, envelope spectrum."""
 
+from asdlib.spectra.average import average_spectra, open_average_spectra
 from asdlib.spectra.bands import band_information
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time
 from asdlib.spectra.envelope import envelope_spectrum
-from asdlib.spectra.features import fit_length, fitted_samples, open_log_mel
-from asdlib.spectra.frames import OFFICIAL_LOG_MEL, open_frames
-from asdlib.spectra.highpass import HighpassChoice, choose_highpass
+from asdlib.spectra.features import (
+    OFFICIAL_LOG_MEL,
+    fit_length,
+    fitted_samples,
+    open_frames,
+    open_log_mel,
+)
+from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.kurtogram import choose_band, kurtogram, spectral_kurtosis
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles
 from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
-from asdlib.spectra.statistics import average_spectra, open_average_spectra
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
 __all__ = [

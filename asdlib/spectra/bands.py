@@ -8,22 +8,17 @@ import pandas as pd
 
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.statistics import bin_frequencies_hz, power_of_clips, to_db
+from asdlib.spectra.average import bin_frequencies_hz, power_of_clips, to_db
+from asdlib.spectra.envelope import Array
 
-Array = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64]
 
 #: A signal-to-noise ratio further from 0 than this cannot be had from a difference of powers.
 SNR_LIMIT_DB = 20.0
 
 
 def third_octave_edges_hz(fmin: float, fmax: float) -> Array:
-    """Band edges ``fmin * 2**(k/3)`` up to ``fmax``, which is the last edge [Hz].
-
-    Examples
-    --------
-    >>> third_octave_edges_hz(1000.0, 2000.0).round().tolist()
-    [1000.0, 1260.0, 1587.0, 2000.0]
-    """
+    """Band edges ``fmin * 2**(k/3)`` up to ``fmax``, which is the last edge [Hz]."""
     if not 0 < fmin < fmax:
         raise InputError(f"fmin={fmin}, fmax={fmax}: expected 0 < fmin < fmax [Hz].")
     count = max(1, round(3 * np.log2(fmax / fmin)))
@@ -36,11 +31,6 @@ def band_power(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
     """Add up the bins of every band: (n_clips, n_bins) to (n_clips, n_bands).
 
     A bin belongs to the band that its frequency lies in, the upper edge of the last included.
-
-    Raises
-    ------
-    InputError
-        When a band is narrower than the bins.
     """
     last = np.append(edges_hz[1:-1], np.nextafter(edges_hz[-1], np.inf))
     starts = np.searchsorted(frequencies_hz, edges_hz[:-1])
@@ -61,19 +51,8 @@ def signal_to_noise(mixed_db: Array, other_db: Array, *, kind: str) -> Array:
               \quad\text{or}\quad
               \mathrm{SNR} = \frac{P_\mathrm{clean}}{P_\mathrm{mixed} - P_\mathrm{clean}}
 
-    Parameters
-    ----------
-    mixed_db : ndarray, shape (n_bands,)
-        Mean level of the training clips, machine and background [dB].
-    other_db : ndarray, shape (n_bands,)
-        Mean level of the supplemental clips [dB].
-    kind : {"noise", "clean"}
-        What the supplemental clips hold.
-
-    Returns
-    -------
-    ndarray, shape (n_bands,)
-        Power ratio, limited to -20 to 20 dB: a difference of powers tells no more.
+    Training clips (machine and background) against supplemental ones of a ``kind``, noise or
+    clean. Limited to -20 to 20 dB: a difference of powers tells no more.
     """
     difference: Array = 10.0 ** ((mixed_db - other_db) / 10.0) - 1.0
     limit = 10.0 ** (SNR_LIMIT_DB / 10.0)
@@ -81,28 +60,15 @@ def signal_to_noise(mixed_db: Array, other_db: Array, *, kind: str) -> Array:
     return np.clip(ratio, 1.0 / limit, limit)
 
 
-def explained_variance(levels_db: Array, groups: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+def explained_variance(levels_db: Array, groups: Groups) -> tuple[Array, Array]:
     r"""Share of each band's variance that groups explain, and the variance within groups.
 
     .. math:: \eta^2_\mathrm{adj} = 1 - \frac{S_\mathrm{within} / (n - g)}
               {S_\mathrm{total} / (n - 1)}
 
     for n clips in g groups, S sums of squares. It is 0 on average where the groups do not
-    differ, and 0 is its smallest value here.
-
-    Parameters
-    ----------
-    levels_db : ndarray, shape (n_clips, n_bands)
-        Levels [dB].
-    groups : ndarray of int64, shape (n_clips,)
-        Group numbers from 0.
-
-    Returns
-    -------
-    share : ndarray, shape (n_bands,)
-        Adjusted eta squared, 0 to 1.
-    within : ndarray, shape (n_bands,)
-        Variance within groups [dB²].
+    differ, and 0 is its smallest value here. Levels are (n_clips, n_bands) [dB], groups numbers
+    from 0; the variance within them is in dB².
     """
     counts = np.bincount(groups).astype(np.float64)
     present = int(np.count_nonzero(counts))
@@ -116,16 +82,11 @@ def explained_variance(levels_db: Array, groups: npt.NDArray[np.int64]) -> tuple
     return np.clip(share, 0.0, 1.0), within
 
 
-def attribute_groups(clips: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Give a number to each attribute whose training clips may be compared.
+def attribute_groups(clips: pd.DataFrame) -> Groups:
+    """Give a number from 0 to each attribute whose training clips may be compared; else -1.
 
     Only source clips count (a target clip also differs in background and microphone), and
     only attributes with at least two of them.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_clips,)
-        Group numbers from 0; -1 where a clip takes no part.
     """
     usable = (clips["split"] == "train") & ~(clips["domain"] == "target").fillna(False)
     names = clips["attribute"].astype("string").where(usable.astype(bool))
@@ -157,13 +118,12 @@ def band_information(
         missing.
     """
     edges_hz = third_octave_edges_hz(fmin, fmax)
-    frequencies_hz = bin_frequencies_hz(spectra)
     parts = []
     for machine, own in clips.groupby("machine_type", sort=True):
         training = own[own["split"] == "train"]
         if training.empty:
             continue
-        power = band_power(power_of_clips(spectra, training), frequencies_hz, edges_hz)
+        power = power_in_bands(spectra, training, edges_hz)
         groups = attribute_groups(training)
         levels_db, known = to_db(power), groups >= 0
         share, within = explained_variance(levels_db, np.zeros(len(power), np.int64))
@@ -197,25 +157,14 @@ def band_information(
 def supplemental_levels(
     spectra: ArrayStore, own: pd.DataFrame, edges_hz: Array
 ) -> tuple[str, Array] | None:
-    """Kind and band levels of one machine's supplemental clips, noise before clean.
-
-    Returns
-    -------
-    (str, ndarray of shape (n_clips, n_bands)) or None
-        ``"noise"`` or ``"clean"`` and levels [dB]; None without such clips.
-    """
+    """Kind (noise before clean) and band levels [dB] of one machine's supplemental clips."""
     for kind in ("noise", "clean"):
         members = own[(own["supplemental_kind"] == kind).fillna(False).astype(bool)]
         if len(members):
-            power = band_power(
-                power_of_clips(spectra, members), bin_frequencies_hz(spectra), edges_hz
-            )
-            return kind, to_db(power)
+            return kind, to_db(power_in_bands(spectra, members, edges_hz))
     return None
 
 
-def training_levels(spectra: ArrayStore, training: pd.DataFrame, edges_hz: Array) -> Array:
-    """Band levels of training clips [dB], shape (n_clips, n_bands)."""
-    return to_db(
-        band_power(power_of_clips(spectra, training), bin_frequencies_hz(spectra), edges_hz)
-    )
+def power_in_bands(spectra: ArrayStore, clips: pd.DataFrame, edges_hz: Array) -> Array:
+    """Power of clips per band [full scale squared], shape (n_clips, n_bands)."""
+    return band_power(power_of_clips(spectra, clips), bin_frequencies_hz(spectra), edges_hz)

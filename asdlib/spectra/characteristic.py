@@ -1,34 +1,48 @@
 """Characteristic frequencies: families of lines in squared envelope spectra.
 
-The signal is looked at through all bands of the 1/3-binary tree. In each band every line of
-the squared envelope spectrum is compared with the local noise floor, which gives the
-probability that noise alone reaches its height. Lines at multiples of one frequency add up
-to a family; the number of lines and bands that were tried is paid for, so that noise has a
-family in fewer than one clip in a hundred.
+Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals to extract
+characteristic frequencies within the target sound frequency bands." The bands are those of the
+1/3-binary tree. In each, every line of the squared envelope spectrum is compared with the local
+noise floor; lines at multiples of one frequency add up to a family. Bonferroni-corrected for the
+lines and bands that were tried, noise has a family in fewer than one clip in a hundred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.errors import InputError
-from asdlib.spectra.envelope import Band, checked_signal
-from asdlib.spectra.floor import MIN_PERIODS
+from asdlib.spectra.envelope import Array, Band, checked_clip
 from asdlib.spectra.kurtogram import band_tree
-from asdlib.spectra.lines import LineSpectra, line_spectra
-from asdlib.spectra.search import find_series
-from asdlib.spectra.series import Series
+from asdlib.spectra.lines import MIN_PERIODS, LineSpectra, line_spectra
+from asdlib.spectra.series import (
+    Series,
+    claimed_lines,
+    deepest,
+    difference_spacings,
+    harmonic_series,
+    lattice_series,
+    lattices,
+    sideband_spacing,
+)
 
-Array = npt.NDArray[np.float64]
+#: Lines from this evidence on (-ln p) are candidates for a fundamental, or a multiple of one.
+_CANDIDATE_EVIDENCE = 7.0
+_MAX_CANDIDATES = 48
+_MAX_MODULATORS = 5
+#: A modulator has at least this evidence in its own line (-ln p), not in multiples alone.
+_OWN_EVIDENCE = 12.0
+#: A lattice of a smaller spacing is preferred from this share of the highest evidence on.
+_FINER_SHARE = 0.6
 
 
-@dataclass(frozen=True)
-class FrequencyFamily:
-    """A frequency at which the sound repeats, with what belongs to it.
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Lines at multiples of one frequency.
 
     Attributes
     ----------
@@ -40,21 +54,31 @@ class FrequencyFamily:
         Orders that stand out of the noise floor, 1 = fundamental.
     sideband_hz : float or None
         Spacing of sidebands around the harmonics [Hz], such as the shaft rate around a
-        ball-pass frequency; None when there are none.
-    band_hz : (float, float)
-        Band in which the family stands out most [Hz].
+        ball-pass frequency or a gear mesh; None when there are none.
     resolution_hz : float
         1 / duration; the uncertainty of ``frequency_hz`` is a fraction of it [Hz].
-    modulation : float
-        Height of the highest harmonic over the mean squared envelope, 0 to 2.
     """
 
     frequency_hz: float
     significance: float
     harmonics: tuple[int, ...]
     sideband_hz: float | None
-    band_hz: Band
     resolution_hz: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequencyFamily(Family):
+    """A frequency at which the sound repeats: a family of lines of the envelope spectrum.
+
+    Attributes
+    ----------
+    band_hz : (float, float)
+        Band in which the family stands out most [Hz].
+    modulation : float
+        Height of the highest harmonic over the mean squared envelope, 0 to 2.
+    """
+
+    band_hz: Band
     modulation: float
 
 
@@ -70,12 +94,7 @@ def characteristic_frequencies(
 ) -> list[FrequencyFamily]:
     """Find the frequencies at which a sound repeats, strongest first.
 
-    Every line of the squared envelope spectrum of every band has the evidence -ln p, p being
-    the probability that the local noise floor (a running median) reaches its height. A
-    candidate's evidence is that of its first harmonics together (a gamma tail). The
-    strongest candidate becomes a family and takes its harmonics and sidebands out of the
-    picture; then the next. Half and third of a strong line are candidates too, and win only
-    when the lines in between are there.
+    A candidate's evidence is that of its first harmonics together (a gamma tail).
 
     Silence, a constant tone and noise give an empty list. A constant offset is removed. A
     clipped signal is taken as it is: clipping a modulated signal keeps its modulation
@@ -124,35 +143,157 @@ def characteristic_frequencies(
     >>> [round(f.frequency_hz, 1) for f in characteristic_frequencies(y, sr=16000)]
     [107.3]
     """
-    samples = checked_signal(y, sr=sr)
-    if samples.ndim != 1:
-        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
+    samples = checked_clip(y, sr=sr)
     if bands_hz is None:
         tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
         bands_hz = [band for level in tree for band in level]
     spectra = line_spectra(samples, sr=sr, bands_hz=bands_hz, max_hz=2 * max_hz)
     if spectra is None:
         return []
-    lowest = MIN_PERIODS if min_hz is None else max(MIN_PERIODS, int(min_hz / spectra.spacing_hz))
     found = find_series(
         spectra,
-        lowest=lowest,
+        lowest=max(MIN_PERIODS, int((min_hz or 0.0) / spectra.spacing_hz)),
         highest=int(max_hz / spectra.spacing_hz),
         max_series=max_families,
         false_alarm=false_alarm,
     )
-    described = [_describe(spectra, series) for series in found]
-    families = [family for family in described if family.modulation > 0]
-    return sorted(families, key=lambda family: -family.significance)
+    families = [
+        FrequencyFamily(
+            **family_facts(spectra, series),
+            band_hz=spectra.bands_hz[series.band],
+            modulation=spectra.modulation(series.band, series.lines),
+        )
+        for series in found
+    ]
+    return sorted((f for f in families if f.modulation > 0), key=lambda f: -f.significance)
 
 
-def _describe(spectra: LineSpectra, series: Series) -> FrequencyFamily:
-    return FrequencyFamily(
-        frequency_hz=series.fundamental * spectra.spacing_hz,
-        significance=float(series.evidence / np.log(10.0)),
-        harmonics=series.orders,
-        sideband_hz=None if series.spacing is None else series.spacing * spectra.spacing_hz,
-        band_hz=spectra.bands_hz[series.band],
-        resolution_hz=spectra.spacing_hz,
-        modulation=spectra.modulation(series.band, series.lines),
-    )
+def family_facts(spectra: LineSpectra, series: Series) -> dict[str, Any]:
+    """Fields of `Family`, from lines to Hz."""
+    hz = spectra.spacing_hz
+    return {
+        "frequency_hz": series.fundamental * hz,
+        "significance": float(series.evidence / np.log(10.0)),
+        "harmonics": series.orders,
+        "sideband_hz": None if series.spacing is None else series.spacing * hz,
+        "resolution_hz": hz,
+    }
+
+
+def find_series(
+    spectra: LineSpectra, *, lowest: int, highest: int, max_series: int, false_alarm: float
+) -> Iterator[Series]:
+    """Harmonic series and lattices of sidebands beyond chance, the strongest first.
+
+    Candidates are series of strong lines, of a half and a third of them, and lattices at the
+    slowest frequencies found. Each takes its lines out of ``spectra.evidence``; its own evidence
+    is Bonferroni-corrected for the number of lines that were judged.
+    """
+    untouched, price = spectra.evidence.copy(), float(np.log(max(spectra.n_tests, 1.0)))
+    threshold = price - float(np.log(false_alarm))
+    modulators: list[Series] | None = None
+    for _ in range(max_series):
+        series = [
+            harmonic_series(spectra.evidence[band], spectra.power[band], start, band=band)
+            for band, start in _candidates(spectra, lowest=lowest, highest=highest)
+        ]
+        series = [s for s in series if s.orders and s.fundamental >= lowest]
+        if modulators is None:
+            strong = [
+                s
+                for s in series
+                if s.evidence > threshold and spectra.evidence[s.band, s.lines[0]] > _OWN_EVIDENCE
+            ]
+            modulators = _modulators(strong, lowest=lowest)
+        best = _strongest(spectra, series, modulators, lowest=lowest, highest=highest)
+        if best is None or best.evidence < threshold:
+            return
+        if best.spacing is None:
+            best = _with_sidebands(spectra, untouched, best, lowest=lowest)
+        yield replace(best, evidence=best.evidence - price)
+        spectra.evidence[:, claimed_lines(spectra, best)] = 0.0
+
+
+def _candidates(spectra: LineSpectra, *, lowest: int, highest: int) -> list[tuple[int, float]]:
+    """Strong local maxima of the evidence, and a half and a third of them: (band, line)."""
+    best_band = spectra.evidence.argmax(axis=0)
+    best = spectra.evidence.max(axis=0)
+    upper = min(len(best) - 1, 2 * highest)
+    inner = best[1:upper]
+    is_peak = (inner >= best[: upper - 1]) & (inner > best[2 : upper + 1])
+    lines = 1 + np.flatnonzero(is_peak & (inner > _CANDIDATE_EVIDENCE))
+    lines = lines[np.argsort(best[lines])[::-1][:_MAX_CANDIDATES]]
+    found = []
+    for line in lines:
+        for divisor in (1, 2, 3):
+            start = line / divisor
+            if lowest <= start <= highest:
+                found.append((int(best_band[line]), float(start)))
+                nearest = round(start) - 1 + int(best[round(start) - 1 : round(start) + 2].argmax())
+                if best_band[nearest] != best_band[line]:
+                    found.append((int(best_band[nearest]), float(start)))
+    return found
+
+
+def _modulators(series: list[Series], *, lowest: int) -> list[Series]:
+    """Frequencies that may modulate carriers: the slowest series, and repeated differences."""
+    gaps = [Series(0, gap, 0.0, (), ()) for gap in difference_spacings(series, lowest=lowest)]
+    found: list[Series] = []
+    for one in [*sorted(series, key=lambda s: s.fundamental), *gaps]:
+        if not any(_is_related(one, other) for other in found):
+            found.append(one)
+    return found[:_MAX_MODULATORS]
+
+
+def _is_related(one: Series, other: Series) -> bool:
+    """Whether one frequency is a multiple of the other, or they share a low one."""
+    low, high = sorted((one.fundamental, other.fundamental))
+    return any(abs(n * high / low - round(n * high / low)) < 0.02 * n * high / low for n in (1, 2))
+
+
+def _strongest(
+    spectra: LineSpectra,
+    series: list[Series],
+    modulators: list[Series],
+    *,
+    lowest: int,
+    highest: int,
+) -> Series | None:
+    """Choose the series or lattice of most evidence; corrected for the tried spacings."""
+    plain = deepest(series, spectra.evidence) if series else None
+    found = []
+    for modulator in modulators:
+        for lattice in lattices(spectra, modulator, lowest=lowest, highest=highest):
+            evidence = lattice.evidence - float(np.log(1 + len(modulators)))
+            if evidence > 0:
+                found.append(replace(lattice, evidence=evidence))
+    if not found:
+        return plain
+    most = max(lattice.evidence for lattice in found)
+    if plain is not None and plain.evidence >= most:
+        return plain
+    able = [lattice for lattice in found if lattice.evidence >= _FINER_SHARE * most]
+    finest = min(lattice.spacing or 0.0 for lattice in able)
+    best = max((a for a in able if a.spacing == finest), key=lambda a: a.evidence)
+    return replace(best, evidence=most)
+
+
+def _with_sidebands(
+    spectra: LineSpectra, untouched: Array, series: Series, *, lowest: int
+) -> Series:
+    """Look for sidebands around a series, whatever their spacing, and for their centre.
+
+    A spacing that divides the frequency is the fundamental, and the series its harmonics.
+    """
+    row = untouched[series.band]
+    spacing = sideband_spacing(row, series, lowest=lowest)
+    if spacing is None:
+        return series
+    multiple = round(series.fundamental / spacing)
+    if abs(series.fundamental - multiple * spacing) < min(2.0, 0.05 * spacing):
+        start = series.fundamental / multiple
+        lower = harmonic_series(row, spectra.power[series.band], start, band=series.band)
+        if set(range(1, multiple)) <= set(lower.orders):
+            return replace(lower, evidence=series.evidence)
+    lattice = lattice_series(untouched, series.band, series.fundamental, spacing, series.evidence)
+    return replace(series, spacing=spacing) if lattice is None else lattice

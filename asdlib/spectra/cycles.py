@@ -10,14 +10,13 @@ from scipy import fft, ndimage, signal, special
 
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import (
+    Array,
     Band,
     checked_band,
-    checked_signal,
+    checked_clip,
     complex_envelope,
     is_constant,
 )
-
-Array = npt.NDArray[np.float64]
 
 #: Rate at which the level is sampled [Hz], and the smallest level it follows [dB re mean].
 _LEVEL_RATE_HZ, _LOWEST_DB = 100.0, -30.0
@@ -70,7 +69,7 @@ def cycle_time(
 
     whose standard error without a period follows from its own width (the sum of r squared
     up to its first zero). Both r at one and at two periods must stand out where the clip
-    holds as much; the number of periods tried is paid for.
+    holds as much, Bonferroni-corrected for the number of periods tried.
 
     Parameters
     ----------
@@ -110,9 +109,7 @@ def cycle_time(
     >>> round(cycle_time(y, sr=16000).period_s, 2)
     0.7
     """
-    samples = checked_signal(y, sr=sr)
-    if samples.ndim != 1:
-        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
+    samples = checked_clip(y, sr=sr)
     if not min_s > 0:
         raise InputError(f"min_s = {min_s}: expected a period above zero.")
     duration_s = len(samples) / sr
@@ -152,28 +149,9 @@ def level_autocorrelation(
 ) -> tuple[Array, Array]:
     """Compute the autocorrelation in which `cycle_time` looks for a period.
 
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Sound, any unit.
-    sr : float
-        Sampling rate [Hz].
-    band_hz : (float, float), optional
-        Band of the envelope [Hz]; 100 Hz to ``0.45 sr`` by default.
-
-    Returns
-    -------
-    lags_s : ndarray of float64, shape (n_lags,)
-        Up to a third of the clip [s].
-    autocorrelation : ndarray of float64, shape (n_lags,)
-        1 at lag 0; both empty for silence.
-
-    Raises
-    ------
-    InputError
-        For NaN, fewer than 64 samples, or band edges outside 0 to ``sr / 2``.
+    Lags up to a third of the clip [s], and the autocorrelation, 1 at lag 0; empty for silence.
     """
-    samples = checked_signal(y, sr=sr)
+    samples = checked_clip(y, sr=sr)
     longest_s = len(samples) / sr / _MIN_CYCLES
     if is_constant(samples):
         return np.zeros(0), np.zeros(0)
@@ -211,7 +189,7 @@ def _autocorrelation(level: Array) -> Array:
 
 
 def _evidence(correlation: Array, lags: npt.NDArray[np.int64], *, n: int) -> Array:
-    """-ln p that r at one period, and at two, is chance; the periods tried are paid for."""
+    """-ln p that r at one period, and at two, is chance; Bonferroni-corrected."""
     negative = np.flatnonzero(correlation < 0)
     width = int(negative[0]) if len(negative) else n
     spread = 1 + 2 * float(np.sum(correlation[1:width] ** 2))

@@ -1,4 +1,8 @@
-"""Complex envelopes of bands and squared envelope spectra.
+"""Complex envelopes of bands, and the envelope spectrum of the report.
+
+Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals". The spectrum
+of a band's envelope has a line at the rate at which the band's level goes up and down: the shaft,
+the ball pass, the gear mesh.
 
 Everything works on the discrete Fourier transform of the whole signal: a band is a run of
 its bins, moved to zero frequency and transformed back at a reduced rate. That is an ideal
@@ -14,30 +18,33 @@ from scipy import fft
 from asdlib.errors import InputError
 
 Array = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex128]
 Band = tuple[float, float]
 
 #: Shortest signal that has an envelope spectrum worth the name [samples].
 MIN_SAMPLES = 64
 
 
-def checked_signal(y: npt.ArrayLike, *, sr: float, name: str = "y") -> Array:
-    """Return ``y`` as float64 after checking what every function here needs.
-
-    Raises
-    ------
-    InputError
-        When the sampling rate is not positive, or the signal is too short or not finite.
-    """
+def checked_signal(y: npt.ArrayLike, *, sr: float) -> Array:
+    """Return ``y`` as float64; refuse what is too short, not finite, or has no sampling rate."""
     samples = np.asarray(y, dtype=np.float64)
     if not (np.isfinite(sr) and sr > 0):
         raise InputError(f"sr = {sr}: the sampling rate must be a positive number of Hz.")
     if samples.ndim == 0 or samples.shape[-1] < MIN_SAMPLES:
         length = samples.shape[-1] if samples.ndim else 0
         raise InputError(
-            f"{name} has {length} samples along its last axis, expected {MIN_SAMPLES} or more."
+            f"y has {length} samples along its last axis, expected {MIN_SAMPLES} or more."
         )
     if not np.isfinite(samples).all():
-        raise InputError(f"{name} holds NaN or infinite samples. Repair or drop the clip.")
+        raise InputError("y holds NaN or infinite samples. Repair or drop the clip.")
+    return samples
+
+
+def checked_clip(y: npt.ArrayLike, *, sr: float) -> Array:
+    """`checked_signal` of one signal (n_samples,)."""
+    samples = checked_signal(y, sr=sr)
+    if samples.ndim != 1:
+        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
     return samples
 
 
@@ -47,13 +54,7 @@ def is_constant(samples: Array) -> bool:
 
 
 def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:
-    """First and one-past-last bin of a band, 1 to ``n_samples // 2``.
-
-    Raises
-    ------
-    InputError
-        When the edges are not ``0 <= low < high <= sr / 2`` or hold fewer than 8 bins.
-    """
+    """First and one-past-last bin of a band, 1 to ``n_samples // 2``, of at least 8 bins."""
     first, last = band_lines(band_hz, sr=sr, n_samples=n_samples)
     if last - first < 8:
         raise InputError(
@@ -64,13 +65,7 @@ def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[in
 
 
 def band_lines(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:
-    """First and one-past-last bin of a band, however few they are.
-
-    Raises
-    ------
-    InputError
-        When the edges are not ``0 <= low < high <= sr / 2``.
-    """
+    """First and one-past-last bin of a band, however few they are; None is the whole spectrum."""
     low, high = (0.0, sr / 2) if band_hz is None else (float(band_hz[0]), float(band_hz[1]))
     if not 0 <= low < high <= sr / 2:
         raise InputError(
@@ -81,28 +76,15 @@ def band_lines(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int,
     return first, min(n_samples // 2, int(np.floor(high * n_samples / sr)) + 1)
 
 
-def complex_envelope(
-    spectrum: npt.NDArray[np.complex128], first: int, last: int, *, n_samples: int
-) -> npt.NDArray[np.complex128]:
+def complex_envelope(spectrum: Spectrum, first: int, last: int, *, n_samples: int) -> Spectrum:
     r"""Complex envelope of the band of bins ``first`` to ``last - 1``, decimated.
 
     .. math:: c(t) = \frac{2}{N} \sum_{k=\text{first}}^{\text{last}-1} X_k
               e^{2\pi i (k-\text{first}) t / T}
 
-    Parameters
-    ----------
-    spectrum : ndarray of complex128, shape (..., n_samples // 2 + 1)
-        ``rfft`` of the signal.
-    first, last : int
-        Run of bins.
-    n_samples : int
-        Length of the signal that was transformed.
-
-    Returns
-    -------
-    ndarray of complex128, shape (..., n_reduced)
-        Samples evenly spread over the duration; ``n_reduced >= 2 (last - first)``, so that
-        the squared magnitude is not aliased. ``abs(c)`` is the Hilbert envelope.
+    with X the ``rfft`` of N samples, shape (..., N // 2 + 1). The samples c, evenly spread over
+    the duration T, are at least 2 (last - first), so that their squared magnitude is not
+    aliased; ``abs(c)`` is the Hilbert envelope.
     """
     n_reduced = fft.next_fast_len(2 * (last - first))
     band = spectrum[..., first:last]
@@ -168,22 +150,6 @@ def envelope_spectrum(
     n_samples = samples.shape[-1]
     first, last = checked_band(band_hz, sr=sr, n_samples=n_samples)
     spectrum = fft.rfft(samples, axis=-1)
-    return band_envelope_spectrum(
-        spectrum, first, last, n_samples=n_samples, sr=sr, squared=squared, max_hz=max_hz
-    )
-
-
-def band_envelope_spectrum(
-    spectrum: npt.NDArray[np.complex128],
-    first: int,
-    last: int,
-    *,
-    n_samples: int,
-    sr: float,
-    squared: bool = True,
-    max_hz: float | None = None,
-) -> tuple[Array, Array]:
-    """`envelope_spectrum` of a run of bins of an ``rfft`` that is already there."""
     envelope = np.abs(complex_envelope(spectrum, first, last, n_samples=n_samples))
     if squared:
         envelope *= envelope

@@ -1,7 +1,13 @@
-"""From the waveform store to a memory-mapped, keyed store of log-mel spectrograms."""
+"""Stores of log-mel features: spectrograms of one length for the network, frames for the baseline.
+
+Section 2.2 of the report: "For shorter audio below 10 seconds, we repeatedly concatenate to
+ensure that all audio has a duration of 10 seconds. Then we transformed all audio clip into LogMel
+feature."
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,9 @@ Array = npt.NDArray[Any]
 
 #: Which part of a clip that is too long is kept.
 LONG_CLIP_RULES = ("start", "centre", "end")
+#: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
+#: difference that double precision knows, no floor below a clip's maximum.
+OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
 
 
 def fit_length(
@@ -46,10 +55,6 @@ def fit_length(
     ------
     InputError
         When the clip is empty, the length not positive or the rule unknown.
-
-    References
-    ----------
-    Report, section 2.2: "For shorter audio below 10 seconds, we repeatedly concatenate".
 
     Examples
     --------
@@ -158,30 +163,80 @@ def open_log_mel(
     )
 
 
+def open_frames(
+    waveforms: ArrayStore,
+    clips: pd.DataFrame,
+    *,
+    settings: LogMelSettings,
+    min_frames: int = 1,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the store of log-mel frames of these clips; compute what of it is missing.
+
+    Unlike in `open_log_mel`, no clip is repeated or cut to a common length, there
+    is no high-pass, and time is the first axis: neighbouring frames of a clip lie next to
+    each other in the file, so that a stack of them is one stretch of it.
+
+    Parameters
+    ----------
+    waveforms, clips, settings, workers, on_progress
+        As for `open_log_mel`.
+    min_frames : int
+        A clip with fewer frames is repeated until it has as many.
+    cache_dir : Path
+        Folder of the caches; the store lies in ``frames/<key>`` below it.
+
+    Returns
+    -------
+    ArrayStore
+        Ragged rows (n_frames of the clip, n_mels) of float16 [dB], ids = ``clip_id`` in the
+        table's order.
+
+    Raises
+    ------
+    InputError
+        When a clip is not in the waveform store or empty, the sample rate differs from the
+        waveforms', or the store cannot be written.
+    """
+    clip_ids = clips["clip_id"].tolist()
+    positions = waveforms.positions(clip_ids)
+    n_samples = np.maximum(
+        waveforms.offsets[positions + 1] - waveforms.offsets[positions],
+        (min_frames - 1) * settings.hop_length + settings.n_fft % 2,  # one more if odd
+    )
+
+    def make_function() -> ClipFunction:
+        transform = ClipTransform(settings)
+
+        def frames_of(index: int, samples: Array, out: Array) -> None:
+            transform(fit_length(samples, int(n_samples[index])), out.T)
+
+        return frames_of
+
+    return map_clips(
+        waveforms,
+        clip_ids,
+        make_function,
+        kind="frames",
+        settings={"log_mel": settings.as_dict(), "min_frames": min_frames},
+        lengths=np.array([settings.n_frames(int(count)) for count in n_samples], np.int64),
+        row_shape=(settings.n_mels,),
+        dtype=np.float16,
+        sample_rate=settings.sample_rate,
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )
+
+
 def fitted_samples(
     features: ArrayStore, waveforms: ArrayStore, clip_id: str, *, first_frame: int, last_frame: int
 ) -> npt.NDArray[np.int16]:
     """Cut out the samples behind some frames of a clip's features: what the features heard.
 
-    Parameters
-    ----------
-    features : ArrayStore
-        Store of `open_log_mel`.
-    waveforms : ArrayStore
-        The store that the features were computed from.
-    clip_id : str
-    first_frame, last_frame : int
-        Frames, the last one exclusive.
-
-    Returns
-    -------
-    ndarray of int16
-        ``hop_length`` samples per frame, fewer at the end of the clip.
-
-    Raises
-    ------
-    InputError
-        When the clip is not in the waveform store.
+    ``hop_length`` samples a frame, the last frame exclusive; fewer at the end of the clip.
     """
     made_with = features.settings
     hop_length = int(made_with["log_mel"]["hop_length"])

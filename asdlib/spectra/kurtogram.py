@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,14 @@ import numpy.typing as npt
 from scipy import fft, signal
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Band, checked_band, checked_signal, complex_envelope
-
-Array = npt.NDArray[np.float64]
+from asdlib.spectra.envelope import (
+    Array,
+    Band,
+    checked_band,
+    checked_clip,
+    checked_signal,
+    complex_envelope,
+)
 
 #: Share of the clip at each end in which its jump from end to start rings.
 _END = 0.05
@@ -96,21 +100,9 @@ class BandLevel:
 
 
 def band_tree(*, sr: float, min_width_hz: float, max_bands: int = 96) -> list[list[Band]]:
-    """1/3-binary bands: the Nyquist range cut into 1, 2, 3, 4, 6, 8, 12, ... equal bands.
+    """1/3-binary bands: the Nyquist range cut into 1, 2, 3, 4, 6, 8, 12, ... equal bands [Hz].
 
-    Parameters
-    ----------
-    sr : float
-        Sampling rate [Hz].
-    min_width_hz : float
-        No band is narrower [Hz].
-    max_bands : int
-        Nor does a level hold more bands.
-
-    Returns
-    -------
-    list of list of (float, float)
-        One list of band edges [Hz] for every level, widest first.
+    One list for every level, widest bands first, down to a width or a number of bands.
     """
     counts = sorted({*(2**i for i in range(12)), *(3 * 2**i for i in range(11))})
     levels = []
@@ -145,13 +137,15 @@ def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> li
     ----------
     J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007).
     """
-    samples = checked_signal(y, sr=sr)
-    n_samples = samples.shape[-1]
+    samples = checked_clip(y, sr=sr)
+    n_samples = len(samples)
     spectrum = fft.rfft(samples * signal.windows.tukey(n_samples, 2 * _END))
     rows = []
     for bands in band_tree(sr=sr, min_width_hz=min_width_hz):
         kurtosis = []
-        for envelope in _envelopes(spectrum, bands, sr=sr, n_samples=n_samples):
+        for band in bands:
+            first, last = checked_band(band, sr=sr, n_samples=n_samples)
+            envelope = complex_envelope(spectrum, first, last, n_samples=n_samples)
             end = int(np.ceil(_END * len(envelope)))
             kurtosis.append(float(_kurtosis(np.abs(envelope[end : len(envelope) - end]) ** 2)))
         rows.append(
@@ -165,19 +159,8 @@ def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> li
     return rows
 
 
-def _envelopes(
-    spectrum: npt.NDArray[np.complex128], bands: list[Band], *, sr: float, n_samples: int
-) -> Iterator[npt.NDArray[np.complex128]]:
-    for band in bands:
-        first, last = checked_band(band, sr=sr, n_samples=n_samples)
-        yield complex_envelope(spectrum, first, last, n_samples=n_samples)
-
-
 def choose_band(levels: list[BandLevel]) -> Band:
     """Edges [Hz] of the band with the highest kurtosis in a kurtogram."""
     best = max(levels, key=lambda level: float(level.kurtosis.max()))
     centre = float(best.centres_hz[best.kurtosis.argmax()])
-    return (
-        max(0.0, centre - best.width_hz / 2),
-        centre + best.width_hz / 2,
-    )
+    return max(0.0, centre - best.width_hz / 2), centre + best.width_hz / 2

@@ -1,6 +1,7 @@
 """Log-mel spectrograms in batches, equal to librosa's, with a high-pass before the mel filter.
 
-The chain of one clip, in the order of the report's section 2.2::
+Section 2.2 of the report: "we transformed all audio clip into LogMel feature" and "first pass
+through a high pass filter before passing through the Mel filter". The chain of one clip::
 
     samples -> short-time Fourier transform -> |.|^power -> high-pass -> mel filter -> decibel
 
@@ -18,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.errors import InputError
 from asdlib.spectra.mel import LogMelSettings, check_highpass, mel_slices
 
-#: Full scale of 16-bit samples: float = int16 / 32768.
-INT16_FULL_SCALE = 32768.0
 _CLIPS_AT_ONCE_GPU = 64
 
 Samples = TypeVar("Samples", npt.NDArray[Any], torch.Tensor)
@@ -32,16 +32,8 @@ class LogMelTransform:
     """Log-mel of many clips of one length with the same settings, in reused memory.
 
     Fresh large temporaries cost more in page faults than the arithmetic that fills them. An
-    instance keeps its buffers, hence belongs to one thread.
-
-    Parameters
-    ----------
-    settings : LogMelSettings
-    highpass_hz : float or None
-        Cut-off [Hz].
-    device : torch.device
-        Where to compute. The processor takes clips one by one (what a clip needs fits into
-        its cache), a GPU 64 at a time.
+    instance keeps its buffers, hence belongs to one thread. The processor takes clips one by one
+    (what a clip needs fits into its cache), a GPU 64 at a time.
     """
 
     def __init__(
@@ -79,7 +71,7 @@ class LogMelTransform:
         inside = padded[:, margin : margin + n_samples]
         inside.copy_(samples)
         if samples.dtype == torch.int16:
-            inside.mul_(1.0 / INT16_FULL_SCALE)
+            inside.mul_(1.0 / FULL_SCALE)
         overlapping = padded.unfold(-1, settings.n_fft, settings.hop_length)
         frames = self._buffer("frames", tuple(overlapping.shape), torch.float64)
         torch.mul(overlapping, self._window, out=frames)
@@ -222,26 +214,8 @@ def spectrogram(
 ) -> Samples:
     """Power spectrogram in decibel: what `log_mel` computes before its filters.
 
-    Parameters
-    ----------
-    y : ndarray or Tensor, shape (..., n_samples)
-        Samples as for `log_mel`.
-    sr : float
-        Sample rate [Hz].
-    n_fft, hop_length : int
-        Length of the transform and distance of its frames [samples].
-    top_db : float or None
-        Range kept below each clip's maximum [dB].
-
-    Returns
-    -------
-    ndarray or Tensor of float32, shape (..., 1 + n_fft // 2, n_frames)
-        Levels [dB], bin k at ``k * sr / n_fft`` Hz.
-
-    Raises
-    ------
-    InputError
-        As `log_mel`.
+    Parameters and errors as of `log_mel`. Returns float32 of shape
+    (..., 1 + n_fft // 2, n_frames) [dB], bin k at ``k * sr / n_fft`` Hz.
     """
     settings = LogMelSettings(
         sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=1, fmax=sr / 2, top_db=top_db,

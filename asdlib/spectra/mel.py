@@ -1,4 +1,8 @@
-"""What shapes a log-mel spectrogram: its settings, and the mel filters with the high-pass."""
+"""What shapes a log-mel spectrogram: its settings, and the mel filters with the high-pass.
+
+Section 2.2 of the report: "we first pass through a high pass filter before passing through the
+Mel filter. [...] The maximum frequency is set to 8000Hz, and the minimum frequency is 200Hz."
+"""
 
 from __future__ import annotations
 
@@ -108,18 +112,6 @@ def highpass_response(
     Only where the response is zero does the band fall onto the floor of the logarithm (``amin``,
     or ``top_db`` below the clip's maximum) and lose what it said about the clip.
 
-    Parameters
-    ----------
-    frequencies_hz : ndarray
-        Frequencies [Hz].
-    highpass_hz : float
-        Cut-off f_c [Hz].
-
-    Returns
-    -------
-    ndarray
-        Same shape, values from 0 to 1.
-
     Examples
     --------
     >>> highpass_response(np.array([100.0, 900.0, 1000.0, 4000.0]), 1000.0).round(2).tolist()
@@ -134,13 +126,7 @@ def highpass_response(
 
 
 def check_highpass(highpass_hz: float | None, settings: LogMelSettings) -> None:
-    """Refuse a cut-off that leaves nothing.
-
-    Raises
-    ------
-    InputError
-        When the cut-off is not a positive frequency below ``fmax``.
-    """
+    """Refuse a cut-off that is not a positive frequency below ``fmax``."""
     if highpass_hz is not None and not 0 < highpass_hz < settings.fmax:
         raise InputError(
             f"highpass_hz={highpass_hz}: expected None or a cut-off between 0 and "
@@ -150,20 +136,9 @@ def check_highpass(highpass_hz: float | None, settings: LogMelSettings) -> None:
 
 @lru_cache(maxsize=64)
 def mel_matrix(settings: LogMelSettings, highpass_hz: float | None = None) -> torch.Tensor:
-    """Mel filter bank with the high-pass folded in.
+    """Mel filter bank with the high-pass folded in: float32, shape (n_mels, 1 + n_fft // 2).
 
-    Both are linear in the spectrum, so that filtering before the mel bank is one matrix.
-
-    Parameters
-    ----------
-    settings : LogMelSettings
-    highpass_hz : float or None
-        Cut-off [Hz].
-
-    Returns
-    -------
-    Tensor of float32, shape (n_mels, 1 + n_fft // 2)
-        librosa's Slaney filters times |H(f)|^power.
+    librosa's Slaney filters times |H(f)|^power: both are linear in the spectrum.
     """
     from librosa.filters import mel  # only its filter bank; importing it is slow
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import fft, ndimage, signal
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
@@ -177,18 +178,12 @@ def open_profiles(
 
     Parameters
     ----------
-    waveforms : ArrayStore
-        int16 samples, one ragged row per clip (`asdlib.data.waveforms.open_waveforms`).
-    clips : DataFrame
-        Clip table; ``clip_id`` is read.
+    waveforms, clips, workers, on_progress
+        As for `asdlib.spectra.open_log_mel`.
     kind : str
         One of ``PROFILES``.
     cache_dir : Path
         Folder of the caches; the store lies in ``profile_<kind>/<key>`` below it.
-    workers : int or None
-        Threads; None takes all processors.
-    on_progress : callable
-        Called with the number of clips just finished.
 
     Returns
     -------
@@ -230,7 +225,7 @@ def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
     """Profile of int16 samples."""
     if kind != "modulation":
         profile = line_profile if kind == "lines" else envelope_profile
-        return lambda samples: profile(samples / 32768.0, sr=sr)
+        return lambda samples: profile(samples / FULL_SCALE, sr=sr)
     settings = LogMelSettings(sample_rate=round(sr), fmax=sr / 2)
     transform = ClipTransform(settings)
 

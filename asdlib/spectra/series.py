@@ -1,4 +1,9 @@
-"""Harmonic series among lines whose evidence is known."""
+"""Candidates among lines whose evidence is known: harmonic series, and lattices of sidebands.
+
+A lattice is a carrier with sidebands: a pit of the inner ring passes the load zone once a
+revolution, k BPFI + m fr; one of an element once a turn of the cage, 2 k BSF + m FTF. The carrier
+k = 1, m = 0 need not be the strongest of them.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.spectra.floor import gamma_evidence
-from asdlib.spectra.lines import LineSpectra
-
-Array = npt.NDArray[np.float64]
+from asdlib.spectra.envelope import Array
+from asdlib.spectra.lines import LineSpectra, gamma_evidence
 
 MAX_HARMONICS = 10
 #: A harmonic or sideband counts from this evidence on (-ln p).
 LINE_EVIDENCE = 4.0
+#: Lines (k, m) of a lattice k F + m S, in rings that are added one after the other.
+_RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
+    ((1, 0), (1, -1), (1, 1)),
+    ((1, -2), (1, 2)),
+    ((2, 0), (2, -1), (2, 1)),
+    ((2, -2), (2, 2), (1, -3), (1, 3)),
+)
+#: A carrier is looked for around lines from this evidence on (-ln p).
+_SEED_EVIDENCE = 5.0
+#: How much sidebands count when the centre of a lattice is chosen, by abs(m).
+_CENTRE_WEIGHTS = (1.0, 0.75, 0.4, 0.15)
+_MAX_LATTICES = 3
 
 
 @dataclass(frozen=True)
 class Series:
     """A candidate: fundamental in lines, its evidence, and the lines that belong to it.
 
-    ``lines`` are those of the ``orders``, or with a ``spacing`` all that stand out of the
-    lattice of sidebands.
+    ``lines`` are those of the ``orders``; with a ``spacing``, all of the lattice of sidebands.
     """
 
     band: int
@@ -69,8 +83,7 @@ def harmonic_series(evidence: Array, power: Array, start: float, *, band: int) -
 
 def _centroids(power: Array, lines: list[int]) -> Array:
     """Peak positions between lines, by the centroid of the peak and its neighbours."""
-    index = np.asarray(lines)[:, None] + np.array([-1, 0, 1])
-    index = np.clip(index, 0, len(power) - 1)
+    index = np.clip(np.asarray(lines)[:, None] + np.array([-1, 0, 1]), 0, len(power) - 1)
     weights = power[index]
     return np.asarray((weights * index).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-12))
 
@@ -78,9 +91,8 @@ def _centroids(power: Array, lines: list[int]) -> Array:
 def deepest(series: list[Series], evidence: Array) -> Series:
     """Choose the candidate of most evidence, or the fundamental of which it is a harmonic.
 
-    A stronger second harmonic, perhaps in another band, must not hide the fundamental: a
-    candidate at 1/n of the strongest takes its place when the lines that only it explains
-    are beyond chance.
+    A candidate at 1/n of the strongest takes its place when the lines that only it explains
+    are beyond chance: a stronger second harmonic must not hide the fundamental.
     """
     best = max(series, key=lambda s: s.evidence)
     for lower in sorted(series, key=lambda s: s.fundamental):
@@ -111,7 +123,7 @@ def claimed_lines(spectra: LineSpectra, series: Series) -> npt.NDArray[np.bool_]
             centre = order * series.fundamental + m * (series.spacing or 0.0)
             half = 2 + int(0.5 * max(1.0, order / known_to))
             first, last = round(centre) - half, round(centre) + half + 1
-            if first < 1 or first >= len(highest):
+            if not 1 <= first < len(highest):
                 continue
             reach = 1 + int(0.012 * centre)
             first -= _skirt(highest[max(0, first - reach) : first][::-1])
@@ -122,7 +134,166 @@ def claimed_lines(spectra: LineSpectra, series: Series) -> npt.NDArray[np.bool_]
 
 def _skirt(power: Array) -> int:
     """Lines that still stand well over the floor, counted from the start."""
-    for i in range(len(power)):
-        if power[i : i + 3].max() < 5.0:
-            return i
-    return len(power)
+    low = (i for i in range(len(power)) if power[i : i + 3].max() < 5.0)
+    return next(low, len(power))
+
+
+def lattices(spectra: LineSpectra, modulator: Series, *, lowest: int, highest: int) -> list[Series]:
+    """Carriers from ``lowest`` to ``highest`` around which lines stand at a known spacing.
+
+    The evidence is the gamma tail of the rings' lines together, Bonferroni-corrected. A line of
+    the first ring must stand out by itself. A carrier at a multiple of the spacing is left out:
+    it is the harmonic series of the spacing.
+    """
+    spacing = modulator.fundamental
+    evidence = spectra.evidence.copy()
+    evidence[:, claimed_lines(spectra, modulator)] = 0.0
+    bands, places = np.nonzero(evidence > _SEED_EVIDENCE)
+    carriers = np.concatenate([places + round(m * spacing) for _, m in _RINGS[0]])
+    bands = np.tile(bands, len(_RINGS[0]))
+    ratio = carriers / spacing
+    tolerance = 2.0 + 0.25 * ratio + 0.006 * carriers
+    is_multiple = np.abs(ratio - np.round(ratio)) * spacing < tolerance
+    eligible = (carriers >= max(lowest, 2.5 * spacing)) & (carriers <= highest) & ~is_multiple
+    bands, carriers = bands[eligible], carriers[eligible]
+    best: Array = np.zeros(len(bands))
+    total, shape = np.zeros(len(bands)), 0
+    for ring in _RINGS:
+        for k, m in ring:
+            total += _nearby(evidence, bands, k * carriers + round(m * spacing), half=k)
+        shape += len(ring)
+        best = np.maximum(best, gamma_evidence(shape, total))
+    found = []
+    for _ in range(_MAX_LATTICES):
+        if not len(best) or best.max() <= np.log(len(_RINGS)):
+            break
+        place = int(best.argmax())
+        total_evidence = float(best[place]) - float(np.log(len(_RINGS)))
+        start = float(carriers[place])
+        series = lattice_series(evidence, int(bands[place]), start, spacing, total_evidence)
+        if series is not None:
+            found.append(series)
+        best[np.abs(carriers - carriers[place]) <= 3] = 0.0
+    return found
+
+
+def _nearby(
+    evidence: Array, bands: npt.NDArray[np.int64], lines: npt.NDArray[np.int64], *, half: int
+) -> Array:
+    """Highest evidence within ``half`` lines, corrected for their number; 0 outside."""
+    highest = np.zeros(len(lines))
+    for offset in range(-half, half + 1):
+        index = lines + offset
+        inside = (index > 0) & (index < evidence.shape[1])
+        value = evidence[bands, np.where(inside, index, 0)]
+        np.maximum(highest, np.where(inside, value, 0.0), out=highest)
+    return np.asarray(np.maximum(highest - np.log(2 * half + 1), 0.0))
+
+
+def lattice_series(
+    evidence: Array, band: int, start: float, spacing: float, total: float
+) -> Series | None:
+    """Carrier and lines of a lattice near ``start``; None when fewer than two lines stand."""
+    row = evidence[band]
+    carrier = start + centre_shift(row, start, spacing) * spacing
+    found: list[tuple[int, int, int]] = []
+    for k in range(1, MAX_HARMONICS + 1):
+        if found and k > found[-1][0] + 3:
+            break
+        for m in range(-3, 4):
+            line = _peak(row, k * carrier + m * spacing, half=k)
+            if line is not None:
+                found.append((k, m, line))
+    if len(found) < 2 or found[0][0] != 1:
+        return None
+    orders, sides, lines = np.array(found).T
+    weights = np.minimum(row[lines], 50.0) * np.where(sides == 0, 1.0, 0.5)
+    fitted = (weights * orders * (lines - sides * spacing)).sum() / (weights * orders**2).sum()
+    distinct = tuple(sorted(set(orders.tolist())))
+    return Series(band, float(fitted), total, distinct, tuple(lines.tolist()), spacing=spacing)
+
+
+def centre_shift(row: Array, start: float, spacing: float) -> int:
+    """Count the spacings from ``start`` to the line about which the others lie evenly.
+
+    F + S and F - S span the same lattice as F; the lines fall off on both sides of the
+    harmonics of the true one.
+    """
+    scores, shifts = [], (0, -1, 1, -2, 2)
+    for shift in shifts:
+        carrier = start + shift * spacing
+        score = 0.0
+        if carrier > 2 * spacing:
+            for k in (1, 2):
+                for m in range(-3, 4):
+                    line = _peak(row, k * carrier + m * spacing, half=k)
+                    if line is not None:
+                        score += _CENTRE_WEIGHTS[abs(m)] * float(np.sqrt(row[line]))
+        scores.append(score)
+    return shifts[int(np.argmax(scores))]
+
+
+def _peak(row: Array, place: float, *, half: int) -> int | None:
+    """Highest line within ``half`` of a position, if it counts."""
+    first, last = round(place) - half, round(place) + half + 1
+    if first < 1 or last > len(row):
+        return None
+    line = first + int(row[first:last].argmax())
+    return line if row[line] > LINE_EVIDENCE else None
+
+
+def difference_spacings(series: list[Series], *, lowest: int, count: int = 2) -> list[float]:
+    """Differences between strong lines of one band that occur at least twice [lines]."""
+    by_band: dict[int, list[float]] = {}
+    for one in sorted(series, key=lambda s: -s.evidence)[:24]:
+        by_band.setdefault(one.band, []).append(one.fundamental)
+    differences = []
+    for places in by_band.values():
+        distinct = np.unique(np.round(places, 1))
+        gaps = np.abs(distinct[:, None] - distinct)[np.triu_indices(len(distinct), 1)]
+        differences.extend(gaps[gaps >= lowest].tolist())
+    found: list[float] = []
+    gaps = np.sort(differences)
+    for gap in gaps:
+        close = gaps[np.abs(gaps - gap) < 1.5]
+        if len(close) >= 2 and all(abs(gap - other) > 3 for other in found):
+            found.append(float(close.mean()))
+    return found[:count]
+
+
+def sideband_spacing(evidence: Array, series: Series, *, lowest: int) -> float | None:
+    """Spacing at which lines stand on both sides of the harmonics, or None."""
+    fundamental = series.fundamental
+    reach = int(0.48 * fundamental)
+    if reach <= lowest:
+        return None
+    spacings = np.arange(lowest, reach)
+    score = np.zeros(len(spacings))
+    for order in (1, 2, 3):
+        centre = round(order * fundamental)
+        if centre + reach + 1 >= len(evidence):
+            break
+        widened = np.maximum(evidence, np.maximum(np.roll(evidence, 1), np.roll(evidence, -1)))
+        both = np.minimum(widened[centre - spacings], widened[centre + spacings])
+        score += np.where(both > 3.0, both, 0.0)
+    best = int(score.argmax())
+    half = max(0, (spacings[best] // 2) - lowest)
+    if len(score[half : half + 2]) and score[half : half + 2].max() > 0.5 * score[best]:
+        best = half + int(score[half : half + 2].argmax())
+    if score[best] < 12.0 + np.log(len(spacings)):
+        return None
+    return _refined_spacing(evidence, fundamental, float(spacings[best]))
+
+
+def _refined_spacing(evidence: Array, fundamental: float, spacing: float) -> float:
+    """Least-squares spacing from where the sidebands really stand."""
+    offsets, weights = [], []
+    for order in (1, 2, 3):
+        for side in (-1, 1):
+            nearest = round(order * fundamental + side * spacing)
+            window = evidence[max(1, nearest - 2) : nearest + 3]
+            if len(window) and window.max() > 3.0:
+                line = max(1, nearest - 2) + int(window.argmax())
+                offsets.append(side * (line - order * fundamental))
+                weights.append(min(float(window.max()), 50.0))
+    return float(np.average(offsets, weights=weights)) if offsets else spacing

@@ -1,7 +1,6 @@
-"""The spectrum of a whole clip, and a memory-mapped, keyed store of it.
+"""The spectrum of a whole clip, which the second branch of the network looks at.
 
-A spectrogram's frames resolve 16 Hz; the spectrum of 10 s resolves 0.1 Hz. The second branch of
-the network looks at it (`asdlib.training.network.SpectrumBranch`).
+A spectrogram's frames resolve 16 Hz; the spectrum of 10 s resolves 0.1 Hz.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
+from asdlib.spectra.envelope import Array
 from asdlib.spectra.features import fit_length
-from asdlib.spectra.logmel import INT16_FULL_SCALE
 from asdlib.spectra.mel import highpass_response
-
-Array = npt.NDArray[np.float64]
 
 #: Density below which nothing is kept [dB re full scale squared]: rounding to 16 bits alone
 #: makes white noise of -101 dB.
@@ -83,7 +81,7 @@ def clip_spectrum(
     if y.ndim != 1 or len(y) == 0:
         raise InputError(f"y has shape {y.shape}: expected the samples of one clip.")
     n_bins = count_bins(len(y), pool_bins)
-    scale = 1.0 / INT16_FULL_SCALE if y.dtype == np.int16 else 1.0
+    scale = 1.0 / FULL_SCALE if y.dtype == np.int16 else 1.0
     # torch, not numpy: its transform uses the threads it is given, and is twice as fast.
     spectrum = torch.fft.rfft(torch.from_numpy(y.astype(np.float64) * scale))
     power: Array = torch.view_as_real(spectrum).square_().sum(-1).numpy() / len(y)
@@ -100,13 +98,7 @@ def _response(n_samples: int, sample_rate: float, highpass_hz: float) -> Array:
 
 
 def count_bins(n_samples: int, pool_bins: int = 1) -> int:
-    """Count the values of a clip's spectrum, `pool_bins` bins each.
-
-    Raises
-    ------
-    InputError
-        When ``pool_bins`` is below 1 or leaves no bin.
-    """
+    """Count the values of a clip's spectrum, ``pool_bins`` bins each; none is an error."""
     n_bins = n_samples // 2 + 1
     if not 1 <= pool_bins <= n_bins:
         raise InputError(f"pool_bins={pool_bins}: expected 1 to {n_bins}, the number of bins.")
@@ -129,18 +121,14 @@ def open_spectrum(
 
     Parameters
     ----------
-    waveforms : ArrayStore
-        int16 samples, one ragged row per clip (`asdlib.data.waveforms.open_waveforms`).
+    waveforms, workers, on_progress
+        As for `asdlib.spectra.open_log_mel`.
     features : ArrayStore
-        Log-mel store of the clips (`asdlib.spectra.features.open_log_mel`).
+        Log-mel store of the clips (`asdlib.spectra.open_log_mel`).
     pool_bins : int
         See `clip_spectrum`; 1 keeps the 80 001 bins of 10 s at 16 kHz, 160 kB a clip.
     cache_dir : Path
         Folder of the caches; the store lies in ``spectrum/<key>`` below it.
-    workers : int or None
-        Threads; None takes all processors.
-    on_progress : callable
-        Called with the number of clips just finished.
 
     Returns
     -------

@@ -9,47 +9,29 @@ import numpy.typing as npt
 from scipy import fft, signal
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import checked_signal, is_constant
-from asdlib.spectra.floor import line_evidence
-from asdlib.spectra.lines import MIN_LINES, LineSpectra, quantisation_step
-from asdlib.spectra.search import find_series
+from asdlib.spectra.characteristic import Family, family_facts, find_series
+from asdlib.spectra.envelope import Array, checked_clip, is_constant
+from asdlib.spectra.lines import MIN_LINES, LineSpectra, line_evidence, quantisation_step
 from asdlib.spectra.series import Series
-
-Array = npt.NDArray[np.float64]
 
 #: Grid frequencies [Hz], and how far a grid strays from them.
 MAINS_HZ, _MAINS_TOLERANCE = (50.0, 60.0), 0.002
 
 
-@dataclass(frozen=True)
-class TonalFamily:
+@dataclass(frozen=True, kw_only=True)
+class TonalFamily(Family):
     """Tones at multiples of one frequency, such as blade pass or gear mesh.
 
     Attributes
     ----------
-    frequency_hz : float
-        Fundamental, fitted to all its harmonics [Hz].
-    significance : float
-        -log10 of the probability that noise shows such a family anywhere in the clip.
-    harmonics : tuple of int
-        Orders that stand out of the noise floor.
-    sideband_hz : float or None
-        Spacing of sidebands, such as the shaft rate around a gear mesh [Hz].
     level_db : float
         Level of its tones over the noise floor of their lines [dB].
     is_mains : bool
         Whether the fundamental is a multiple of 50 or 60 Hz.
-    resolution_hz : float
-        1 / duration [Hz].
     """
 
-    frequency_hz: float
-    significance: float
-    harmonics: tuple[int, ...]
-    sideband_hz: float | None
     level_db: float
     is_mains: bool
-    resolution_hz: float
 
 
 def tonal_families(
@@ -64,10 +46,9 @@ def tonal_families(
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 
     Lines of the power spectrum (Blackman-Harris window, so that a strong tone has no skirts)
-    are judged against the local noise floor and grouped as those of the envelope spectrum
-    are, see `characteristic_frequencies`. A speed
-    that wanders by a percent widens its lines; sums over neighbouring lines allow for it.
-    A machine that runs at exactly 50 or 60 Hz is not told from mains hum; an induction motor
+    are judged and grouped as those of the envelope spectrum, see `characteristic_frequencies`.
+    A speed that wanders by a percent widens its lines; sums over neighbouring lines allow for
+    it. A machine that runs at exactly 50 or 60 Hz is not told from mains hum; an induction motor
     is, by its slip. Noise of any colour and silence give an empty list. A clipped tone shows
     odd multiples of its frequency.
 
@@ -104,9 +85,7 @@ def tonal_families(
     >>> [(round(f.frequency_hz, 1), f.harmonics) for f in tonal_families(y, sr=16000)]
     [(131.4, (1, 2))]
     """
-    samples = checked_signal(y, sr=sr)
-    if samples.ndim != 1:
-        raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
+    samples = checked_clip(y, sr=sr)
     high_hz = min(0.45 * sr, 4000.0 if max_hz is None else max_hz)
     if not 0 <= min_hz < high_hz:
         raise InputError(
@@ -157,16 +136,12 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
 
 
 def _describe(spectra: LineSpectra, series: Series) -> TonalFamily:
-    frequency_hz = series.fundamental * spectra.spacing_hz
+    facts = family_facts(spectra, series)
     heights = spectra.power[0, list(series.lines)]
     return TonalFamily(
-        frequency_hz=frequency_hz,
-        significance=float(series.evidence / np.log(10.0)),
-        harmonics=series.orders,
-        sideband_hz=None if series.spacing is None else series.spacing * spectra.spacing_hz,
+        **facts,
         level_db=float(10 * np.log10(max(heights.sum(), 1e-12))),
-        is_mains=is_mains(frequency_hz, resolution_hz=spectra.spacing_hz),
-        resolution_hz=spectra.spacing_hz,
+        is_mains=is_mains(facts["frequency_hz"], resolution_hz=spectra.spacing_hz),
     )
 
 

@@ -9,6 +9,7 @@ from spectra_corpus import SR, clip_row, coloured_noise, stored, waveform_store
 
 from asdlib.errors import InputError
 from asdlib.spectra import average_spectra, band_information, open_average_spectra
+from asdlib.spectra.average import bin_frequencies_hz, group_of_clip, to_db, welch_power
 from asdlib.spectra.bands import (
     attribute_groups,
     band_power,
@@ -16,7 +17,6 @@ from asdlib.spectra.bands import (
     signal_to_noise,
     third_octave_edges_hz,
 )
-from asdlib.spectra.statistics import bin_frequencies_hz, group_of_clip, to_db, welch_power
 
 
 @pytest.mark.parametrize("n_fft", [256, 1024, 1023])

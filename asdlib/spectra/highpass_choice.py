@@ -1,7 +1,8 @@
-r"""The high-pass of the report: a cut-off per machine, or none, from normal clips alone.
+r"""Which machines get a high-pass, and where: a cut-off or none, from normal clips alone.
 
-The report filters "certain machines" whose characteristics lie at high frequencies, and names
-neither the machines nor the cut-offs. This is the rule used here.
+Section 2.2 of the report: "for certain types of machines, filtered features are more suitable".
+It names neither the machines nor the cut-offs; this is the rule used here. (The filter itself is
+`asdlib.spectra.mel.highpass_response`.)
 
 A band is worth keeping for what it tells about the machine, and costs what it adds to the
 scatter between clips of the same operating state. Over the third-octave bands b from 200 Hz
@@ -11,8 +12,7 @@ up, each weighted by its width in mel (as it counts in the features),
   stands out by SNR from its background, where supplemental clips tell the two apart; otherwise
   :math:`-\log_2(1 - \eta^2_b)/2`, the information that the band's level holds about the
   given attributes. SNR and eta squared are taken at their lower bounds (two standard errors);
-* scatter: the variance of the level between clips of one attribute. (What moves all bands
-  alike, such as the distance to the microphone, adds the same to each and draws J to 0.)
+* scatter: the variance of the level between clips of one attribute.
 
 The criterion of a cut-off c is the difference between the shares of both that remain above it,
 
@@ -28,30 +28,31 @@ Otherwise the answer is no high-pass.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial.distance import cdist
+from scipy.stats import sem
 
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
+from asdlib.spectra.average import FLOOR_DB, to_db
 from asdlib.spectra.bands import (
+    Groups,
     attribute_groups,
     explained_variance,
+    power_in_bands,
     signal_to_noise,
     supplemental_levels,
     third_octave_edges_hz,
-    training_levels,
 )
-from asdlib.spectra.statistics import FLOOR_DB
-
-Array = npt.NDArray[np.float64]
-Groups = npt.NDArray[np.int64]
+from asdlib.spectra.envelope import Array
 
 #: Fewer training or supplemental clips than this are too few to tell.
-MIN_TRAINING_CLIPS = 20
-MIN_SUPPLEMENTAL_CLIPS = 5
+MIN_TRAINING_CLIPS, MIN_SUPPLEMENTAL_CLIPS = 20, 5
 #: Share of the information that a cut-off must keep.
 MIN_KEPT = 0.9
 #: What J must exceed beyond chance.
@@ -60,6 +61,8 @@ MIN_GAIN = 0.1
 STANDARD_ERRORS = 2.0
 #: Mean information per band below which nothing stands out from the background [bit].
 MIN_INFORMATION = 0.05
+_COLUMNS = ["machine_type", "cutoff_hz", "information_kept", "scatter_kept", "criterion",
+            "ci_low", "ci_high", "agreement"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,7 @@ class HighpassChoice:
         (noise, clean, attributes or nothing), ``n_training, n_supplemental``.
     curves : DataFrame
         One row per machine and candidate: ``machine_type, cutoff_hz`` (0: none),
-        ``information_kept, scatter_kept, criterion, ci_low, ci_high, agreement`` (share of
-        clips whose nearest neighbour has their attribute, mean over attributes; NaN without).
+        ``information_kept, scatter_kept, criterion, ci_low, ci_high, agreement`` (`_agreement`).
     """
 
     table: pd.DataFrame
@@ -82,12 +84,8 @@ class HighpassChoice:
 
     def by_machine(self) -> dict[str, float | None]:
         """Return the cut-off per machine as `asdlib.spectra.open_log_mel` takes it."""
-        return {
-            machine: None if np.isnan(cutoff) else float(cutoff)
-            for machine, cutoff in zip(
-                self.table["machine_type"], self.table["highpass_hz"], strict=True
-            )
-        }
+        cutoffs = self.table.set_index("machine_type")["highpass_hz"]
+        return {str(name): None if np.isnan(hz) else float(hz) for name, hz in cutoffs.items()}
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def choose_highpass(
     clips : DataFrame
         Clip table. Test clips are not looked at.
     spectra : ArrayStore
-        Store of `asdlib.spectra.statistics.open_average_spectra`.
+        Store of `open_average_spectra`.
     fmin, fmax : float
         Range of the mel filter bank [Hz]; candidates are ``fmin * 2**(k/3)`` up to ``fmax / 2``,
         rounded to 1 Hz.
@@ -129,10 +127,6 @@ def choose_highpass(
         Resamples of the clips for the intervals.
     seed : int
         Of the resampling.
-
-    Returns
-    -------
-    HighpassChoice
 
     Raises
     ------
@@ -142,14 +136,13 @@ def choose_highpass(
     edges_hz = third_octave_edges_hz(fmin, fmax)
     rows, curves = [], []
     for machine, own in clips.groupby("machine_type", sort=True):
-        training = own[own["split"] == "train"]
-        evidence = _evidence(spectra, own, training, edges_hz)
-        curve, cutoff, reason = None, None, _why_not(evidence)
+        evidence = _evidence(spectra, own, edges_hz)
+        cutoff, reason = None, _why_not(evidence)
         if reason is None:
             rng = np.random.default_rng([seed, *str(machine).encode()])
             curve = _curve(evidence, edges_hz, n_bootstrap=n_bootstrap, rng=rng)
             cutoff, reason = _decide(curve, evidence)
-            curves.append(curve.drop(columns="is_worse").assign(machine_type=machine))
+            curves.append(curve.assign(machine_type=machine))
         rows.append(
             {
                 "machine_type": machine,
@@ -162,18 +155,15 @@ def choose_highpass(
         )
     if not any(row["n_training"] for row in rows):
         raise InputError("The clip table holds no training clip that is not silent.")
-    columns = ["machine_type", "cutoff_hz", "information_kept", "scatter_kept", "criterion",
-               "ci_low", "ci_high", "agreement"]  # fmt: skip
-    all_curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
-    return HighpassChoice(table=pd.DataFrame(rows), curves=all_curves[columns])
+    all_curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=_COLUMNS)
+    return HighpassChoice(table=pd.DataFrame(rows), curves=all_curves[_COLUMNS])
 
 
-def _evidence(
-    spectra: ArrayStore, own: pd.DataFrame, training: pd.DataFrame, edges_hz: Array
-) -> _Evidence:
+def _evidence(spectra: ArrayStore, own: pd.DataFrame, edges_hz: Array) -> _Evidence:
+    training = own[own["split"] == "train"]
     if training.empty:
         return _Evidence(np.zeros((0, len(edges_hz) - 1)), np.zeros(0, np.int64), None)
-    levels_db = training_levels(spectra, training, edges_hz)
+    levels_db = to_db(power_in_bands(spectra, training, edges_hz))
     heard = levels_db.max(1) > FLOOR_DB  # a silent clip tells nothing about bands
     other = supplemental_levels(spectra, own, edges_hz)
     if other is not None and len(other[1]) < MIN_SUPPLEMENTAL_CLIPS:
@@ -219,16 +209,13 @@ def _curve(
 
     first_bands = np.flatnonzero(edges_hz[:-1] <= edges_hz[-1] / 2)
     weights = np.diff(hz_to_mel(edges_hz))
-    information, scatter = _information_and_scatter(evidence)
-    kept = _share_above(weights * information, first_bands)
-    scattered = _share_above(weights * scatter, first_bands)
-    resampled = np.empty((n_bootstrap, len(first_bands)))
-    for index in range(n_bootstrap):
-        again = _information_and_scatter(_resample(evidence, rng))
-        resampled[index] = np.subtract(
-            *(_share_above(weights * part, first_bands) for part in again)
-        )
+
+    def shares(of: _Evidence) -> Iterator[Array]:
+        return (_share_above(weights * part, first_bands) for part in _information_and_scatter(of))
+
+    kept, scattered = shares(evidence)
     criterion = kept - scattered
+    resampled = [np.subtract(*shares(_resample(evidence, rng))) for _ in range(n_bootstrap)]
     # The basic interval, which reflects the resamples about the estimate, takes away the
     # upward bias that drawing clips twice gives to eta squared.
     low, high = 2 * criterion - np.quantile(resampled, [0.975, 0.025], axis=0)
@@ -245,14 +232,14 @@ def _curve(
             "is_worse": is_worse,
         }
     )
+    information, _ = _information_and_scatter(evidence)
     curve.attrs["information"] = float(np.average(information, weights=weights))
     return curve
 
 
-def _share_above(amount: Array, first_bands: npt.NDArray[np.int64]) -> Array:
+def _share_above(amount: Array, first_bands: Groups) -> Array:
     above = np.cumsum(amount[::-1])[::-1]
-    share: Array = above[first_bands] / max(float(above[0]), 1e-12)
-    return share
+    return np.asarray(above[first_bands] / max(float(above[0]), 1e-12))
 
 
 def _information_and_scatter(evidence: _Evidence) -> tuple[Array, Array]:
@@ -267,15 +254,10 @@ def _information_and_scatter(evidence: _Evidence) -> tuple[Array, Array]:
         return -0.5 * np.log2(1.0 - share), scatter
     _, scatter = explained_variance(levels_db, groups + 1)
     kind, other_db = evidence.other
-    error_db = STANDARD_ERRORS * np.hypot(_standard_error(levels_db), _standard_error(other_db))
+    error_db = STANDARD_ERRORS * np.hypot(sem(levels_db), sem(other_db))
     mixed_db = levels_db.mean(0) + (error_db if kind == "clean" else -error_db)
     ratio = signal_to_noise(mixed_db, other_db.mean(0), kind=kind)
     return np.log2(1.0 + ratio), scatter
-
-
-def _standard_error(levels_db: Array) -> Array:
-    error: Array = levels_db.std(0, ddof=1) / np.sqrt(len(levels_db))
-    return error
 
 
 def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
@@ -287,21 +269,13 @@ def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
 
 
 def _agreement(
-    evidence: _Evidence,
-    first_bands: npt.NDArray[np.int64],
-    *,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    evidence: _Evidence, first_bands: Groups, *, n_bootstrap: int, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Leave-one-out nearest-neighbour agreement of attributes above every cut-off.
 
-    Returns
-    -------
-    agreement : ndarray
-        Mean over attributes of the share of clips whose nearest clip, by Euclidean distance
-        of the level-normalised bands, has the same attribute; NaN without attributes.
-    is_worse : ndarray of bool
-        Where it lies below that without high-pass beyond chance (95 %, paired bootstrap).
+    The mean over attributes of the share of clips whose nearest clip, by Euclidean distance of
+    the level-normalised bands, has the same attribute (NaN without attributes); and where it
+    lies below that without high-pass beyond chance (95 %, paired bootstrap).
     """
     known = evidence.groups >= 0
     groups = evidence.groups[known]
@@ -310,8 +284,10 @@ def _agreement(
     agrees = np.empty((len(first_bands), len(groups)))
     for index, first in enumerate(first_bands):
         bands = evidence.training[known, first:]
-        nearest = _nearest_other(bands - bands.mean(1, keepdims=True))
-        agrees[index] = groups[nearest] == groups
+        levels_db = bands - bands.mean(1, keepdims=True)
+        distance = cdist(levels_db, levels_db)
+        np.fill_diagonal(distance, np.inf)
+        agrees[index] = groups[distance.argmin(1)] == groups
     clip_weights = 1.0 / np.bincount(groups)[groups]
     clip_weights /= clip_weights.sum()
     counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), n_bootstrap)
@@ -320,11 +296,3 @@ def _agreement(
     gain = drawn @ (agrees - agrees[0]).T
     is_worse: npt.NDArray[np.bool_] = np.quantile(gain, 0.975, axis=0) < 0
     return agrees @ clip_weights, is_worse
-
-
-def _nearest_other(points: Array) -> npt.NDArray[np.int64]:
-    norms = np.square(points).sum(1)
-    distance = norms[:, None] + norms[None, :] - 2.0 * points @ points.T
-    np.fill_diagonal(distance, np.inf)
-    nearest: npt.NDArray[np.int64] = distance.argmin(1)
-    return nearest

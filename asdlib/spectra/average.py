@@ -1,7 +1,9 @@
-"""Average spectra over clips, by domain, attribute and condition.
+"""Average spectra of clips, by domain, attribute and condition.
 
-Every clip is reduced once to its long-term power spectrum, a row of a few hundred numbers in a
-keyed store. Everything else is computed from those rows.
+Section 2.2 of the report: "We found that the characteristics of certain machines are mainly
+concentrated in high frequencies through observing the spectrum." Every clip is reduced once to
+its long-term power spectrum (Welch), a row of a few hundred numbers; everything else is computed
+from those rows.
 """
 
 from __future__ import annotations
@@ -13,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
+from scipy import signal
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.logmel import INT16_FULL_SCALE
-
-Array = npt.NDArray[np.float64]
+from asdlib.spectra.envelope import Array
 
 #: Levels below this are taken as silence [dB re full scale].
 FLOOR_DB = -120.0
@@ -42,20 +43,14 @@ def open_average_spectra(
 
     Parameters
     ----------
-    waveforms : ArrayStore
-        int16 samples, one ragged row per clip.
-    clips : DataFrame
-        Clip table; ``clip_id`` is read.
+    waveforms, clips, workers, on_progress
+        As for `asdlib.spectra.open_log_mel`.
     sample_rate : float
         Sample rate [Hz].
     n_fft : int
         Length of the Hann-windowed frames, half overlapping [samples].
     cache_dir : Path
         Folder of the caches; the store lies in ``average_spectra/<key>`` below it.
-    workers : int or None
-        Threads; None takes all processors.
-    on_progress : callable
-        Called with the number of clips just finished.
 
     Returns
     -------
@@ -89,59 +84,23 @@ def open_average_spectra(
 
 
 def welch_power(samples: npt.NDArray[np.int16], *, n_fft: int) -> Array:
-    r"""Average one-sided power per bin of one clip.
+    """Average one-sided power per bin of one clip, shape (n_fft // 2 + 1,) [full scale squared].
 
-    .. math:: P_k = \frac{c_k}{N \sum_n w_n^2} \Bigl\langle
-              \Bigl| \sum_n w_n x_n e^{-2\pi i k n / N} \Bigr|^2 \Bigr\rangle_\mathrm{frames}
-
-    with c_k = 2 except at zero and the Nyquist frequency, so that the sum over k is the mean
-    square of the samples.
-
-    Parameters
-    ----------
-    samples : ndarray of int16, shape (n_samples,)
-        A clip shorter than ``n_fft`` is repeated to that length.
-    n_fft : int
-        Frame length N [samples].
-
-    Returns
-    -------
-    ndarray of float64, shape (n_fft // 2 + 1,)
-        Power [full scale squared].
+    The sum over bins is the mean square of the samples; a shorter clip is repeated to ``n_fft``.
     """
     if len(samples) < n_fft:
         samples = np.resize(samples, n_fft)
-    window = torch.hann_window(n_fft, dtype=torch.float64)
-    y = torch.from_numpy(samples.astype(np.float64) / INT16_FULL_SCALE)
-    frames = y.unfold(0, n_fft, max(1, n_fft // 2)) * window
-    power = torch.view_as_real(torch.fft.rfft(frames)).square_().sum(-1).mean(0)
-    power[1 : (n_fft + 1) // 2] *= 2.0
-    result: Array = (power / (n_fft * window.square().sum())).numpy()
-    return result
+    _, density = signal.welch(
+        samples / FULL_SCALE, nperseg=n_fft, noverlap=n_fft - n_fft // 2, detrend=False
+    )
+    return np.asarray(density / n_fft)
 
 
 def group_of_clip(clips: pd.DataFrame, by: str) -> pd.Series:
-    """Name the group of every clip; missing where a clip takes no part.
+    """Name the group of every clip, one of `GROUPINGS`; missing where a clip takes no part.
 
-    Test clips never take part: nothing may be learned from them before they are scored.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table.
-    by : {"domain", "attribute", "condition"}
-        Training clips by domain or attribute; by condition: training clips (machine and
-        background), supplemental clips of the clean machine and of background noise.
-
-    Returns
-    -------
-    Series of string
-        Aligned with the table.
-
-    Raises
-    ------
-    InputError
-        When the grouping is unknown.
+    Test clips never do: nothing may be learned from them before they are scored. Conditions are
+    training clips, and supplemental clips of the clean machine and of background noise.
     """
     if by not in GROUPINGS:
         raise InputError(f"by={by!r}: expected one of {', '.join(GROUPINGS)}.")
@@ -163,7 +122,8 @@ def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.
     clips : DataFrame
         Clip table.
     by : {"domain", "attribute", "condition"}
-        See `group_of_clip`.
+        Training clips by domain or attribute; by condition: training clips (machine and
+        background), supplemental clips of the clean machine and of background noise.
 
     Returns
     -------
