@@ -1,4 +1,4 @@
-"""The stores of log-mel and of frames: what their rows hold, what its key distinguishes, how it streams."""
+"""The stores of log-mel and of frames: their rows, what their keys distinguish, how they stream."""
 
 import sys
 import threading

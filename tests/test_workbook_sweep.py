@@ -21,7 +21,7 @@ from asdlib.errors import InputError
 from asdlib.workbook import cli
 from asdlib.workbook.code_key import code_key
 from asdlib.workbook.notebooks import NOTEBOOK_FOLDER, list_notebooks
-from asdlib.workbook.stages import Place, plan_chain
+from asdlib.workbook.stages import Place, key_of_data, plan_chain
 from asdlib.workbook.sweep import plan_cells, run_cells
 from asdlib.workbook.sweep_file import read_sweep_file
 from asdlib.workbook.sweep_results import save_results
@@ -428,3 +428,14 @@ def test_smoke_sweep_of_the_workbook(simulated_smoke, tmp_path):
     scores = pd.read_csv(next(stages.glob("04*/*/results/*/scores.csv")))
     assert {"knn", "trivial"} <= set(scores["system"])
     assert (tmp_path / "figures/smoke_simulated/simulated_sweep_machines.png").exists()
+
+
+def test_recordings_are_known_by_their_content_not_by_their_time(tmp_path):
+    make_tree(tmp_path, train_and_test("fan"))
+    before = key_of_data(tmp_path, [])
+    path = next(tmp_path.rglob("*.wav"))
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert key_of_data(tmp_path, []) != before
