@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import complex_envelope, envelope_spectrum
-from asdlib.spectra.kurtogram import band_tree, choose_band, kurtogram, spectral_kurtosis
+from asdlib.spectra.envelope import (
+    band_tree,
+    choose_band,
+    complex_envelope,
+    envelope_spectrum,
+    kurtogram,
+    spectral_kurtosis,
+)
 
 SR = 16000
 

@@ -16,8 +16,15 @@ from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ, MIN_TONE_HZ
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
-from asdlib.spectra.envelope import Band, checked_band, complex_envelope, envelope_spectrum
-from asdlib.spectra.kurtogram import BandLevel, choose_band, kurtogram
+from asdlib.spectra.envelope import (
+    Band,
+    BandLevel,
+    checked_band,
+    choose_band,
+    complex_envelope,
+    envelope_spectrum,
+    kurtogram,
+)
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
 Array = npt.NDArray[np.float64]

@@ -61,11 +61,6 @@ def build_rows(
     """Write all rows of a store, but for the blocks that an earlier build has finished.
 
     Parameters as of :func:`asdlib.data.store.open_or_build`; ``directory`` is the store's folder.
-
-    Raises
-    ------
-    InputError
-        When the disk cannot hold the rows or the folder cannot be written.
     """
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     row_bytes = int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
@@ -147,20 +142,10 @@ def _checksum(path: Path, block: tuple[int, int], starts: npt.NDArray[np.int64])
 def verify_rows(
     directory: Path, starts: npt.NDArray[np.int64], *, at_most: int | None = None
 ) -> None:
-    """Compare the rows of a complete store with the checksums in its journal.
+    """Compare the rows of a complete store, which start at these bytes, with its journal.
 
-    Parameters
-    ----------
-    directory : Path
-    starts : ndarray of int64, shape (n_rows + 1,)
-        First byte of every row, and the end.
-    at_most : int or None
-        Blocks of about so many bytes, chosen at random, are read; None reads all.
-
-    Raises
-    ------
-    InputError
-        When a block is not what was written, or was never listed.
+    With ``at_most``, blocks of about so many bytes, chosen at random, are read. An `InputError`
+    says which rows are not what was written.
     """
     remedy = f"Delete the folder {directory}."
     journal, path = _journal(directory), directory / "data.bin"

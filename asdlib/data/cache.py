@@ -194,13 +194,7 @@ def cached(
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays by name to an ``.npz`` file, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
-    """
+    """Write arrays by name to an ``.npz`` file, whole or not at all."""
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     write_atomically(path, content.getvalue())

@@ -42,17 +42,7 @@ _VERIFIED_WHOLE, _VERIFIED = 1 << 30, 1 << 28
 
 
 def content_key(settings: Mapping[str, Any]) -> str:
-    """Hash a JSON-serialisable mapping to 16 hexadecimal digits.
-
-    Parameters
-    ----------
-    settings : mapping
-        Everything that shapes the content to be keyed; nested lists, numbers and strings.
-
-    Returns
-    -------
-    str
-        First 16 digits of the SHA-256 of the canonical JSON text.
+    """Hash everything that shapes a content, JSON-serialisable, to 16 hexadecimal digits.
 
     Examples
     --------
@@ -134,13 +124,7 @@ class ArrayStore:
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def verify(self) -> None:
-        """Compare all rows with their checksums, whatever the size.
-
-        Raises
-        ------
-        InputError
-            When they differ.
-        """
+        """Compare all rows with their checksums, whatever the size; a difference is an error."""
         verify_rows(self.directory, self._starts)
 
     @property

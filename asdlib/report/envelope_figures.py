@@ -14,8 +14,7 @@ from matplotlib.patches import Rectangle
 from asdlib.annotation.inspection import SoundInspection
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.characteristic import FrequencyFamily
-from asdlib.spectra.envelope import Band
-from asdlib.spectra.kurtogram import BandLevel
+from asdlib.spectra.envelope import Band, BandLevel
 
 Array = npt.NDArray[np.float64]
 _SHOWN_PERIODS, _SHOWN_S = 8, 0.5

@@ -4,7 +4,7 @@ from asdlib.spectra.average import average_spectra, open_average_spectra
 from asdlib.spectra.bands import band_information
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time
-from asdlib.spectra.envelope import envelope_spectrum
+from asdlib.spectra.envelope import choose_band, envelope_spectrum, kurtogram, spectral_kurtosis
 from asdlib.spectra.features import (
     OFFICIAL_LOG_MEL,
     fit_length,
@@ -13,7 +13,6 @@ from asdlib.spectra.features import (
     open_log_mel,
 )
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
-from asdlib.spectra.kurtogram import choose_band, kurtogram, spectral_kurtosis
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.spectra.envelope import Array, Band, checked_clip
-from asdlib.spectra.kurtogram import band_tree
+from asdlib.spectra.envelope import Array, Band, band_tree, checked_clip
 from asdlib.spectra.lines import MIN_PERIODS, LineSpectra, line_spectra
 from asdlib.spectra.series import (
     Series,

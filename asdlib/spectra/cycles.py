@@ -30,18 +30,8 @@ _SHORTER_SHARE = 0.75
 class CycleTime:
     """A period after which the level repeats.
 
-    Attributes
-    ----------
-    period_s : float
-        Cycle time [s].
-    rate_hz : float
-        1 / ``period_s`` [Hz].
-    significance : float
-        -log10 of the probability that a level without period correlates so anywhere.
-    correlation : float
-        Autocorrelation of the level at one period, 0 to 1.
-    resolution_hz : float
-        1 / duration [Hz].
+    ``significance`` is -log10 of the probability that a level without period correlates so
+    anywhere, ``correlation`` the autocorrelation at one period, ``resolution_hz`` 1 / duration.
     """
 
     period_s: float
@@ -71,30 +61,10 @@ def cycle_time(
     up to its first zero). Both r at one and at two periods must stand out where the clip
     holds as much, Bonferroni-corrected for the number of periods tried.
 
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Sound, any unit.
-    sr : float
-        Sampling rate [Hz].
-    band_hz : (float, float), optional
-        Band of the envelope [Hz]; 100 Hz to ``0.45 sr`` by default.
-    min_s, max_s : float
-        Shortest and longest period [s]; the clip must hold three of the longest. Multiples of
-        a shorter one, such as the beat of two tones, are no cycle.
-    false_alarm : float
-        Share of clips without period that may give one.
-
-    Returns
-    -------
-    CycleTime or None
-        None for noise, steady tones, silence, and clips too short for three periods.
-
-    Raises
-    ------
-    InputError
-        For NaN, fewer than 64 samples, band edges outside 0 to ``sr / 2``, or
-        ``min_s`` not above zero.
+    ``band_hz`` is that of the envelope (100 Hz to ``0.45 sr`` by default), ``min_s`` and ``max_s``
+    the shortest and longest period; the clip must hold three of the longest. Multiples of a
+    shorter one, such as the beat of two tones, are no cycle. ``false_alarm`` is the share of
+    clips without period that may give one.
 
     References
     ----------

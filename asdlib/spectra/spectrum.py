@@ -39,34 +39,14 @@ def clip_spectrum(
     .. math:: L(k) = 10 \log_{10} \max\Bigl(10^{-10},\; |H(f_k)|^2 \,
               \frac1N \Bigl|\sum_n x_n e^{-2\pi i k n / N}\Bigr|^2\Bigr)
 
-    with H the high-pass (`asdlib.spectra.mel.highpass_response`) and no window. White noise of
-    variance σ² has the expected density σ² in every bin. Reference [1]_ feeds the magnitude
-    itself; its logarithm does not let the loudest tone drown all others, makes a factor of gain
-    an offset and fits into float16.
+    with H the high-pass (`asdlib.spectra.mel.highpass_response`) and no window; samples float or
+    int16, levels re full scale squared. White noise of variance σ² has the density σ² in every
+    bin. Reference [1]_ feeds the magnitude itself; its logarithm does not let the loudest tone
+    drown all others, makes a factor of gain an offset and fits into float16.
 
     A clip that was repeated to its length has its power at the harmonics of its own duration:
-    the bins between them are nearly empty, unless they are pooled.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n_samples,)
-        Samples, floating (full scale 1.0) or int16 (full scale 32768).
-    sample_rate : float
-        Sample rate [Hz].
-    highpass_hz : float or None
-        Cut-off [Hz]; None leaves the high-pass out.
-    pool_bins : int
-        Neighbouring bins whose power is averaged; a last group that is not full is left out.
-
-    Returns
-    -------
-    ndarray of float64, shape ((n_samples // 2 + 1) // pool_bins,)
-        Levels [dB re full scale squared], -100 or more.
-
-    Raises
-    ------
-    InputError
-        When there are no samples or ``pool_bins`` leaves no bin.
+    the bins between them are nearly empty, unless ``pool_bins`` of them are averaged. A last
+    group that is not full is left out.
 
     References
     ----------

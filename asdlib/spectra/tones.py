@@ -52,30 +52,9 @@ def tonal_families(
     is, by its slip. Noise of any colour and silence give an empty list. A clipped tone shows
     odd multiples of its frequency.
 
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Sound, any unit.
-    sr : float
-        Sampling rate [Hz].
-    min_hz : float
-        Spectrum below is left out: put the machine's high-pass here [Hz].
-    max_hz : float, optional
-        Spectrum above is left out; 0.45 ``sr`` at most, 4000 Hz by default [Hz].
-    max_families : int
-        Longest list.
-    false_alarm : float
-        Share of noise clips that may give a family.
-
-    Returns
-    -------
-    list of TonalFamily
-        Strongest first; empty when nothing stands out, or the clip is too short for a floor.
-
-    Raises
-    ------
-    InputError
-        For NaN, fewer than 64 samples, or limits that are no range.
+    ``min_hz`` and ``max_hz`` (0.45 ``sr`` at most, 4000 Hz by default) limit the spectrum: put
+    the machine's high-pass there. ``false_alarm`` is the share of noise clips that may give a
+    family. Bad signals and limits that are no range raise `InputError`.
 
     Examples
     --------
