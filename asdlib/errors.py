@@ -1,4 +1,10 @@
-"""The one error type for bad input."""
+"""The one error type for bad input, and many faults in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 5
 
 
 class InputError(ValueError):
@@ -7,3 +13,15 @@ class InputError(ValueError):
     The message names the file or value, says what was expected and what to do about it.
     Nothing half-written is left behind when it is raised.
     """
+
+
+def raise_problems(problems: Sequence[str], *, what: str = "files") -> None:
+    """Raise one error that lists the first few problems and counts the rest; none, no error."""
+    if not problems:
+        return
+    lines = list(problems[:_SHOWN])
+    if len(problems) > 1:
+        lines.insert(0, f"{len(problems)} {what} cannot be used:")
+    if len(problems) > _SHOWN:
+        lines.append(f"... and {len(problems) - _SHOWN} more.")
+    raise InputError("\n".join(lines))

@@ -1,10 +1,14 @@
-"""Writing files so that nothing half-written is ever found."""
+"""Files: written so that nothing half-written is ever found, tables read to the letter."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from asdlib.errors import InputError
 
@@ -49,3 +53,57 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Read a CSV: number and fields of every line that is not empty, without blanks around fields.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is not UTF-8 or has a quote that does not end.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV in UTF-8 ({error}).") from error
+    return [(number, fields) for number, fields in rows if any(fields)]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of texts whose first line names its columns, among them the given ones.
+
+    Every line has as many fields as the first one, so that a decimal comma is no further field.
+    The index holds the numbers of the lines.
+
+    Raises
+    ------
+    InputError
+        When the file is no such table; the message names the line.
+    """
+    rows = read_rows(path)
+    if not rows:
+        raise InputError(f"{path}: cannot be read as CSV (it is empty).")
+    (_, header), *lines = rows
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise InputError(
+            f"{path}: lacks the column {missing[0]}, its first line must be "
+            f"{','.join(columns)}{',d1p,d1v,...' if 'file_name' in columns else ''}."
+        )
+    twice = [column for column in header if header.count(column) > 1]
+    if twice:
+        raise InputError(f"{path}: has two columns {twice[0]!r}. Rename or delete one.")
+    for number, fields in lines:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path}, line {number}: cannot be read as CSV (expected {len(header)} fields as "
+                f"in the first line, found {len(fields)}: {','.join(fields)!r}). Write decimals "
+                "with a point."
+            )
+    numbers = [number for number, _ in lines]
+    return pd.DataFrame([fields for _, fields in lines], index=numbers, columns=header, dtype=str)

@@ -3,9 +3,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from corpus import make_tree, train_and_test, wav_bytes, write_wav
 
-from asdlib.data import read_clips
+from asdlib.data import read_clips, scan_clips
 from asdlib.errors import InputError
 
 TRAIN = "section_00_source_train_normal_0000_pro_A.wav"
@@ -96,6 +97,132 @@ def test_stray_and_hidden_files_are_passed_over(tree):
     assert len(read_clips(tree)) == 16
 
 
+def passed_over(root, **options):
+    """What was passed over below a folder: path -> reason."""
+    scan = scan_clips(root, **options)[1]
+    return {path.relative_to(root).as_posix(): reason for path, reason in scan.passed_over}
+
+
+def test_everything_is_read_or_named_as_passed_over(tree):
+    (tree / "fan/old").mkdir()
+    for stray in (
+        "fan/old/section_00_source_train_normal_0001_pro_A.wav", "fan/train/.DS_Store",
+        "fan/test/a.m4a", "fan/notes.txt", "README.md", "beside.flac", "fan/attributes_0.csv",
+    ):  # fmt: skip
+        (tree / stray).write_bytes(b"x")
+    (tree / "__MACOSX").mkdir()
+    make_tree(tree, [f"fan/{TRAIN}"])
+    (tree / "fan/train/gone.wav").symlink_to(tree / "nowhere.wav")
+    (tree / "fan/train/linked").symlink_to(tree / "pump")
+    assert passed_over(tree) == {
+        "README.md": "no recording",
+        "__MACOSX": "hidden",
+        "beside.flac": "in no split's folder",
+        "fan/attributes_0.csv": "no recording",
+        "fan/notes.txt": "no recording",
+        "fan/old/section_00_source_train_normal_0001_pro_A.wav": "in no split's folder",
+        f"fan/{TRAIN}": "in no split's folder",
+        "fan/test/a.m4a": "a format that cannot be read (convert it to wav or flac)",
+        "fan/train/.DS_Store": "hidden",
+        "fan/train/gone.wav": "a link to nothing",
+        "fan/train/linked": "a link to a folder",
+    }
+    clips, scan = scan_clips(tree)
+    assert len(clips) == 16
+    assert "2 passed over (hidden): fan/train/.DS_Store, __MACOSX" in scan.told()
+    assert "3 passed over (no recording): fan/attributes_0.csv, fan/notes.txt, README.md" in (
+        scan.told()
+    )
+    assert set(passed_over(tree, machines=["pump"])) == {"README.md", "__MACOSX", "beside.flac"}
+
+
+def test_nothing_is_passed_over_in_a_whole_folder(tree, simulated_smoke):
+    assert passed_over(tree) == passed_over(simulated_smoke) == {}
+
+
+def test_recordings_in_folders_below_a_split_are_read(tmp_path):
+    names = [f"section_00_source_train_normal_{n:04d}.wav" for n in range(3)]
+    make_tree(tmp_path, [f"fan/train/{names[0]}", f"fan/train/a/{names[1]}"])
+    make_tree(tmp_path, [f"fan/train/a/b/{names[2]}"])
+    clips = read_clips(tmp_path)
+    assert clips["clip_id"].to_list() == [f"fan/train/{name}" for name in names]
+    assert clips["path"][2] == str(tmp_path / "fan/train/a/b" / names[2])
+    make_tree(tmp_path, [f"fan/train/b/{names[0]}"])
+    with pytest.raises(InputError, match=f"second clip of the id fan/train/{names[0]}"):
+        read_clips(tmp_path)
+
+
+def test_test_folders_of_each_domain_are_read(tmp_path):
+    """The layout of 2021."""
+    names = [f"section_00_{domain}_test_anomaly_0000.wav" for domain in ("source", "target")]
+    files = [f"fan/{name[11:17]}_test/{name}" for name in names]
+    make_tree(tmp_path, [f"fan/train/{TRAIN}", *files])
+    clips = read_clips(tmp_path).query("split == 'test'")
+    assert clips["clip_id"].to_list() == [f"fan/test/{name}" for name in names]
+    assert clips["domain"].to_list() == ["source", "target"]
+    assert passed_over(tmp_path) == {}
+    make_tree(tmp_path, [f"fan/source_test/{names[1]}"])
+    with pytest.raises(InputError, match="lies in the folder source_test but is named like a targ"):
+        read_clips(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tests", "training", "trian", "Testing", "test_source", "train_old", "source-test", "train 2",
+     "Supplementals"],
+)  # fmt: skip
+def test_a_folder_named_nearly_like_a_split_is_refused(tree, name):
+    (tree / "fan" / name).mkdir()
+    assert len(read_clips(tree)) == 16  # nothing is lost by an empty folder
+    make_tree(tree, [f"fan/{name}/a/{TRAIN}"])
+    with pytest.raises(InputError, match=f"fan/{name}: holds recordings, but no split has this na"):
+        read_clips(tree)
+    assert len(read_clips(tree, machines=["pump"])) == 8
+
+
+def test_a_machine_with_misnamed_splits_alone_is_not_lost(tree):
+    make_tree(tree, [f"car/training/{TRAIN}", f"car/tests/{TRAIN}"])
+    with pytest.raises(
+        InputError, match=r"(?s)2 folders cannot.*car/training: .*Expected train, t"
+    ):
+        read_clips(tree)
+
+
+@pytest.mark.parametrize("extension", ["flac", "FLAC", "aiff", "w64"])
+def test_other_formats_beside_wav_are_clips(tree, rng, extension):
+    name = "section_00_source_train_normal_0777_pro_A"
+    path = tree / f"fan/train/{name}.{extension}"
+    soundfile.write(path, rng.uniform(-0.5, 0.5, 333), 16000, format=extension)
+    clips = read_clips(tree).set_index("clip_id")
+    assert clips.loc[f"fan/train/{name}.wav", "path"] == str(path)
+    assert clips.loc[f"fan/train/{name}.wav", "n_samples"] == 333
+    assert len(clips) == 17
+    path.rename(path.with_stem(TRAIN[:-4]))
+    with pytest.raises(InputError, match=f"second clip of the id fan/train/{TRAIN}"):
+        read_clips(tree)
+    path.with_stem(TRAIN[:-4]).rename(path.with_stem("pump"))
+    with pytest.raises(InputError, match=f"fan/train/pump.{extension}: is no clip name"):
+        read_clips(tree)
+
+
+@pytest.mark.parametrize(
+    ("name", "letter"),
+    [("<img src=x onerror=alert(1)>", "<"), ("a|b", "[|]"), ("=HYPERLINK(1)", "="), ("a$b$", "[$]"),
+     ("fan\n", "n"), ("a\u202eb", "202e"), ("{fan}", "{"), ("fan,2", ","), ("fan`", "`")],
+)  # fmt: skip
+def test_a_machine_name_that_is_not_plain_is_refused(tree, name, letter):
+    make_tree(tree / name, [f"train/{TRAIN}"])
+    with pytest.raises(InputError, match=f"machine's name has the character '[^']*{letter}"):
+        read_clips(tree)
+    assert len(read_clips(tree, machines=["fan"])) == 8
+
+
+@pytest.mark.parametrize("name", ["Lüfter 3+", "ポンプ", "a-b_c.2", "u\u0308ber", "पंखा"])
+def test_a_machine_name_in_any_language_is_plain(tmp_path, name):
+    make_tree(tmp_path / name, [f"train/{TRAIN}"])
+    assert read_clips(tmp_path)["machine_type"].to_list() == [name]
+
+
 def test_upper_case_extensions_and_folders_are_read(tmp_path):
     make_tree(tmp_path, [f"fan/Train/{TRAIN[:-4]}.WAV"])
     assert read_clips(tmp_path)["clip_id"].to_list() == [f"fan/train/{TRAIN}"]
@@ -121,6 +248,9 @@ def test_a_faulty_machine_does_not_matter_when_it_is_not_chosen(tree):
         ("file_name,d1p,d1v,d2p,d2v", f"{BARE[:-4]},car,B2,spd,7"),
         ("file_name,d1p,d1v,d2p,d2v,d3p,d3v", f"dev_data/raw/fan/train/{BARE},car,B2,spd,7,,"),
         ("file_name,d2p,d2v,d1p,d1v", f"train/{BARE},spd,7,car,B2"),
+        ("file_name, d1p, d1v, d2p ,d2v", f"fan/train/{BARE}, car, B2,spd , 7"),
+        (' "file_name","d1p", "d1v",d2p,d2v', f'"train/{BARE}", "car",B2,spd,7'),
+        ("file_name,d1p,d1v,d2p,d2v", f"{BARE[:-4]}.flac,car,B2,spd,7"),
     ],
 )
 def test_attribute_file_supplies_what_the_name_hides(tmp_path, header, line):
@@ -163,6 +293,15 @@ def test_attributes_of_a_split_that_is_not_there_are_passed_over(tmp_path):
     lines = [TRAIN, "section_00_target_test_normal_0003_pro_A.wav"]
     write_attributes(tmp_path / "fan", "file_name,d1p,d1v", *(f"{line},pro,A" for line in lines))
     assert len(read_clips(tmp_path)) == 1
+    reason = "1 of its lines are about test, which is not there"
+    assert passed_over(tmp_path) == {"fan/attributes_00.csv": reason}
+
+
+def test_a_column_that_means_nothing_is_named(tmp_path):
+    make_tree(tmp_path, [f"fan/train/{TRAIN}"])
+    write_attributes(tmp_path / "fan", "file_name,d1p,d1v,load", f"{TRAIN},pro,A,high")
+    reason = "its column 'load' is none of d1p, d1v, d2p, ..."
+    assert passed_over(tmp_path) == {"fan/attributes_00.csv": reason}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +316,14 @@ def test_attributes_of_a_split_that_is_not_there_are_passed_over(tmp_path):
         (["name,d1p,d1v", f"{TRAIN},pro,A"], "lacks the column file_name"),
         ([""], "cannot be read as CSV"),
         (["file_name", "a,b", "a,b,c,d"], "cannot be read as CSV"),
+        (["file_name,d1p,d1v", f"{TRAIN},pro,A", f"{BARE},vel,1,9"],
+         "attributes_00.csv, line 3: .*expected 3 fields as in the first line, found 4.*a point"),
+        (["file_name,d1p,d1v,d2p,d2v", f"{TRAIN},vel,1,9"], "line 2: .*expected 5 fields"),
+        (["file_name,d1p,d1p,d1v", f"{TRAIN},pro,pro,A"], "two columns 'd1p'"),
+        (["file_name;d1p;d1v", f"{TRAIN};pro;A"], "lacks the column file_name"),
+        (["file_name,d1p,d1v", f'{TRAIN},pro,"A'], "cannot be read as CSV"),
+        (["file_name,d1p,d1v", f"{TRAIN},pro,<b>"], "line 2: '<b>' has the character '<'"),
+        (["file_name,d1p,d1v", f"{TRAIN},=pro,A"], "line 2: '=pro' has the character '='"),
     ],
 )  # fmt: skip
 def test_a_wrong_attribute_file_is_refused(tree, lines, message):

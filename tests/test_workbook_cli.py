@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus import make_tree, train_and_test
 
 from asdlib.workbook import cli, environment, notebooks
 
@@ -43,6 +44,24 @@ def test_missing_data_folder(capsys, tmp_path):
     message = failure(capsys, "--data", str(tmp_path / "nowhere"))
     assert "nowhere: expected an existing folder" in message
     assert "there are: somewhere" in message
+
+
+def test_what_is_passed_over_is_told_before_anything_runs(capsys, tmp_path, monkeypatch):
+    data = make_tree(tmp_path / "set", [*train_and_test("fan"), "fan/old/a.wav"])
+    (data / "notes.txt").write_text("")
+    monkeypatch.setattr(cli, "_execute", lambda *arguments: 0)
+    assert cli.main(["--data", str(data), "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert "1 passed over (in no split's folder): fan/old/a.wav\n" in said
+    assert "1 passed over (no recording): notes.txt\n" in said
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a|b", "=HYPERLINK(1)", "a$b"])
+def test_a_machine_name_that_is_not_plain_is_refused(capsys, tmp_path, name):
+    make_tree(tmp_path / "set" / name, ["train/section_00_source_train_normal_0000.wav"])
+    message = failure(capsys, "--data", str(tmp_path / "set"), "--out", str(tmp_path))
+    assert f"{name}: the machine's name has the character" in message
+    assert not list(tmp_path.rglob("*.ipynb"))
 
 
 def test_unknown_parameter_lists_parameters(capsys, tmp_path):

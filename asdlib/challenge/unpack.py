@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from asdlib.challenge.transfer import StoppedError
-from asdlib.data.layout import SPLIT_FOLDERS, list_wavs, split_folders
+from asdlib.data.layout import SPLIT_FOLDERS, list_recordings, split_folders
 from asdlib.errors import InputError
 
 #: Recorded sound shrinks to a half at best; an archive that grows by more holds something else.
@@ -134,13 +134,18 @@ def published_splits(machine_folder: Path) -> dict[str, Path]:
     if not machine_folder.is_dir():
         return {}
     found = split_folders(machine_folder)
-    return {split: folder for split, folder in found.items() if folder.name.lower() == split}
+    return {
+        split: folder
+        for split, folders in found.items()
+        for folder in folders
+        if folder.name.lower() == split
+    }
 
 
 def count_wavs(machine_folder: Path) -> dict[str, int]:
     """Count the wav files of every split that a machine's folder has."""
     found = published_splits(machine_folder)
-    return {split: len(list_wavs(folder)) for split, folder in found.items()}
+    return {split: len(list_recordings(folder)) for split, folder in found.items()}
 
 
 def _work_folders(path: Path, machine_folder: Path) -> tuple[Path, Path]:

@@ -1,7 +1,7 @@
 """Clip names and layout, clip table, waveform store, released truth, simulated corpus."""
 
 from asdlib.data.cache import cached, map_clips
-from asdlib.data.clips import count_clips, read_clips
+from asdlib.data.clips import count_clips, read_clips, scan_clips
 from asdlib.data.names import ClipName, attribute_pairs, format, parse
 from asdlib.data.store import ArrayStore, content_key, open_existing, open_or_build
 from asdlib.data.truth import read_eval_truth, read_true_attributes
@@ -24,4 +24,5 @@ __all__ = [
     "read_clips",
     "read_eval_truth",
     "read_true_attributes",
+    "scan_clips",
 ]

@@ -9,17 +9,10 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data import names
+from asdlib.data.attributes import given_attributes
 from asdlib.data.headers import read_header
-from asdlib.data.layout import (
-    EXPECTED_LAYOUT,
-    agrees,
-    find_machines,
-    list_wavs,
-    read_attributes,
-    split_folders,
-)
-from asdlib.data.problems import raise_problems
-from asdlib.errors import InputError
+from asdlib.data.layout import EXPECTED_LAYOUT, Scan, scan_folder
+from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
     "clip_id": "object",
@@ -41,11 +34,11 @@ _BEHIND_ATTRIBUTES = ["path", "n_samples", "sample_rate", "channels"]
 def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a data folder in the challenge's layout.
 
-    Names and headers are read, no sound. ``attributes_XX.csv`` beside the splits of a machine
-    must agree with the file names; it supplies the attributes of clips named ``noAttribute``.
-    Its lines about a split whose folder is not there are passed over. Where both ``test`` and
-    ``test_rename`` exist, ``test`` is read: the other holds the same clips under their true
-    names.
+    Names and headers are read, no sound. Recordings may lie in folders below their split, and in
+    any format that libsndfile reads. ``attributes_XX.csv`` beside the splits of a machine must
+    agree with the file names; it supplies the attributes of clips named ``noAttribute``. Where
+    both ``test`` and ``test_rename`` exist, ``test`` is read: the other holds the same clips
+    under their true names. What else lies there is passed over; `scan_clips` tells it.
 
     Parameters
     ----------
@@ -60,7 +53,7 @@ def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd
     DataFrame
         One row per clip, sorted by ``clip_id``:
 
-        - ``clip_id``: ``<machine>/<split>/<file name>``, the extension in lower case;
+        - ``clip_id``: ``<machine>/<split>/<file name>``, always with the extension ``.wav``;
         - ``machine_type``, ``section`` (two digits), ``split`` (train, test, supplemental);
         - ``domain``: source or target, NA where the name hides it;
         - ``is_anomaly``: nullable boolean, NA where the name hides it and for supplemental clips;
@@ -72,23 +65,30 @@ def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd
     Raises
     ------
     InputError
-        No such folder or machine, a machine without training clips, a name of no known form, two
-        clips of one id, a file that is empty, truncated or no wav, an attribute file that names a
-        missing clip or contradicts a name. Many faulty files are counted and the first few listed.
+        No such folder or machine, a machine without training clips or with a name that is not
+        plain, a name of no known form, two clips of one id, a file that is empty, truncated or
+        no recording, an attribute file that names a missing clip or contradicts a name. Many
+        faulty files are counted and the first few listed.
 
     Examples
     --------
     >>> clips = read_clips("data/dev_data/raw", machines=["fan"])       # doctest: +SKIP
     >>> clips.groupby(["machine_type", "split", "domain"]).size()       # doctest: +SKIP
     """
-    root = Path(root)
-    found = _choose(root, find_machines(root), machines)
+    return scan_clips(root, machines=machines)[0]
+
+
+def scan_clips(
+    root: str | Path, *, machines: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, Scan]:
+    """Read the clip table, and tell what of the folder is not in it; see `read_clips`."""
+    scan = scan_folder(root, machines)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
-    for machine_type, folders in found.items():
+    for machine_type, folders in scan.machines.items():
         n_before = len(rows)
         for folder in folders:
-            rows += _read_machine(machine_type, folder, problems)
+            rows += _read_machine(machine_type, folder, scan, problems)
         if not problems and all(row["split"] != "train" for row in rows[n_before:]):
             problems.append(
                 f"{folders[0]}: holds no training clips. {EXPECTED_LAYOUT} "
@@ -96,61 +96,47 @@ def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd
             )
     raise_problems(problems)
     _refuse_duplicates(rows)
-    return _make_table(rows)
+    return _make_table(rows), scan
 
 
-def _choose(
-    root: Path, found: dict[str, list[Path]], machines: Sequence[str] | None
-) -> dict[str, list[Path]]:
-    if machines is None:
-        return found
-    unknown = [machine for machine in machines if machine not in found]
-    if unknown or not machines:
-        raise InputError(
-            f"{root}: has no machine {', '.join(unknown) or '(none was named)'}. "
-            f"There are: {', '.join(found)}."
-        )
-    return {machine: found[machine] for machine in sorted(set(machines))}
-
-
-def _read_machine(machine_type: str, folder: Path, problems: list[str]) -> list[dict[str, Any]]:
+def _read_machine(
+    machine_type: str, folder: Path, scan: Scan, problems: list[str]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     named: dict[tuple[str, str], names.ClipName] = {}
-    splits = split_folders(folder)
-    for split, split_folder in splits.items():
-        for path in list_wavs(split_folder):
-            try:
-                clip_name = names.parse(path.name, split=split)
-            except InputError as error:
-                problems.append(f"{path.parent}/{error}")
-                continue
-            file_name = path.stem + ".wav"
-            named[split, file_name] = clip_name
-            try:
-                header = read_header(path)
-            except InputError as error:
-                problems.append(str(error))
-                continue
-            if header.n_samples == 0:
-                problems.append(f"{path}: holds no samples. Remove the file.")
-            rows.append(
-                {
-                    "clip_id": f"{machine_type}/{split}/{file_name}",
-                    "machine_type": machine_type,
-                    "section": clip_name.section,
-                    "domain": clip_name.domain,
-                    "split": split,
-                    "is_anomaly": _is_anomaly(clip_name),
-                    "attribute": clip_name.attribute,
-                    "supplemental_kind": clip_name.supplemental_kind,
-                    "pairs": _pairs(clip_name),
-                    "path": str(path.absolute()),
-                    "n_samples": header.n_samples,
-                    "sample_rate": header.sample_rate,
-                    "channels": header.channels,
-                }
-            )
-    given = _read_given(folder, set(splits), named, problems)
+    for split, path in scan.recordings[folder]:
+        file_name = path.stem + ".wav"
+        try:
+            clip_name = _parse(path, split, folder)
+        except InputError as error:
+            problems.append(f"{path.parent}/{error}")
+            continue
+        named[split, file_name] = clip_name
+        try:
+            header = read_header(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if header.n_samples == 0:
+            problems.append(f"{path}: holds no samples. Remove the file.")
+        rows.append(
+            {
+                "clip_id": f"{machine_type}/{split}/{file_name}",
+                "machine_type": machine_type,
+                "section": clip_name.section,
+                "domain": clip_name.domain,
+                "split": split,
+                "is_anomaly": _is_anomaly(clip_name),
+                "attribute": clip_name.attribute,
+                "supplemental_kind": clip_name.supplemental_kind,
+                "pairs": _pairs(clip_name),
+                "path": str(path.absolute()),
+                "n_samples": header.n_samples,
+                "sample_rate": header.sample_rate,
+                "channels": header.channels,
+            }
+        )
+    given = given_attributes(folder, scan, named, problems)
     for row in rows:
         pairs = given.get((row["split"], Path(row["clip_id"]).name), {})
         if pairs:
@@ -159,43 +145,29 @@ def _read_machine(machine_type: str, folder: Path, problems: list[str]) -> list[
     return rows
 
 
+def _parse(path: Path, split: str, folder: Path) -> names.ClipName:
+    """Read a recording's name; one in another format than wav is named as its wav would be."""
+    is_wav = path.suffix.lower() == ".wav"
+    try:
+        clip_name = names.parse(path.name if is_wav else path.stem + ".wav", split=split)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{path.stem}.wav", path.name, 1)) from error
+    split_folder = path.relative_to(folder).parts[0].lower()
+    domain = split_folder.removesuffix("_test")
+    if split_folder != domain and clip_name.domain not in (None, domain):
+        raise InputError(
+            f"{path.name}: lies in the folder {split_folder} but is named like a "
+            f"{clip_name.domain} clip. Move or rename it."
+        )
+    return clip_name
+
+
 def _pairs(clip_name: names.ClipName) -> dict[str, str]:
     return {} if clip_name.attribute is None else names.attribute_pairs(clip_name.attribute)
 
 
 def _is_anomaly(clip_name: names.ClipName) -> bool | None:
     return None if clip_name.condition is None else clip_name.condition == "anomaly"
-
-
-def _read_given(
-    folder: Path,
-    splits: set[str],
-    named: dict[tuple[str, str], names.ClipName],
-    problems: list[str],
-) -> dict[tuple[str, str], dict[str, str]]:
-    """Attributes given by the files of one machine, checked against the clips that are there."""
-    given: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(folder.glob("attributes_[0-9][0-9].csv")):
-        for (split, file_name), pairs in read_attributes(path).items():
-            try:
-                key = (split or names.parse(file_name).split, file_name)
-            except InputError as error:
-                problems.append(f"{path}: {error}")
-                continue
-            if key[0] not in splits:
-                continue
-            if key not in named:
-                problems.append(
-                    f"{path}: lists {key[0]}/{file_name}, which is not there. "
-                    "Add the clip or delete the line."
-                )
-            elif not agrees(named[key], pairs):
-                problems.append(
-                    f"{path}: gives {file_name} the attributes {pairs}, its name says "
-                    f"{named[key].attribute}. Correct one of them."
-                )
-            given[key] = pairs
-    return given
 
 
 def _refuse_duplicates(rows: list[dict[str, Any]]) -> None:

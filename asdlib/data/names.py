@@ -11,6 +11,7 @@ Four forms occur (``SS`` section, ``NNNN`` running number)::
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from asdlib.errors import InputError
@@ -197,3 +198,21 @@ def attribute_pairs(text: str) -> dict[str, str]:
         and all(values)
     )
     return dict(zip(names, values, strict=True)) if alternate else {"attribute": text}
+
+
+def unplain_character(text: str) -> str | None:
+    """Find what a machine type, an attribute or its value may not hold; None where all is plain.
+
+    Plain are letters of any language, digits, ``_ - + .`` and blanks: names stand in paths,
+    tables, pages and figures, where other characters mean something.
+
+    Examples
+    --------
+    >>> unplain_character("Pumpe 3 (neu)"), unplain_character("Lüfter_2.5")
+    ('(', None)
+    """
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind[0] not in "LM" and kind != "Nd" and character not in " _-+.":
+            return character
+    return None

@@ -5,7 +5,6 @@ Only scoring and the agreement of an annotation may read these; training never d
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data import names
-from asdlib.data.layout import read_table
-from asdlib.data.problems import raise_problems
-from asdlib.errors import InputError
+from asdlib.errors import InputError, raise_problems
+from asdlib.files import read_rows, read_table
 
 _CORRESPONDENCE = re.compile(r"attributes_[0-9]{2}_(train|test)_correspondence\.csv")
 
@@ -95,7 +93,7 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     rows = []
     machine_type = None
-    for number, fields in enumerate(_read_lines(path), start=1):
+    for number, fields in read_rows(path):
         if len(fields) == 1:
             machine_type = fields[0]
             continue
@@ -239,11 +237,3 @@ def _read_correspondence(path: Path) -> dict[str, str]:
             raise InputError(f"{path}: lists {file_name} twice. Keep one line.")
         attributes[file_name] = true.attribute
     return attributes
-
-
-def _read_lines(path: Path) -> list[list[str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [fields for fields in csv.reader(file) if fields]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from error

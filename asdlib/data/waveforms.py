@@ -21,9 +21,8 @@ from asdlib.data.audio import (
     resampled_length,
 )
 from asdlib.data.cache import VERSIONS
-from asdlib.data.problems import raise_problems
 from asdlib.data.store import ArrayStore, open_or_build
-from asdlib.errors import InputError
+from asdlib.errors import InputError, raise_problems
 
 _BLOCK_BYTES = 8 << 20
 _SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds no sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,12 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: {error}") from error
 
 
+#: What `float` takes for a number but for ``1_0`` and digits of other scripts.
+_NUMBER = re.compile(
+    r"\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)\s*", re.IGNORECASE
+)
+
+
 def parse_numbers(text: pd.Series) -> pd.Series:
     """Numbers of a text column to the last digit, NaN where a text is none or empty.
 
@@ -147,10 +154,7 @@ def parse_numbers(text: pd.Series) -> pd.Series:
     """
 
     def parse(entry: object) -> float:
-        try:
-            return float(str(entry))
-        except ValueError:
-            return float("nan")
+        return float(str(entry)) if _NUMBER.fullmatch(str(entry)) else float("nan")
 
     return text.map(parse, na_action="ignore").astype("Float64").astype("float64")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
+from asdlib.files import read_rows, write_atomically
 from asdlib.scoring.scores import parse_numbers, validate_scores
 
 _NAME = re.compile(r"(anomaly_score|decision_result)_(.+)_section_(\d+)_test\.csv")
@@ -144,20 +144,19 @@ def _csv(rows: pd.DataFrame) -> str:
 
 def _read_pairs(path: Path, name: str) -> pd.DataFrame:
     """Rows ``file,value`` of one file, as columns "file" and ``name``."""
-    try:
-        rows = pd.read_csv(path, header=None, names=["file", name], dtype=str, index_col=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: cannot be read as rows of file,value ({error}).") from error
-    if rows.empty:
+    lines = read_rows(path)
+    if not lines:
         raise InputError(f"{path}: is empty; expected rows of file,value.")
-    number = parse_numbers(rows[name])
-    bad = rows["file"].isna() | number.isna()
-    if bad.any():
-        line = int(bad.to_numpy().argmax()) + 1
-        raise InputError(f"{path}, line {line}: expected file,value without a header.")
+    values = parse_numbers(pd.Series([fields[-1] for _, fields in lines], dtype="string"))
+    for (number, fields), value in zip(lines, values, strict=True):
+        if len(fields) != 2 or not fields[0] or ";" in fields[0] or pd.isna(value):
+            raise InputError(
+                f"{path}, line {number}: expected file,value without a header and with a decimal "
+                f"point, found {','.join(fields)!r}."
+            )
+    rows = pd.DataFrame({"file": [fields[0] for _, fields in lines], name: values})
     if rows["file"].duplicated().any():
         name_twice = rows.loc[rows["file"].duplicated(), "file"].iloc[0]
         raise InputError(f"{path}: lists {name_twice} more than once.")
-    rows["file"] = rows["file"].str.strip().str.rsplit("/", n=1).str[-1]
-    rows[name] = number
+    rows["file"] = rows["file"].str.rsplit("/", n=1).str[-1]
     return rows

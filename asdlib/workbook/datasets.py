@@ -22,7 +22,7 @@ from asdlib.challenge import (
     fetch_truth,
     lay_out,
 )
-from asdlib.data.layout import find_machines
+from asdlib.data.layout import find_machines, scan_folder
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.report.progress import progress_bar
@@ -62,13 +62,15 @@ def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
 
 
 def check_machines(data: Path, machines: list[str] | None) -> None:
-    """Refuse machine types that the recordings lack."""
+    """Refuse machine types that the recordings lack; tell what of the folder is passed over."""
     there = sorted(find_machines(data))
     unknown = sorted(set(machines or []) - set(there))
     if unknown:
         raise InputError(
             f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
         )
+    for line in scan_folder(data, machines or None).told():
+        say(line)
 
 
 def no_such_folder(data: Path) -> str:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from asdlib.challenge import read_facts
 from asdlib.cores import available_cores
-from asdlib.data import ArrayStore, open_waveforms, read_clips
+from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
@@ -211,8 +211,11 @@ class Run:
         return path
 
     def scan_clips(self) -> pd.DataFrame:
-        """Read the clip table from the recordings and keep it as the run's stage file."""
-        clips = read_clips(self.settings.data_dir, machines=list(self.settings.machines) or None)
+        """Read the clip table, keep it as the run's stage file, and tell what is passed over."""
+        machines = list(self.settings.machines) or None
+        clips, scan = scan_clips(self.settings.data_dir, machines=machines)
+        for line in scan.told():
+            print(line)
         write_atomically(self.build / "clips.csv", clips.to_csv(index=False))
         return clips
 
