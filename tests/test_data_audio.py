@@ -273,3 +273,39 @@ def test_floats_that_16_bits_would_lose_are_raised(tmp_path, peak, scale):
     assert common_scale([path]) == scale
     if scale > 1:
         assert 16384 <= np.abs(read_mono(path, scale=scale).astype(int)).max() <= 32768
+
+
+FORMATS = [
+    ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "MS_ADPCM"), ("RF64", "PCM_16"),
+    ("W64", "PCM_16"), ("FLAC", "PCM_16"), ("AIFF", "PCM_16"), ("CAF", "PCM_16"), ("MP3", None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    path, found = tmp_path_factory.mktemp("formats") / "a", []
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 500)
+    for format, subtype in FORMATS:
+        soundfile.write(path, wave, 16000, format=format, subtype=subtype)
+        found.append(path.read_bytes())
+    return found
+
+
+@given(
+    kind=st.integers(0, len(FORMATS) - 1),
+    damage=st.lists(st.tuples(st.integers(0, 119), st.integers(0, 255)), max_size=4),
+    length=st.integers(0, 2500),
+)
+def test_a_damaged_recording_is_decoded_whole_or_refused(
+    tmp_path_factory, recordings, kind, damage, length
+):
+    content = bytearray(recordings[kind])
+    for place, value in damage:
+        content[place] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content[:length])
+    with contextlib.suppress(InputError):
+        header = read_header(path)
+        samples = read_mono(path, sample_rate=header.sample_rate, channel=0)
+        assert len(samples) == header.n_samples > 0
+        common_scale([path])

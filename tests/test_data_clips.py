@@ -1,10 +1,13 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 from corpus import make_tree, train_and_test, wav_bytes, write_wav
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asdlib.data import read_clips, scan_clips
 from asdlib.errors import InputError
@@ -453,3 +456,33 @@ def test_a_symbolic_link_is_a_clip(tmp_path, tree):
     link = tree / "fan/train/section_00_source_train_normal_0077.wav"
     link.symlink_to(target)
     assert len(read_clips(tree)) == 17
+
+
+_FOLDERS = ["", "fan", "fan/train", "fan/test", "fan/source_test", "fan/train/a", "fan/test_rename",
+            "fan/old", "pump/train", "pump", "x", "x/y", ".hidden", "fan/TRAIN"]  # fmt: skip
+_FILES = [TRAIN, BARE, "section_00_source_test_normal_0000_pro_A.wav", "section_00_0000.wav",
+          "section_00_source_train_normal_0002.flac", "a.txt", "._a.wav", "attributes_00.csv",
+          "b.m4a"]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.tuples(st.sampled_from(_FOLDERS), st.sampled_from(_FILES)), max_size=12))
+def test_no_file_is_lost_in_silence(tmp_path_factory, files):
+    """Every file of a folder is a clip, an attribute file or passed over; else it is refused."""
+    root = tmp_path_factory.mktemp("folder")
+    for folder, name in files | {("fan/train", TRAIN), ("fan/train", "attributes_00.csv")}:
+        path = root / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(wav_bytes(bytes(8)))
+        if name == "attributes_00.csv":
+            path.write_text("file_name\n")
+    try:
+        clips, scan = scan_clips(root)
+    except InputError:
+        return
+    told = [path for path, _ in scan.passed_over]
+    read = [Path(path) for path in clips["path"]]
+    read += [path for paths in scan.attribute_files.values() for path in paths]
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        places = {path, *path.parents}
+        assert (path in read) + len(places & set(told)) == 1, path

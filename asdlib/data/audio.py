@@ -34,31 +34,10 @@ def read_mono(
 ) -> npt.NDArray[np.int16]:
     """Decode a recording to 16-bit mono.
 
-    16-bit PCM comes back bit for bit; every other encoding is rounded to 16 bits.
-
-    Parameters
-    ----------
-    path : path
-        The recording.
-    sample_rate : int
-        The rate asked for [Hz].
-    resample : bool
-        Whether a file of another rate is resampled (polyphase filter; overshoots are limited
-        to full scale); otherwise it is an error.
-    channel : int, optional
-        Channel to take, from 0; needed where a file has several.
-    scale : float
-        Factor of floating-point samples, as of `common_scale`.
-
-    Returns
-    -------
-    ndarray of int16, shape (n_samples,)
-        Full scale is 32768.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be used as it is; the message says why.
+    16-bit PCM comes back bit for bit; every other encoding is rounded to 16 bits, floating point
+    after a factor ``scale`` (see `common_scale`). A ``channel``, from 0, is needed where a file
+    has several. With ``resample`` a file of another rate [Hz] is resampled (polyphase filter;
+    overshoots are limited to full scale); otherwise it is refused.
     """
     path = Path(path)
     try:
@@ -90,12 +69,8 @@ def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> 
 
     It is 1 where they are at most at full scale, as they should be. Recordings in a physical
     unit (peaks of 12 g) get the power of two that brings the largest peak of all below 1;
-    their ratios stay. Only floating-point files are decoded for it.
-
-    Raises
-    ------
-    InputError
-        When recordings beside them have integer samples, whose unit is another one.
+    their ratios stay. Only floating-point files are decoded for it; such a unit beside integer
+    samples, whose unit is another one, is refused.
     """
     with ThreadPoolExecutor(workers or available_cores()) as pool:
         found = list(pool.map(_float_peak, paths))
@@ -200,7 +175,7 @@ def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.float6
         }
     try:
         frames, _ = soundfile.read(source, dtype="float64", always_2d=True, **layout)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
         ) from error

@@ -30,6 +30,8 @@ SUBTYPES = {
 }
 #: Sizes from here on are what pipes and streaming recorders write where they do not know better.
 _UNKNOWN_SIZE = 0x7FFFF000
+#: Silence in the densest format has fewer samples.
+_MOST_PER_BYTE = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,7 @@ class Header:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read the header of a recording without its sound.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, empty, truncated or in no format that can be read.
-    """
+    """Read the header of a recording; a file that is missing or not whole is refused."""
     path = Path(path)
     try:
         with path.open("rb", buffering=1024) as file:
@@ -102,7 +98,8 @@ def _ask_libsndfile(path: Path) -> Header:
             f"{path}: is not a wav file, nor another recording that can be read "
             f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
         ) from error
-    if header.n_samples > 1 << 48:  # a flac from a pipe; libsndfile cannot decode it either
+    if header.n_samples > _MOST_PER_BYTE * path.stat().st_size:
+        # Damaged, or a flac from a pipe, which libsndfile cannot decode without its length.
         raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
     return header
 
@@ -152,7 +149,7 @@ def _make_header(
         with contextlib.suppress(InputError):
             return _ask_libsndfile(path)
     subtype = SUBTYPES.get((code, bits))
-    if subtype is None or rate == 0 or frame_bytes * 8 != bits * channels:
+    if subtype is None or not 0 < rate < 1 << 31 or frame_bytes * 8 != bits * channels:
         raise InputError(
             f"{path}: has the encoding {code} with {bits} bits, expected PCM or floating point. "
             "Convert it to 16-bit PCM wav."

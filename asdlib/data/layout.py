@@ -66,11 +66,8 @@ class Scan:
 def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan:
     """List the recordings of a data folder, by their places alone, and what is passed over.
 
-    Raises
-    ------
-    InputError
-        As `find_machines`; when a chosen machine is not there or is not named plainly, or when
-        recordings lie in a folder whose name is nearly that of a split.
+    A chosen machine that is not there or not named plainly is refused, and so are recordings in a
+    folder whose name is nearly that of a split.
     """
     root = Path(root)
     found = find_machines(root)
@@ -126,25 +123,11 @@ def _scan_machine(folder: Path, scan: Scan, problems: list[str]) -> None:
 
 
 def find_machines(root: Path) -> dict[str, list[Path]]:
-    """Find the machine folders below a root.
+    """Find the machine folders below a root: machine type -> folders, sorted by machine type.
 
-    Parameters
-    ----------
-    root : Path
-        Folder of machine folders; or one above ``raw``, ``dev_data/raw`` and
-        ``eval_data/raw``, with at most one further folder (``dcase2025t2``) in between.
-
-    Returns
-    -------
-    dict
-        Machine type -> its folders (two where development and evaluation data share a name),
-        sorted by machine type.
-
-    Raises
-    ------
-    InputError
-        When there is none, when the root is a machine folder itself, or when several data sets
-        lie below it.
+    The root holds them, or lies above ``raw``, ``dev_data/raw`` and ``eval_data/raw``, with at
+    most one further folder (``dcase2025t2``) in between. Two folders are of one machine where
+    development and evaluation data share a name; several data sets below a root are refused.
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder. {EXPECTED_LAYOUT}")

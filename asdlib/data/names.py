@@ -44,27 +44,11 @@ _PARAMETER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])?")
 
 @dataclass(frozen=True)
 class ClipName:
-    """What the file name of a clip says.
+    """What the file name of a clip says; parts that make no name of the challenge are refused.
 
-    Attributes
-    ----------
-    section : str
-        Two digits.
-    words : tuple of str
-        The words between section and number, for example ``("source", "train", "normal")``;
-        empty for a published evaluation clip.
-    index : int
-        Running number.
-    suffix : str or None
-        Text after the number as it stands there, ``""`` behind a bare trailing underscore;
-        None without one.
-    extension : str
-        ``.wav``, in the case found.
-
-    Raises
-    ------
-    InputError
-        When the parts make no name of the challenge.
+    ``words`` stand between section and number, for example ``("source", "train", "normal")``, none
+    in a published evaluation clip. ``suffix`` is the text after the number as it stands there,
+    ``""`` behind a bare trailing underscore; ``extension`` is ``.wav``, in the case found.
     """
 
     section: str
@@ -119,23 +103,7 @@ class ClipName:
 
 
 def parse(file_name: str, *, split: str | None = None) -> ClipName:
-    """Read a clip's file name.
-
-    Parameters
-    ----------
-    file_name : str
-        Name without folders.
-    split : {"train", "test", "supplemental"}, optional
-        The folder the file lies in; the name must agree with it.
-
-    Returns
-    -------
-    ClipName
-
-    Raises
-    ------
-    InputError
-        When the name has none of the challenge's forms or contradicts the folder.
+    """Read a clip's file name, which must agree with the ``split`` whose folder it lies in.
 
     Examples
     --------
@@ -177,11 +145,6 @@ def format(clip_name: ClipName) -> str:
 
 def attribute_pairs(text: str) -> dict[str, str]:
     """Split an attribute text into parameters and values where they alternate.
-
-    Returns
-    -------
-    dict
-        ``{parameter: value}``, or ``{"attribute": text}`` where the text has no such structure.
 
     Examples
     --------

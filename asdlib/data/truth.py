@@ -41,15 +41,8 @@ def read_true_attributes(
     Returns
     -------
     DataFrame
-        ``clip_id, attribute``, one row per clip of the table that a file covers, in the order of
-        the table; empty where no list was released.
-
-    Raises
-    ------
-    InputError
-        When a file is no such table, pairs names that contradict each other, lists a published
-        name twice, covers a machine's split but not all of its clips, or is not the only one of
-        its machine and split.
+        ``clip_id, attribute``, one row per clip that a file covers, in the order of the table. A
+        file that covers a machine's split must cover all of its clips, alone and once.
     """
     found = _find_correspondences(Path(root))
     keys = list(zip(clips["machine_type"], clips["split"], strict=True))
@@ -78,17 +71,8 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
     """Read the released list of the evaluation clips' true names, ``eval_data_list_20XX.csv``.
 
     A line with one field starts a machine; every other line is ``published name,true name``.
-
-    Returns
-    -------
-    DataFrame
-        ``machine_type, file_name, true_name, domain, is_anomaly, attribute``, in the order of
-        the list; the attribute is NA where the true name carries none.
-
-    Raises
-    ------
-    InputError
-        When a line has another form, a name does not parse, or a clip is listed twice.
+    The table has the columns ``machine_type, file_name, true_name, domain, is_anomaly,
+    attribute``; the attribute is NA where the true name carries none.
     """
     path = Path(path)
     rows = []
@@ -129,10 +113,7 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
 def truth_of_names(machine_types: Sequence[str], file_names: Sequence[str]) -> pd.DataFrame:
     """Read the truth of clips whose own names tell it, such as all development test clips.
 
-    Returns
-    -------
-    DataFrame
-        As of `read_eval_truth`, without the clips whose names hide it.
+    A table as of `read_eval_truth`, without the clips whose names hide it.
     """
     rows = []
     for machine_type, file_name in zip(machine_types, file_names, strict=True):
