@@ -31,9 +31,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asdlib.training import ClassTable, Identity, TrainSettings, choose_device  # noqa: E402
-from asdlib.training.batches import FeatureBatches  # noqa: E402
-from asdlib.training.examples import Examples  # noqa: E402
-from asdlib.training.trainer import Trainer  # noqa: E402
+from asdlib.training.examples import Examples, FeatureBatches  # noqa: E402
+from asdlib.training.loop import Trainer  # noqa: E402
 
 N_MELS, N_CLASSES = 128, 100
 
@@ -110,7 +109,27 @@ def make_trainer(
     precision: str,
 ) -> Trainer:
     settings = TrainSettings(
-        stem_channels=size.stem_channels, batch_size=size.batch_size, epochs=100
+        stem_channels=size.stem_channels,
+        embedding_dim=128,
+        input_norm="clip",
+        epochs=100,
+        batch_size=size.batch_size,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        warmup_epochs=1.0,
+        mixup_probability=0.5,
+        branches="one",
+        statex_probability=0.0,
+        statex_axis="frequency",
+        featex_probability=0.0,
+        noise_mix_probability=0.0,
+        noise_mix_snr_db=(0.0, 15.0),
+        scale="dynamic",
+        centres="trainable",
+        sub_clusters=1,
+        average_decay=0.0,
+        crop_frames=0,
+        seed=0,
     )
     identity = Identity.of(settings, classes, feature_key="synthetic", n_mels=N_MELS)
     batches = (FeatureBatches(features, np.arange(len(features)), device),)

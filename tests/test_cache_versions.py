@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from corpus import write_wav
-from training_task import run, tone_task
+from training_task import autoencoder_settings, run, tone_task
 
 from asdlib import spectra, training
 from asdlib.annotation.frequencies import track_frequencies
@@ -76,7 +76,7 @@ def make_outputs(folder):
     described = training.embed(model, tones, np.arange(8), device="cpu")
     outputs["embeddings"] = np.concatenate([part.ravel() for part in described])
     residuals = training.open_reconstructions(
-        frames, clips, training.AutoencoderSettings(epochs=2, batch_size=16),
+        frames, clips, autoencoder_settings(epochs=2, batch_size=16),
         folder=folder / "residuals", device="cpu", workers=1,
     )["fan"]  # fmt: skip
     outputs["residuals"] = np.concatenate(

@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training_task import embedding_network, train_settings
 
 from asdlib.errors import InputError
 from asdlib.training import (
     AdaCos,
-    EmbeddingNetwork,
     Embeddings,
     Identity,
     TrainedModel,
-    TrainSettings,
     embed,
     load_embeddings,
     open_embeddings,
@@ -25,10 +24,10 @@ from asdlib.training import (
 @pytest.fixture
 def model() -> TrainedModel:
     torch.manual_seed(0)
-    settings = TrainSettings(stem_channels=4, embedding_dim=8)
+    settings = train_settings(stem_channels=4, embedding_dim=8)
     return TrainedModel(
         identity=Identity(settings, ("a", "b"), "key", "features", 16),
-        network=EmbeddingNetwork(n_mels=16, stem_channels=4, embedding_dim=8).eval(),
+        network=embedding_network(n_mels=16, stem_channels=4, embedding_dim=8).eval(),
         loss=AdaCos(n_classes=2, embedding_dim=8),
         history=pd.DataFrame(),
         device="CPU",

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from training_task import N_MELS, QUICK, RECIPE, assert_same, run, tone_task
+from training_task import N_MELS, QUICK, RECIPE, assert_same, run, tone_task, train_settings
 
 from asdlib.errors import InputError
 from asdlib.training import (
     Identity,
-    TrainSettings,
     choose_device,
     class_table,
     embed,
@@ -24,13 +23,13 @@ from asdlib.training import (
     load_model,
     train,
 )
-from asdlib.training.batches import FeatureBatches
+from asdlib.training.examples import FeatureBatches
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def test_it_learns_to_tell_tones_apart(tmp_path: Path) -> None:
-    settings = TrainSettings(stem_channels=8, epochs=10, batch_size=16, learning_rate=3e-3)
+    settings = train_settings(stem_channels=8, epochs=10, batch_size=16, learning_rate=3e-3)
     model = run(tmp_path, settings, n_clips=96)
     assert model.history["loss"].iloc[-1] < 0.8 * model.history["loss"].iloc[0]
     features, classes = tone_task(40, seed=9)
@@ -206,17 +205,17 @@ def test_positions_must_match_the_classes(tmp_path: Path) -> None:
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        TrainSettings(**change)
+        train_settings(**change)
 
 
 def test_settings_survive_json() -> None:
-    settings = TrainSettings(noise_mix_snr_db=[-5, 10])  # type: ignore[arg-type]
+    settings = train_settings(noise_mix_snr_db=[-5, 10])  # type: ignore[arg-type]
     assert settings.noise_mix_snr_db == (-5.0, 10.0)
-    assert TrainSettings(**json.loads(json.dumps(settings.as_dict()))) == settings
+    assert train_settings(**json.loads(json.dumps(settings.as_dict()))) == settings
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:
-    settings = TrainSettings(epochs=10, warmup_epochs=2, learning_rate=1.0)
+    settings = train_settings(epochs=10, warmup_epochs=2, learning_rate=1.0)
     rates = [settings.learning_rate_at(step, steps_per_epoch=5) for step in range(50)]
     assert np.allclose(rates[:10], np.arange(1, 11) / 10)
     assert (np.diff(rates[10:]) < 0).all()

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from training_task import embedding_network
 
 from asdlib.errors import InputError
-from asdlib.training.batches import FeatureBatches
-from asdlib.training.branches import (
+from asdlib.training.examples import FeatureBatches
+from asdlib.training.layers import count_parameters, layer_table
+from asdlib.training.network import (
     InputStandardisation,
     ResidualBlock,
     SpectrumBranch,
     SqueezeExcitation,
 )
-from asdlib.training.network import EmbeddingNetwork, count_parameters
 
 
 def count_by_hand(stem: int, embedding_dim: int) -> int:
@@ -39,7 +40,7 @@ def count_by_hand(stem: int, embedding_dim: int) -> int:
 
 @pytest.mark.parametrize(("stem", "embedding_dim"), [(64, 128), (16, 128), (8, 32)])
 def test_parameter_count_equals_the_hand_count(stem: int, embedding_dim: int) -> None:
-    network = EmbeddingNetwork(n_mels=128, stem_channels=stem, embedding_dim=embedding_dim)
+    network = embedding_network(n_mels=128, stem_channels=stem, embedding_dim=embedding_dim)
     assert count_parameters(network) == count_by_hand(stem, embedding_dim)
 
 
@@ -49,7 +50,7 @@ def test_full_width_is_resnet18_plus_excitation() -> None:
     # embedding layer and 2 * Σ (2 C²/16 + C/16 + C) of squeeze-and-excitation:
     excitation = sum(2 * (2 * c * c // 16 + c // 16 + c) for c in (64, 128, 256, 512))
     expected = 11_689_512 - 513_000 - 2 * 64 * 49 + 512 * 128 + 128 + excitation
-    assert count_parameters(EmbeddingNetwork(n_mels=128)) == expected
+    assert count_parameters(embedding_network(n_mels=128)) == expected
 
 
 def count_spectrum_by_hand(n_bins: int, width: int, embedding_dim: int) -> int:
@@ -67,15 +68,15 @@ def count_spectrum_by_hand(n_bins: int, width: int, embedding_dim: int) -> int:
 @pytest.mark.parametrize(("stem", "width"), [(64, 128), (16, 32), (4, 8)])
 def test_two_branches_have_the_parameters_of_both(stem: int, width: int) -> None:
     sizes = {"n_mels": 32, "stem_channels": stem, "embedding_dim": 16}
-    one = EmbeddingNetwork(**sizes)
-    two = EmbeddingNetwork(**sizes, n_bins=80001)
+    one = embedding_network(**sizes)
+    two = embedding_network(**sizes, n_bins=80001)
     expected = count_spectrum_by_hand(80001, width, 16)
     assert count_parameters(two) == count_parameters(one) + expected
 
 
 def test_two_branches_stand_one_behind_the_other() -> None:
     torch.manual_seed(0)
-    network = EmbeddingNetwork(n_mels=16, stem_channels=4, embedding_dim=6, n_bins=500).eval()
+    network = embedding_network(n_mels=16, stem_channels=4, embedding_dim=6, n_bins=500).eval()
     log_mel, spectrum = torch.randn(3, 1, 16, 40), torch.randn(3, 1, 500, 1)
     embedding = network(log_mel, spectrum)
     assert embedding.shape == (3, network.output_dim) == (3, 12)
@@ -90,7 +91,7 @@ def test_two_branches_stand_one_behind_the_other() -> None:
 
 def test_intermediate_features_are_the_middle_stages_averaged_over_time() -> None:
     torch.manual_seed(0)
-    network = EmbeddingNetwork(n_mels=32, stem_channels=4, embedding_dim=6, n_bins=500).eval()
+    network = embedding_network(n_mels=32, stem_channels=4, embedding_dim=6, n_bins=500).eval()
     seen: dict[str, torch.Tensor] = {}
     branches = (network.spectrogram_branch, network.spectrum_branch)
     watched = {
@@ -114,7 +115,7 @@ def test_one_branch_is_unchanged_by_the_second_ones_existence() -> None:
     weights = []
     for n_bins in (0, 300):
         torch.manual_seed(0)
-        network = EmbeddingNetwork(n_mels=16, stem_channels=4, n_bins=n_bins)
+        network = embedding_network(n_mels=16, stem_channels=4, n_bins=n_bins)
         weights.append(network.spectrogram_branch.state_dict())
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
@@ -140,12 +141,12 @@ def test_spectrum_branch_has_the_gradient_of_its_function(stem: int) -> None:
 
 @pytest.mark.parametrize("shape", [(128, 313), (64, 32), (16, 7)])
 def test_any_spectrogram_size_gives_one_embedding(shape: tuple[int, int]) -> None:
-    network = EmbeddingNetwork(n_mels=shape[0], stem_channels=4, embedding_dim=10).eval()
+    network = embedding_network(n_mels=shape[0], stem_channels=4, embedding_dim=10).eval()
     assert network(torch.zeros(3, 1, *shape)).shape == (3, 10)
 
 
 def test_every_residual_block_has_its_excitation() -> None:
-    network = EmbeddingNetwork(n_mels=128, stem_channels=4)
+    network = embedding_network(n_mels=128, stem_channels=4)
     blocks = [m for m in network.modules() if isinstance(m, ResidualBlock)]
     gates = [m for m in network.modules() if isinstance(m, SqueezeExcitation)]
     assert len(blocks) == len(gates) == 8
@@ -178,7 +179,7 @@ def test_gain_drops_out_with_clip_norm_only() -> None:
     log_mel = torch.randn(2, 1, 16, 40) * 5 - 40
     for input_norm, is_invariant in [("clip", True), ("corpus", False)]:
         torch.manual_seed(0)
-        network = EmbeddingNetwork(n_mels=16, stem_channels=4, input_norm=input_norm).eval()
+        network = embedding_network(n_mels=16, stem_channels=4, input_norm=input_norm).eval()
         difference = (network(log_mel) - network(log_mel + 6.0)).abs().max()
         assert (difference < 1e-5) == is_invariant
 
@@ -190,8 +191,27 @@ def test_constant_features_do_not_divide_by_zero() -> None:
     assert mean.flatten().tolist() == [-80] * 4
 
 
+@pytest.mark.parametrize("n_bins", [0, 700])
+def test_layer_table_names_every_layer_in_order(n_bins: int) -> None:
+    network = embedding_network(n_mels=32, stem_channels=4, embedding_dim=6, n_bins=n_bins)
+    network.train()
+    before = torch.get_rng_state()
+    running = {name: value.clone() for name, value in network.state_dict().items()}
+    table = layer_table(network, n_frames=40)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.training
+    assert all(torch.equal(running[name], value) for name, value in network.state_dict().items())
+    assert table["parameters"].sum() == count_parameters(network)
+    assert table["kind"].str.startswith("2 convolutions").sum() == 8
+    assert table["layer"].tolist()[:2] == ["standardise", "spectrogram_branch.stem.0"]
+    shapes = table.set_index("layer")["output"]
+    assert shapes["spectrogram_branch.stages.7"] == "32 × 1 × 2"
+    assert shapes["spectrogram_branch.project"] == "6"
+    assert ("spectrum_branch.project" in shapes) == (n_bins > 0)
+
+
 def test_bad_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="stem_channels=0"):
-        EmbeddingNetwork(n_mels=128, stem_channels=0)
+        embedding_network(n_mels=128, stem_channels=0)
     with pytest.raises(InputError, match="input_norm='band'"):
-        EmbeddingNetwork(n_mels=128, input_norm="band")  # type: ignore[arg-type]
+        embedding_network(n_mels=128, input_norm="band")  # type: ignore[arg-type]

@@ -16,13 +16,13 @@ from training_task import (
     run,
     tone_spectra,
     tone_task,
+    train_settings,
 )
 
 from asdlib.errors import InputError
-from asdlib.training import ClassTable, Identity, TrainSettings, embed, load_checkpoint
-from asdlib.training.batches import feature_batches
-from asdlib.training.examples import Examples
-from asdlib.training.trainer import Trainer
+from asdlib.training import ClassTable, Identity, embed, load_checkpoint
+from asdlib.training.examples import Examples, feature_batches
+from asdlib.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
     ],
 )
 def test_every_part_of_the_recipe_learns_and_repeats(tmp_path: Path, recipe: dict) -> None:
-    settings = TrainSettings(
+    settings = train_settings(
         stem_channels=4, embedding_dim=8, epochs=4, batch_size=12, learning_rate=3e-3, **recipe
     )
     first = run(tmp_path / "a", settings, n_clips=36)

@@ -1,15 +1,66 @@
 """A small task for trainings: tones in noise, whose band tells the class."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from asdlib.training import ClassTable, TrainedModel, TrainSettings, train
+from asdlib.training import (
+    AutoencoderSettings,
+    ClassTable,
+    EmbeddingNetwork,
+    TrainedModel,
+    TrainSettings,
+    train,
+)
 
 N_CLASSES, N_MELS, N_FRAMES = 4, 32, 48
-QUICK = TrainSettings(stem_channels=4, embedding_dim=8, epochs=3, batch_size=8, seed=1)
+
+
+def train_settings(**changes: Any) -> TrainSettings:
+    """Settings of a plain training, but for some changes."""
+    plain = {
+        "stem_channels": 64,
+        "embedding_dim": 128,
+        "input_norm": "clip",
+        "epochs": 20,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-2,
+        "warmup_epochs": 1.0,
+        "mixup_probability": 0.5,
+        "branches": "one",
+        "statex_probability": 0.0,
+        "statex_axis": "frequency",
+        "featex_probability": 0.0,
+        "noise_mix_probability": 0.0,
+        "noise_mix_snr_db": (0.0, 15.0),
+        "scale": "dynamic",
+        "centres": "trainable",
+        "sub_clusters": 1,
+        "average_decay": 0.0,
+        "crop_frames": 0,
+        "seed": 0,
+    }
+    return TrainSettings(**{**plain, **changes})
+
+
+def autoencoder_settings(**changes: Any) -> AutoencoderSettings:
+    """Settings of a short training of the official autoencoder, but for some changes."""
+    plain = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "min_steps": 0, "seed": 0}
+    return AutoencoderSettings(**{**plain, **changes})
+
+
+def embedding_network(**changes: Any) -> EmbeddingNetwork:
+    """Build the network at full width, but for some changes."""
+    plain = {"n_mels": 128, "stem_channels": 64, "embedding_dim": 128, "input_norm": "clip"}
+    return EmbeddingNetwork(**{**plain, **changes})
+
+
+QUICK = train_settings(stem_channels=4, embedding_dim=8, epochs=3, batch_size=8, seed=1)
+
 
 #: Every part of the report's recipe, and the weight average.
 RECIPE = {

@@ -1,9 +1,8 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
-from asdlib.training.augment import mixup
-from asdlib.training.autoencoder import Autoencoder, AutoencoderSettings
+from asdlib.training.augment import exchange_statistics, mixup
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
-from asdlib.training.classes import ClassTable, NoiseSources, class_table
+from asdlib.training.classes import ClassTable, class_table
 from asdlib.training.embed import (
     LEARNED_VIEWS,
     Embeddings,
@@ -12,16 +11,18 @@ from asdlib.training.embed import (
     open_embeddings,
     save_embeddings,
 )
+from asdlib.training.examples import NoiseSources
+from asdlib.training.frame_autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
+from asdlib.training.layers import count_parameters, layer_table
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos
-from asdlib.training.network import EmbeddingNetwork, count_parameters
+from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.reconstruction import (
     load_reconstruction,
     loss_table,
     open_reconstructions,
 )
 from asdlib.training.settings import TrainSettings, choose_device
-from asdlib.training.stacks import STACKED_FRAMES
 
 __all__ = [
     "LEARNED_VIEWS",
@@ -40,6 +41,8 @@ __all__ = [
     "class_table",
     "count_parameters",
     "embed",
+    "exchange_statistics",
+    "layer_table",
     "load_checkpoint",
     "load_embeddings",
     "load_model",

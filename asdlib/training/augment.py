@@ -1,7 +1,22 @@
 """What is done to a batch of features before the network sees it.
 
+    "... integrating mixup [7], StatEx [8], and FeatEx to augment new categories." (report,
+    section 2.3)
+
 All random numbers are drawn on the CPU from a given generator, so that a seed means the same
-batches on every device.
+batches on every device. Levels are in dB, shape (batch, n_bands, n_frames); ``rows`` and
+``partners`` are positions in the batch as from `draw_exchange`.
+
+References
+----------
+.. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk
+       Minimization", ICLR 2018.
+.. [2] H. Chen, Y. Song, Z. Zhuo, Y. Zhou, Y.-H. Li, H. Xue, I. McLoughlin, "An Effective
+       Anomalous Sound Detection Method Based on Representation Learning with Simulated
+       Anomalies", ICASSP 2023.
+.. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
+.. [4] I. Golan, R. El-Yaniv, "Deep Anomaly Detection Using Geometric Transformations",
+       NeurIPS 2018.
 """
 
 from __future__ import annotations
@@ -50,11 +65,6 @@ def mixup(
     -------
     levels : tuple of Tensor, shapes as given
     labels : Tensor, shape (batch, n_classes)
-
-    References
-    ----------
-    .. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk
-           Minimization", ICLR 2018.
     """
     n_clips = len(labels)
     is_mixed = torch.rand(n_clips, generator=generator) < probability
@@ -97,21 +107,8 @@ def add_noise(
         10 log10(10^(L_clip / 10) + 10^((L_noise + d) / 10))
 
     This is the expected result of adding the waveforms with that gain: two independent sounds
-    add in power, as in `mixup`.
-
-    Parameters
-    ----------
-    levels : sequence of Tensor, shape (batch, n_bands, n_frames) each
-        Power spectra of the clips [dB]; the first one, the mel spectrogram, sets ``d``.
-    noise : sequence of Tensor
-        Those of the noise, of the same shapes.
-    snr_db : Tensor, shape (batch,)
-        Mel power of the clip relative to that of the noise [dB]. Where the clip holds noise
-        already, that counts as clip.
-
-    Returns
-    -------
-    tuple of Tensor, shapes as given
+    add in power, as in `mixup`. Where the clip holds noise already, that counts as clip. The
+    first of the levels, the mel spectrogram, sets ``d``.
     """
     shift = (mean_level(levels[0]) - mean_level(noise[0]) - snr_db)[:, None, None]
     return tuple(
@@ -123,21 +120,9 @@ def add_noise(
 def draw_exchange(
     n_clips: int, *, probability: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw which clips of a batch take something from which others.
+    """Draw which clips of a batch (``rows``) take something from which others (``partners``).
 
-    Parameters
-    ----------
-    n_clips : int
-        Clips of the batch; a single one has no partner.
-    probability : float
-        Share of the clips that take something; with 0 no random number is drawn.
-    generator : torch.Generator
-        Source of the random numbers, on the CPU.
-
-    Returns
-    -------
-    rows, partners : Tensor of int64, shape (n_rows,)
-        Positions in the batch; nobody is one's own partner.
+    Nobody is one's own partner. With probability 0 no random number is drawn.
     """
     if probability == 0 or n_clips < 2:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
@@ -150,25 +135,10 @@ def draw_exchange(
 
 
 def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
-    """Labels of a batch in which some clips took something from others ([1]_).
+    """Labels of a batch in which some clips took something from others, three times as many [3]_.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (batch, n_classes)
-        Weights of the classes.
-    rows, partners : Tensor of int64, shape (n_rows,)
-        See `draw_exchange`.
-
-    Returns
-    -------
-    Tensor, shape (batch, 3 n_classes)
-        ``[y, 0, 0]`` for a clip as it was, ``[0, y_a / 2, y_b / 2]`` for clip ``a`` with
-        something of clip ``b``.
-
-    References
-    ----------
-    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
-           ICASSP 2024.
+    ``[y, 0, 0]`` for a clip as it was, ``[0, y_a / 2, y_b / 2]`` for clip ``a`` with something
+    of clip ``b``.
     """
     rows, partners = rows.to(labels.device), partners.to(labels.device)
     tripled = nn.functional.pad(labels, (0, 2 * labels.shape[1]))
@@ -180,31 +150,19 @@ def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
 def exchange_statistics(
     log_mel: Tensor, rows: Tensor, partners: Tensor, *, axis: StatexAxis
 ) -> Tensor:
-    """StatEx: give clips the mean and the standard deviation of others ([1]_, [2]_).
+    """StatEx: give clips the mean and the standard deviation of others ([2]_, [3]_).
 
-    ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels in dB.
+    ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels in dB. With axis ``"frequency"``
+    there is one mean and one deviation per frame, taken over the bands, as in the code published
+    with [3]_; with ``"time"`` one of each per band, taken over the frames.
 
     Parameters
     ----------
     log_mel : Tensor, shape (batch, n_mels, n_frames)
         Level [dB].
     rows, partners : Tensor of int64, shape (n_rows,)
-        See `draw_exchange`.
+        Positions in the batch of the clips that take something, and of those it is taken from.
     axis : {"frequency", "time"}
-        ``"frequency"``: one mean and one deviation per frame, taken over the bands, as in the
-        code published with [2]_; ``"time"``: one of each per band, taken over the frames.
-
-    Returns
-    -------
-    Tensor, shape (batch, n_mels, n_frames)
-
-    References
-    ----------
-    .. [1] H. Chen, Y. Song, Z. Zhuo, Y. Zhou, Y.-H. Li, H. Xue, I. McLoughlin, "An Effective
-           Anomalous Sound Detection Method Based on Representation Learning with Simulated
-           Anomalies", ICASSP 2023.
-    .. [2] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
-           ICASSP 2024.
     """
     if len(rows) == 0:
         return log_mel
@@ -220,25 +178,9 @@ def exchange_statistics(
 def exchange_features(
     embedding: Tensor, rows: Tensor, partners: Tensor, *, n_exchanged: int
 ) -> Tensor:
-    """FeatEx: give clips one branch's embedding of others ([1]_).
+    """FeatEx: give clips one branch's embedding of others ([3]_).
 
-    Parameters
-    ----------
-    embedding : Tensor, shape (batch, output_dim)
-        The branches' vectors, one behind the other.
-    rows, partners : Tensor of int64, shape (n_rows,)
-        See `draw_exchange`.
-    n_exchanged : int
-        Length of the first branch's vector, which is taken from the partner; the rest stays.
-
-    Returns
-    -------
-    Tensor, shape (batch, output_dim)
-
-    References
-    ----------
-    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
-           ICASSP 2024.
+    The first ``n_exchanged`` values, the first branch's vector, are the partner's; the rest stays.
     """
     source = torch.arange(len(embedding))
     source[rows] = partners
@@ -247,13 +189,7 @@ def exchange_features(
 
 
 def crop(log_mel: Tensor, *, n_frames: int, generator: torch.Generator) -> Tensor:
-    """Cut a random stretch of ``n_frames`` frames out of every clip.
-
-    Returns
-    -------
-    Tensor, shape (batch, n_mels, n_frames)
-        All of it where ``n_frames`` is 0 or not less than the clips' length.
-    """
+    """Cut a random stretch of ``n_frames`` frames out of every clip; 0 keeps all of it."""
     surplus = log_mel.shape[2] - n_frames
     if n_frames == 0 or surplus <= 0:
         return log_mel
@@ -267,20 +203,9 @@ def transform(log_mel: Tensor, version: Tensor) -> Tensor:
     """Roll the mel bands of every clip by ``version`` quarters of the axis.
 
     One machine without attributes is one class, from which nothing can be learnt. Telling how
-    a clip was transformed is then the task instead, after Golan and El-Yaniv [1]_: to know by
-    how much a spectrum was shifted is to know how it looks when it is normal.
-
-    Parameters
-    ----------
-    log_mel : Tensor, shape (batch, n_mels, n_frames)
-        Level [dB].
-    version : Tensor of int64, shape (batch,), on the CPU
-        0 (unchanged) to ``N_VERSIONS - 1``.
-
-    References
-    ----------
-    .. [1] I. Golan, R. El-Yaniv, "Deep Anomaly Detection Using Geometric Transformations",
-           NeurIPS 2018.
+    a clip was transformed is then the task instead, after Golan and El-Yaniv [4]_: to know by
+    how much a spectrum was shifted is to know how it looks when it is normal. ``version``, on
+    the CPU, is 0 (unchanged) to ``N_VERSIONS - 1``.
     """
     if not version.any():
         return log_mel

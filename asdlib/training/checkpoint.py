@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock
 
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
@@ -30,32 +31,15 @@ HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that shaped a training.
-
-    Attributes
-    ----------
-    settings : TrainSettings
-    class_names : tuple of str
-        The classes, in the order of the loss's centres.
-    class_key : str
-        `ClassTable.key`: which clip belongs to which class.
-    feature_key : str
-        Key of the feature store.
-    n_mels : int
-        Mel bands of the features.
-    spectrum_key : str
-        Key of the spectrum store; empty for the one-branch form.
-    n_bins : int
-        Bins of the spectrum; 0 for the one-branch form.
-    """
+    """Everything that shaped a training."""
 
     settings: TrainSettings
-    class_names: tuple[str, ...]
-    class_key: str
-    feature_key: str
+    class_names: tuple[str, ...]  # in the order of the loss's centres
+    class_key: str  # `ClassTable.key`: which clip belongs to which class
+    feature_key: str  # of the feature store
     n_mels: int
-    spectrum_key: str = ""
-    n_bins: int = 0
+    spectrum_key: str = ""  # of the spectrum store; empty for the one-branch form
+    n_bins: int = 0  # of the spectrum; 0 for the one-branch form
 
     @classmethod
     def of(
@@ -94,32 +78,17 @@ class Identity:
 class Checkpoint:
     """State of a training after some epoch.
 
-    Attributes
-    ----------
-    identity : Identity
-    epoch : int
-        Finished epochs.
-    network, loss : dict
-        State of the network, its input standardisation included, and of the loss.
-    average : dict or None
-        Running average of the network's state; None without one, and once the training is
-        finished: ``network`` is the average then.
-    optimizer : dict or None
-        State of the optimizer; None once the training is finished.
-    history : dict of str to list of float
-        Learning curve, one entry per finished epoch; the columns of `HISTORY_COLUMNS`.
-    device : str
-        Name of the device.
+    Once it is finished, there is no optimizer, and ``network`` is the running average.
     """
 
     identity: Identity
-    epoch: int
-    network: dict[str, Any]
+    epoch: int  # finished
+    network: dict[str, Any]  # its input standardisation included
     loss: dict[str, Any]
-    average: dict[str, Any] | None
+    average: dict[str, Any] | None  # of the network's state
     optimizer: dict[str, Any] | None
-    history: dict[str, list[float]]
-    device: str
+    history: dict[str, list[float]]  # `HISTORY_COLUMNS`, one entry per finished epoch
+    device: str  # its name
 
     @property
     def is_complete(self) -> bool:
@@ -131,31 +100,18 @@ class Checkpoint:
 class TrainedModel:
     """A finished training.
 
-    Attributes
-    ----------
-    identity : Identity
-    network : EmbeddingNetwork
-        In evaluation mode, on the CPU.
-    loss : AdaCos
-        The loss over the classes. Its centres tell them apart
-        (`asdlib.training.losses.AdaCos.cosines`).
-    history : DataFrame
-        ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, one row per epoch:
-        means over the epoch's augmented batches while they were learnt from; the learning rate
-        is that of the last step. ``loss`` is all that was minimised, the exchange loss of StatEx
-        and FeatEx included; accuracy and scale are those of the loss over the classes.
-    device : str
-        Name of the device it was trained on.
-    path : Path
-        The checkpoint.
+    The history has one row per epoch, ``epoch, loss, accuracy, scale, learning_rate,
+    clips_per_s``: means over the epoch's augmented batches while they were learnt from; the
+    learning rate is that of the last step. ``loss`` is all that was minimised, the exchange loss
+    of StatEx and FeatEx included; accuracy and scale are those of the loss over the classes.
     """
 
     identity: Identity
-    network: EmbeddingNetwork
-    loss: AdaCos
+    network: EmbeddingNetwork  # in evaluation mode, on the CPU
+    loss: AdaCos  # over the classes; its centres tell them apart (`AdaCos.cosines`)
     history: pd.DataFrame
-    device: str
-    path: Path = field(repr=False)
+    device: str  # name of the device it was trained on
+    path: Path = field(repr=False)  # of the checkpoint
 
 
 def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, TrainingLoss]:
@@ -191,45 +147,30 @@ def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the file is the old one or the new one at any time.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written or the disk is full.
-    """
+    """Write a checkpoint; the file is the old one or the new one at any time."""
     content = io.BytesIO()
-    torch.save(
-        {
-            "identity": checkpoint.identity.as_dict(),
-            "epoch": checkpoint.epoch,
-            "network": checkpoint.network,
-            "loss": checkpoint.loss,
-            "average": checkpoint.average,
-            "optimizer": checkpoint.optimizer,
-            "history": checkpoint.history,
-            "device": checkpoint.device,
-        },
-        content,
-    )
+    torch.save({**vars(checkpoint), "identity": checkpoint.identity.as_dict()}, content)
     write_atomically(path, content.getvalue())
+
+
+def locked(path: Path) -> FileLock:
+    """Keep a second process from training the same network at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "lock").touch()
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot be written ({error.strerror}). "
+            "Choose a writable folder (--out)."
+        ) from error
+    return FileLock(path.parent / "lock")
 
 
 def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoint:
     """Read a checkpoint, tensors on the CPU.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    expected : Identity, optional
-        What the checkpoint must have been made from.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, damaged, no checkpoint of this project, written by another
-        version of the code, or made from other features, classes or settings than expected.
+    Refuses one that is missing, damaged, no checkpoint of this project, written by another
+    version of the code, or made from other features, classes or settings than ``expected``.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -256,26 +197,11 @@ def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoi
         spectrum_key=found["spectrum_key"],
         n_bins=found["n_bins"],
     )
-    names = ("epoch", "network", "loss", "average", "optimizer", "history")
-    rest = {name: content[name] for name in names}
-    return Checkpoint(identity=identity, device=content["device"], **rest)
+    return Checkpoint(**{**content, "identity": identity})
 
 
 def load_model(path: Path, *, expected: Identity | None = None) -> TrainedModel:
-    """Read a finished training.
-
-    Parameters
-    ----------
-    path : Path
-        The checkpoint.
-    expected : Identity, optional
-        What it must have been made from.
-
-    Raises
-    ------
-    InputError
-        As `load_checkpoint`; or when the training was not finished.
-    """
+    """Read a finished training; errors as for `load_checkpoint`."""
     checkpoint = load_checkpoint(path, expected=expected)
     if not checkpoint.is_complete:
         raise InputError(

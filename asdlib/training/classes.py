@@ -1,4 +1,9 @@
-"""What the network learns to tell apart: machine, section, domain and attribute of a clip."""
+"""What the network learns to tell apart: machine, section, domain and attribute of a clip.
+
+"For classification, the total number of classes encompasses all unique combinations of
+machine IDs, domain labels, and attribute labels present in the dataset." (report, section
+2.3)
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
@@ -53,74 +56,6 @@ class ClassTable:
         """Training clips per class: ``class_name, n_clips``, in the order of ``names``."""
         n_clips = np.bincount(self.clips["class_index"], minlength=len(self.names))
         return pd.DataFrame({"class_name": self.names, "n_clips": n_clips})
-
-
-@dataclass(frozen=True)
-class NoiseSources:
-    """Noise-only clips that may be mixed into each training example.
-
-    A training clip gets noise of its own machine: it was recorded in that noise, and another
-    machine's would move it to another place. A clean clip gets noise of its own machine where
-    there is some, else of all machines: with noise it is a simulated training clip, and its
-    machine has none of its own. Noise-only clips get none. What a clip is called does not
-    change.
-
-    Attributes
-    ----------
-    groups : tuple of Tensor of int64
-        Numbers of the noise-only examples, one group per machine and one for all.
-    group_of_example : Tensor of int64, shape (n_examples,)
-        Group of every example; -1 for none.
-    """
-
-    groups: tuple[Tensor, ...]
-    group_of_example: Tensor
-
-    @classmethod
-    def of(cls, classes: ClassTable) -> NoiseSources:
-        """Find the noise for every row of ``classes.clips``."""
-        machine = classes.clips["clip_id"].str.split("/").str[0]
-        is_extra = classes.clips["clip_id"].str.split("/").str[1] == "supplemental"
-        kind = classes.clips["class_index"].map(lambda index: classes.names[index].split("|")[-1])
-        is_noise = is_extra & (kind == "noise")
-        noisy_machines = sorted(machine[is_noise].unique())
-        members = [is_noise & (machine == name) for name in noisy_machines]
-        if noisy_machines:
-            members.append(is_noise)
-        group = pd.Series(pd.Index(noisy_machines).get_indexer(machine), index=machine.index)
-        group[is_extra & (kind == "clean") & (group < 0)] = len(members) - 1
-        group[is_noise] = -1
-        return cls(
-            tuple(torch.from_numpy(np.flatnonzero(member)) for member in members),
-            torch.from_numpy(group.to_numpy(np.int64, copy=True)),
-        )
-
-    @property
-    def n_examples(self) -> int:
-        """How many examples there is noise for."""
-        return int((self.group_of_example >= 0).sum())
-
-    def draw(self, examples: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Draw a noise-only example for each of some examples; -1 where there is none.
-
-        Parameters
-        ----------
-        examples : Tensor of int64, shape (batch,)
-            Numbers of examples.
-        generator : torch.Generator
-            Source of the random numbers, on the CPU.
-
-        Returns
-        -------
-        Tensor of int64, shape (batch,)
-        """
-        place = torch.rand(len(examples), generator=generator)
-        drawn = torch.full_like(examples, -1)
-        group = self.group_of_example[examples]
-        for number, members in enumerate(self.groups):
-            rows = (group == number).nonzero().squeeze(1)
-            drawn[rows] = members[(place[rows] * len(members)).long()]
-        return drawn
 
 
 def class_table(

@@ -16,9 +16,9 @@ import torch
 from asdlib.data.cache import cached, read_arrays, write_arrays
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
-from asdlib.training.batches import feature_batches
 from asdlib.training.checkpoint import TrainedModel
-from asdlib.training.network import memory_format
+from asdlib.training.examples import feature_batches
+from asdlib.training.layers import memory_format
 from asdlib.training.settings import choose_device
 
 #: Names of what a network says of a clip: fields of `Embeddings`.

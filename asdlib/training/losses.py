@@ -1,9 +1,12 @@
 """AdaCos: a softmax over cosines whose scale adapts to the state of the training.
 
+    "... trained with the AdaCos loss function, which demonstrates greater robustness to label
+    noise compared to traditional softmax-based losses." (report, section 2.3)
+
 With the cosine ``cos θ_ij`` between embedding ``i`` and centre ``j`` and the scale ``s``, the
 probability of class ``j`` is ``softmax_j(s cos θ_ij)`` and the loss is the cross entropy with
-the labels. The scale starts at ``√2 ln(C - 1)`` and is set anew before every step (the
-dynamically adaptive scale of [1]_)::
+the labels. The scale starts at ``√2 ln(C - 1)``, the fixed scale of [1]_, and is set anew
+before every step, the dynamically adaptive scale::
 
     B = 1/N Σ_i Σ_{j ≠ y_i} exp(s cos θ_ij)
     s ← ln B / cos(min(π/4, θ_med)),   θ_med = median_i θ_{i, y_i}
@@ -23,6 +26,7 @@ References
        for Effectively Learning Deep Face Representations", CVPR 2019.
 .. [2] K. Wilkinghoff, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound
        Detection", IJCNN 2021.
+.. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
 """
 
 from __future__ import annotations
@@ -49,31 +53,10 @@ def initial_scale(n_centres: int) -> float:
 class AdaCos(nn.Module):
     """AdaCos with soft labels, trainable or fixed centres, and optional sub-clusters.
 
-    Parameters
-    ----------
-    n_classes : int
-        Classes ``C``.
-    embedding_dim : int
-        Length of an embedding.
-    sub_clusters : int
-        Centres ``K`` of each class.
-    is_dynamic : bool
-        Whether the scale follows the training; otherwise it stays at its initial value.
-    is_trainable : bool
-        Whether the centres are learnt; otherwise they stay as drawn. In many dimensions random
-        directions are nearly orthogonal, so that fixed centres are well apart.
-
-    Attributes
-    ----------
-    centres : Parameter, shape (n_classes * sub_clusters, embedding_dim)
-        Centres, class after class; only their directions matter. Fixed ones take no gradient.
-    scale : Tensor, shape ()
-        The scale ``s``; part of the state, so that a resumed training goes on from it.
-
-    Raises
-    ------
-    InputError
-        When a size is not positive.
+    Centres, shape (n_classes * sub_clusters, embedding_dim), lie class after class; only their
+    directions matter. Without ``is_trainable`` they stay as drawn: in many dimensions random
+    directions are nearly orthogonal, so that fixed centres are well apart. Without
+    ``is_dynamic`` the scale stays at its initial value.
 
     Examples
     --------
@@ -83,7 +66,7 @@ class AdaCos(nn.Module):
     True
     """
 
-    scale: Tensor
+    scale: Tensor  # shape (); part of the state, so that a resumed training goes on from it
 
     def __init__(
         self,
@@ -142,20 +125,11 @@ class AdaCos(nn.Module):
         labels : Tensor of float, shape (batch, n_classes)
             Weights of the classes, 0 to 1, each row with sum 1.
 
-        Returns
-        -------
-        Tensor, shape ()
         """
         return self.score(embedding, labels)[0]
 
     def score(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the loss and, per clip, whether its heaviest class is the likeliest.
-
-        Returns
-        -------
-        loss : Tensor, shape ()
-        is_correct : Tensor of bool, shape (batch,)
-        """
+        """Compute the loss and, per clip, whether its heaviest class is the likeliest."""
         cosines = self.cosines(embedding)
         if self.is_dynamic and self.training:
             self.update_scale(cosines, labels)
@@ -169,20 +143,9 @@ class TrainingLoss(nn.Module):
     """The loss over the classes and, with StatEx or FeatEx, one over exchanged clips added to it.
 
     In the loss over the classes a clip keeps its own class where StatEx changed its spectrogram,
-    and FeatEx does not touch it: embeddings are trained to be used as they are.
-
-    Parameters
-    ----------
-    plain : AdaCos
-        Over the classes themselves.
-    exchange : AdaCos or None
-        Over the classes that `asdlib.training.augment.exchange_labels` makes of them: 3 times as
-        many with StatEx or FeatEx, 9 times as many with both.
-
-    References
-    ----------
-    K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024: the
-    two losses have the same weight.
+    and FeatEx does not touch it: embeddings are trained to be used as they are. The other loss
+    is over the classes that `asdlib.training.augment.exchange_labels` makes of them: 3 times as
+    many with StatEx or FeatEx, 9 times as many with both. Both weigh the same ([3]_).
     """
 
     def __init__(self, plain: AdaCos, exchange: AdaCos | None = None) -> None:
@@ -199,18 +162,7 @@ class TrainingLoss(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Sum of the losses, and per clip whether the plain one's heaviest class is found.
 
-        Parameters
-        ----------
-        embedding : Tensor, shape (batch, output_dim)
-        labels : Tensor, shape (batch, n_classes)
-        exchanged_embedding : Tensor, shape (batch, output_dim)
-            After FeatEx; read where there is an exchange loss.
-        exchanged_labels : Tensor, shape (batch, exchange.n_classes)
-
-        Returns
-        -------
-        loss : Tensor, shape ()
-        is_correct : Tensor of bool, shape (batch,)
+        The exchanged embedding, after FeatEx, and labels are read where there is that loss.
         """
         loss, is_correct = self.plain.score(embedding, labels)
         if self.exchange is not None:

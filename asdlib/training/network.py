@@ -1,17 +1,197 @@
-"""One clip in, one embedding out: SE-ResNet18, alone or beside a branch for the spectrum.
+"""The network: one clip in, one embedding out.
 
-The two-branch form adds the spectrum branch: the spectrum of the whole clip resolves tones that
-a short frame cannot tell apart, and says nothing of when they sound. The embedding is both
-branches' vectors, one behind the other.
+    "We utilize a SeResNet18-based feature extractor." (report, section 2.3)
+
+The spectrogram branch is the 18-layer residual network of He et al. [1]_, table 1, with a
+squeeze-and-excitation block of Hu et al. [2]_ on every residual branch. It is fully
+convolutional up to its global average, so that clips of any length can be embedded. The
+two-branch form adds the spectrum branch of Wilkinghoff [3]_: the spectrum of the whole clip
+resolves tones that a short frame cannot tell apart, and says nothing of when they sound. The
+embedding is both branches' vectors, one behind the other.
+
+The last layer knows what its classes differ in and forgets the rest, a fault as well. What the
+middle layers show is less bound to the classes [4]_; so each branch gives it, too, with the
+frequency axis kept.
+
+References
+----------
+.. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
+       CVPR 2016.
+.. [2] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
+.. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
+.. [4] K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, "Towards Total Recall in
+       Industrial Anomaly Detection", CVPR 2022, section 3.1.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from asdlib.errors import InputError
-from asdlib.training.branches import InputNorm, InputStandardisation, SEResNet18, SpectrumBranch
+
+InputNorm = Literal["corpus", "clip"]
+
+SE_REDUCTION = 16
+#: Kernel and stride of the spectrum branch's convolutions ([3]_).
+SPECTRUM_CONVOLUTIONS = ((256, 64), (64, 32), (16, 4))
+#: Residual blocks, from 1, that end the second and the third of the four stages ([4]_).
+_MIDDLE_BLOCKS = (4, 6)
+_SPECTRUM_DENSE_LAYERS = 4
+_MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
+
+
+class InputStandardisation(nn.Module):
+    """Level of a spectrogram or spectrum in dB → values of about zero mean and unit variance.
+
+    ``(x - level - mean) / std`` with one mean per band and one standard deviation for
+    all bands: the average spectrum of the corpus is removed, while a band that hardly
+    varies is not blown up to the size of one that does. ``input_norm`` is ``"corpus"``:
+    ``level`` is 0, so that loudness tells machines apart; or ``"clip"``: ``level`` is the
+    clip's own mean [dB], so that the gain of the recording chain and the distance to the
+    microphone drop out exactly.
+    """
+
+    mean: Tensor  # of the training features per band, shape (n_bands, 1) [dB]
+    std: Tensor  # of the training features around the mean, shape () [dB]
+
+    def __init__(self, n_bands: int, input_norm: InputNorm) -> None:
+        super().__init__()
+        self.input_norm = input_norm
+        self.register_buffer("mean", torch.zeros(n_bands, 1))
+        self.register_buffer("std", torch.ones(()))
+
+    def forward(self, level_db: Tensor) -> Tensor:
+        """Standardise levels [dB], shape (batch, 1, n_bands, n_frames)."""
+        if self.input_norm == "clip":
+            level_db = level_db - level_db.mean(dim=(2, 3), keepdim=True)
+        return (level_db - self.mean) / self.std
+
+
+class SqueezeExcitation(nn.Module):
+    """Weigh channels by what the whole map shows of them ([2]_, equations 2 to 4).
+
+    ``x * sigmoid(W2 relu(W1 mean(x)))``, the mean taken over all axes of the map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(channels // SE_REDUCTION, _MIN_SQUEEZED)
+        self.squeeze = nn.Linear(channels, squeezed)
+        self.excite = nn.Linear(squeezed, channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Weigh ``maps``, shape (batch, channels, length) or (batch, channels, height, width)."""
+        axes = tuple(range(2, maps.ndim))
+        weight = torch.relu(self.squeeze(maps.mean(dim=axes)))
+        weight = torch.sigmoid(self.excite(weight))
+        return maps * weight.reshape(*weight.shape, *(1 for _ in axes))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with squeeze-and-excitation, added to a shortcut.
+
+    ``relu(shortcut(x) + se(bn(conv(relu(bn(conv(x)))))))``; the shortcut is the identity,
+    or a strided 1×1 convolution where the block changes the shape.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.squeeze_excitation = SqueezeExcitation(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != channels:
+            self.shortcut.append(nn.Conv2d(in_channels, channels, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Transform ``maps``, shape (batch, in_channels, height, width)."""
+        residual = torch.relu_(self.norm1(self.conv1(maps)))
+        residual = self.squeeze_excitation(self.norm2(self.conv2(residual)))
+        return torch.relu_(residual + self.shortcut(maps))
+
+
+class SEResNet18(nn.Module):
+    """Standardised spectrogram in, embedding and intermediate features out.
+
+    A 7×7 convolution with stride 2 and a 3×3 maximum with stride 2, then four stages of two
+    residual blocks with 1, 2, 4 and 8 times ``stem_channels``, the mean over both axes, and
+    one linear layer to the embedding. The intermediate features are the maps of the second and
+    the third stage, averaged over time, each of unit length.
+    """
+
+    def __init__(self, stem_channels: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem_channels, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(stem_channels),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = nn.Sequential()
+        in_channels = stem_channels
+        for stage in range(4):
+            channels = stem_channels * 2**stage
+            self.stages.append(ResidualBlock(in_channels, channels, stride=1 if stage == 0 else 2))
+            self.stages.append(ResidualBlock(channels, channels, stride=1))
+            in_channels = channels
+        self.project = nn.Linear(in_channels, embedding_dim)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe ``spectrogram``, shape (batch, 1, n_mels, n_frames)."""
+        maps = self.stem(spectrogram)
+        middle = []
+        for number, block in enumerate(self.stages, start=1):
+            maps = block(maps)
+            if number in _MIDDLE_BLOCKS:
+                middle.append(normalize(maps.mean(dim=3).flatten(1)))
+        return self.project(maps.mean(dim=(2, 3))), torch.cat(middle, dim=1)
+
+
+class SpectrumBranch(nn.Module):
+    """Strided convolutions along the frequency axis of a clip's spectrum ([3]_).
+
+    Input standardisation; three times convolution, ReLU and squeeze-and-excitation; then,
+    because it matters *where* on the frequency axis something lies, all positions at once
+    through four dense layers with batch normalisation and a linear one to the embedding. Every
+    layer has twice ``stem_channels`` channels: 128 at full width. The intermediate features are
+    the maps of the last convolution, of unit length.
+    """
+
+    def __init__(
+        self, n_bins: int, stem_channels: int, embedding_dim: int, *, input_norm: InputNorm
+    ) -> None:
+        super().__init__()
+        self.standardise = InputStandardisation(n_bins, input_norm)
+        width = 2 * stem_channels
+        self.convolutions = nn.Sequential()
+        in_channels, length = 1, n_bins
+        for kernel, stride in SPECTRUM_CONVOLUTIONS:
+            convolution = nn.Conv1d(in_channels, width, kernel, stride, kernel // 2, bias=False)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            self.convolutions.extend([convolution, nn.ReLU(), SqueezeExcitation(width)])
+            in_channels, length = width, length // stride + 1
+        self.dense = nn.Sequential(nn.Flatten())
+        n_in = width * length
+        for _ in range(_SPECTRUM_DENSE_LAYERS):
+            self.dense.extend([nn.Linear(n_in, width, bias=False), nn.BatchNorm1d(width)])
+            self.dense.append(nn.ReLU())
+            n_in = width
+        self.project = nn.Linear(width, embedding_dim)
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
+        maps = self.convolutions(self.standardise(spectrum).squeeze(3))
+        return self.project(self.dense(maps)), normalize(maps.flatten(1))
 
 
 class EmbeddingNetwork(nn.Module):
@@ -24,28 +204,19 @@ class EmbeddingNetwork(nn.Module):
     stem_channels : int
         Channels after the stem: 64 is the full width, fewer make a narrower network.
     embedding_dim : int
-        Length of a branch's embedding.
+        Length of a branch's embedding; that of the network, ``output_dim``, is this times the
+        number of branches.
     input_norm : {"corpus", "clip"}
         See `InputStandardisation`.
     n_bins : int
         Bins of the spectrum; 0 makes the one-branch form, without a spectrum.
 
-    Attributes
-    ----------
-    output_dim : int
-        Length of an embedding: ``embedding_dim`` times the number of branches.
-
-    Raises
-    ------
-    InputError
-        When a size is not positive or ``input_norm`` is unknown.
-
     Examples
     --------
-    >>> network = EmbeddingNetwork(n_mels=128, stem_channels=8)
-    >>> network(torch.zeros(2, 1, 128, 313)).shape
+    >>> sizes = {"n_mels": 128, "stem_channels": 8, "embedding_dim": 128, "input_norm": "clip"}
+    >>> EmbeddingNetwork(**sizes)(torch.zeros(2, 1, 128, 313)).shape
     torch.Size([2, 128])
-    >>> network = EmbeddingNetwork(n_mels=128, stem_channels=8, n_bins=80001)
+    >>> network = EmbeddingNetwork(**sizes, n_bins=80001)
     >>> network(torch.zeros(2, 1, 128, 313), torch.zeros(2, 1, 80001, 1)).shape
     torch.Size([2, 256])
     """
@@ -54,9 +225,9 @@ class EmbeddingNetwork(nn.Module):
         self,
         *,
         n_mels: int,
-        stem_channels: int = 64,
-        embedding_dim: int = 128,
-        input_norm: InputNorm = "clip",
+        stem_channels: int,
+        embedding_dim: int,
+        input_norm: InputNorm,
         n_bins: int = 0,
     ) -> None:
         super().__init__()
@@ -86,7 +257,15 @@ class EmbeddingNetwork(nn.Module):
         return (self.standardise, self.spectrum_branch.standardise)
 
     def forward(self, log_mel: Tensor, spectrum: Tensor | None = None) -> Tensor:
-        """Embed clips.
+        """Embed clips; arguments and errors as for `describe`.
+
+        The result, of shape (batch, output_dim), is not normalised: only its direction is
+        trained.
+        """
+        return self.describe(log_mel, spectrum)[0]
+
+    def describe(self, log_mel: Tensor, spectrum: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embed clips, and say what the layers between input and embedding show of them.
 
         Parameters
         ----------
@@ -97,31 +276,11 @@ class EmbeddingNetwork(nn.Module):
 
         Returns
         -------
-        Tensor, shape (batch, output_dim)
-            The spectrogram branch's embedding, then the spectrum branch's. Not normalised:
-            only the direction is trained.
-
-        Raises
-        ------
-        InputError
-            When the network has two branches and there is no spectrum.
-        """
-        return self.describe(log_mel, spectrum)[0]
-
-    def describe(self, log_mel: Tensor, spectrum: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embed clips, and say what the layers between input and embedding show of them.
-
-        Parameters
-        ----------
-        log_mel, spectrum : Tensor
-            As for ``forward``, which raises alike.
-
-        Returns
-        -------
         embedding : Tensor, shape (batch, output_dim)
+            The spectrogram branch's embedding, then the spectrum branch's.
         intermediate : Tensor, shape (batch, n_intermediate)
-            Intermediate features of the spectrogram branch, then of the spectrum branch;
-            see ``SEResNet18`` and ``SpectrumBranch``. At quarter width 1024 for 128 mel bands.
+            Intermediate features of the branches, in that order. At quarter width 1024 for 128
+            mel bands.
         """
         described = [self.spectrogram_branch(self.standardise(log_mel))]
         if self.spectrum_branch is not None:
@@ -132,18 +291,3 @@ class EmbeddingNetwork(nn.Module):
             torch.cat(parts, dim=1) for parts in zip(*described, strict=True)
         )
         return embedding, intermediate
-
-
-def memory_format(network: EmbeddingNetwork) -> torch.memory_format:
-    """Memory layout to run a network in.
-
-    Channels last: 1.5 times the clips per second on a CPU, and what tensor cores want. Not
-    below 16 channels: there oneDNN's backward pass of torch 2.13 writes past its buffers.
-    """
-    is_narrow = network.stem_channels < 16
-    return torch.contiguous_format if is_narrow else torch.channels_last
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Count the trainable parameters of a network."""
-    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)

@@ -19,15 +19,17 @@ from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.training.autoencoder import (
+from asdlib.training.frame_autoencoder import (
+    STACKED_FRAMES,
     Autoencoder,
     AutoencoderSettings,
+    FrameStacks,
     clip_residuals,
     fit,
     residual_covariance,
+    stack_starts,
 )
 from asdlib.training.settings import choose_device
-from asdlib.training.stacks import STACKED_FRAMES, FrameStacks, stack_starts
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -72,10 +74,10 @@ def open_reconstructions(
         By machine type:
 
         - ``clip_id`` (text, n_clips), ``mse`` (float64, n_clips) [dB²], ``mean_residual``
-          (float32, n_clips x n_mels) [dB]: see `asdlib.training.autoencoder.clip_residuals`;
+          (float32, n_clips x n_mels) [dB]: see `asdlib.training.frame_autoencoder.clip_residuals`;
         - ``domain`` (text, n_domains), ``covariance`` (float64, n_domains x n_mels x n_mels)
           [dB²], ``n_stacks`` (int64, n_domains): see
-          `asdlib.training.autoencoder.residual_covariance`;
+          `asdlib.training.frame_autoencoder.residual_covariance`;
         - ``loss``, ``validation_loss`` (float64, epochs) [dB²];
         - ``settings`` (JSON text): everything that shaped them.
 

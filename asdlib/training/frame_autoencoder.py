@@ -23,8 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from asdlib.errors import InputError
-from asdlib.training.stacks import STACKED_FRAMES, FrameStacks
 
+#: Neighbouring frames that the network sees at once.
+STACKED_FRAMES = 5
+#: Share of the training stacks that is held out, to watch the loss only.
+VALIDATION_SHARE = 0.1
 _WIDTHS = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,46 +35,16 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderSettings:
-    """Everything that shapes a training besides its frames; the defaults are the official ones.
+    """Everything that shapes a training besides its frames.
 
-    Attributes
-    ----------
-    epochs : int
-        Passes over the training stacks.
-    batch_size : int
-        Stacks per step.
-    learning_rate : float
-        Of Adam.
-    min_steps : int
-        Fewest steps of the whole training: the stacks of a machine of few clips are passed over
-        several times an epoch.
-    validation_share : float
-        Share of the training stacks that is held out, to watch the loss only.
-    seed : int
-        Seed of the initial weights, the held-out stacks and their order.
-
-    Raises
-    ------
-    InputError
-        When a value makes no sense.
+    The values stand in notebook 03, their ranges in `asdlib.workbook.parameters`.
     """
 
-    epochs: int = 100
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    min_steps: int = 0
-    validation_share: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, lowest in {"epochs": 1, "batch_size": 2, "min_steps": 0, "seed": 0}.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise InputError(f"{name}={value!r}: expected a whole number, {lowest} or more.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate={self.learning_rate!r}: expected a positive number.")
-        if not 0 <= self.validation_share < 1:
-            raise InputError(f"validation_share={self.validation_share}: expected 0 to below 1.")
+    epochs: int  # passes over the training stacks; officially 100
+    batch_size: int  # stacks per step; officially 256
+    learning_rate: float  # of Adam
+    min_steps: int  # fewest steps: a machine's few stacks are passed over several times an epoch
+    seed: int  # of the initial weights, the held-out stacks and their order
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, ready for JSON."""
@@ -104,6 +77,53 @@ class Autoencoder(nn.Sequential):
         super().__init__(*layers, nn.Linear(_WIDTHS[-1], n_inputs))
 
 
+class FrameStacks:
+    """Stacks of neighbouring frames, gathered as tensors on a device.
+
+    ``frames``, shape (n_frames, n_mels) [dB], lie clip after clip, contiguous in memory. On a
+    GPU they are moved to its memory once; on the CPU every batch is read from the array.
+    """
+
+    def __init__(self, frames: npt.NDArray[Any], device: torch.device) -> None:
+        n_frames, n_mels = frames.shape
+        self.n_mels = n_mels
+        self.width = STACKED_FRAMES * n_mels
+        # A stack is one stretch of memory: stacks are overlapping rows of this view.
+        self._stacks = np.lib.stride_tricks.as_strided(
+            frames,
+            (max(n_frames - STACKED_FRAMES + 1, 0), self.width),
+            (frames.strides[0], frames.itemsize),
+            writeable=False,
+        )
+        self._device = device
+        self._frames: Tensor | None = None
+        if device.type == "cuda":
+            self._frames = torch.from_numpy(np.array(frames)).to(device)
+            self._steps = torch.arange(STACKED_FRAMES, device=device)
+
+    def gather(self, first_frames: npt.NDArray[np.int64]) -> Tensor:
+        """Stacks that begin at these frames, float32, shape (n_stacks, 5 * n_mels), time first."""
+        if self._frames is None:
+            return torch.from_numpy(self._stacks[first_frames]).float()
+        rows = torch.from_numpy(first_frames).to(self._device)[:, None] + self._steps
+        return self._frames[rows].flatten(1).float()
+
+
+def stack_starts(
+    offsets: npt.NDArray[np.int64], positions: Sequence[int] | npt.NDArray[np.int64]
+) -> list[npt.NDArray[np.int64]]:
+    """First frames of all stacks of some clips; no stack reaches over the end of its clip.
+
+    ``offsets``, shape (n_rows + 1,), say where each clip's frames begin.
+
+    Examples
+    --------
+    >>> [starts.tolist() for starts in stack_starts(np.array([0, 6, 12]), [0, 1])]
+    [[0, 1], [6, 7]]
+    """
+    return [np.arange(offsets[row], offsets[row + 1] - STACKED_FRAMES + 1) for row in positions]
+
+
 def fit(
     network: Autoencoder,
     stacks: FrameStacks,
@@ -115,34 +135,12 @@ def fit(
 ) -> tuple[npt.NDArray[np.int64], dict[str, list[float]]]:
     """Train a network to reconstruct the stacks of one machine: mean squared error, Adam.
 
-    Parameters
-    ----------
-    network : Autoencoder
-        On the stacks' device; trained in place.
-    stacks : FrameStacks
-    starts : ndarray of int64, shape (n_stacks,)
-        The machine's training stacks.
-    settings : AutoencoderSettings
-    rng : Generator
-        Draws the held-out stacks and every epoch's order.
-    on_epoch : callable
-        Called after every epoch.
-
-    Returns
-    -------
-    trained_on : ndarray of int64
-        The stacks that were not held out.
-    history : dict
-        ``loss`` (mean over the epoch's batches while they were learnt from) and
-        ``validation_loss`` (NaN where nothing is held out) per epoch [dB²].
-
-    Raises
-    ------
-    InputError
-        When there are fewer than two stacks or the loss is not finite.
+    ``starts`` are the machine's training stacks; ``rng`` draws those that are held out and every
+    epoch's order. Returns the stacks that were not held out, and per epoch [dB²] the ``loss``
+    (mean over the batches while they were learnt from) and the ``validation_loss``.
     """
     order = rng.permutation(starts)
-    n_held_out = math.ceil(settings.validation_share * len(order))
+    n_held_out = math.ceil(VALIDATION_SHARE * len(order))
     held_out, trained_on = order[:n_held_out], order[n_held_out:]
     if len(trained_on) < 2:
         raise InputError(
@@ -183,21 +181,8 @@ def clip_residuals(
 
     The residual of a stack is :math:`r = x - \hat x`. As in the organisers' code its five frames
     count as five vectors of one spectrum each, so that the mean residual is a spectrum too:
-    the mean over all stacks of a clip and their five places.
-
-    Parameters
-    ----------
-    network : Autoencoder
-    stacks : FrameStacks
-    clip_starts : sequence of ndarray
-        As from `stack_starts`.
-
-    Returns
-    -------
-    mse : ndarray of float64, shape (n_clips,)
-        [dB²]
-    mean_residual : ndarray of float32, shape (n_clips, n_mels)
-        [dB]
+    the mean over all stacks of a clip and their five places. Errors are in dB², shape
+    (n_clips,), residuals in dB, shape (n_clips, n_mels).
     """
     network.eval()
     mse = np.empty(len(clip_starts))
@@ -222,25 +207,10 @@ def residual_covariance(
     As the organisers' code estimates it: batch by batch around the mean of the batch's own
     vectors of that domain, the sum divided by the number of stacks less one. A stack holds
     five vectors, which makes every distance five times smaller, in all domains alike.
+    ``starts`` are the shuffled training stacks, ``domains`` the domain of each.
 
-    Parameters
-    ----------
-    network : Autoencoder
-    stacks : FrameStacks
-    starts : ndarray of int64, shape (n_stacks,)
-        Training stacks, shuffled.
-    domains : ndarray of str, shape (n_stacks,)
-        Domain of each stack.
-    batch_size : int
-        Stacks per batch.
-
-    Returns
-    -------
-    names : list of str
-        Domains with at least two stacks, sorted.
-    covariance : ndarray of float64, shape (n_domains, n_mels, n_mels)
-        [dB²]
-    n_stacks : ndarray of int64, shape (n_domains,)
+    Returns the sorted names of the domains with at least two stacks, their covariance [dB²],
+    shape (n_domains, n_mels, n_mels), and the number of their stacks.
     """
     network.eval()
     counts = {str(name): int((domains == name).sum()) for name in np.unique(domains)}
