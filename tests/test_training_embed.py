@@ -17,7 +17,6 @@ from asdlib.training import (
     embed,
     load_embeddings,
     open_embeddings,
-    save_embeddings,
 )
 
 
@@ -77,21 +76,15 @@ def test_other_features_are_refused(model: TrainedModel, features: np.ndarray) -
         embed(model, features, np.array([2, 6]), device="cpu")
 
 
-def made_up(clip_ids: list[str], rng: np.random.Generator) -> Embeddings:
-    embedding, intermediate = (rng.normal(size=(len(clip_ids), n)) for n in (8, 20))
-    made_by = {"seed": 1, "nested": {"x": [1]}}
-    return Embeddings(
-        clip_ids, embedding.astype(np.float32), intermediate.astype(np.float32), made_by
-    )
-
-
-def test_file_gives_back_what_was_written(tmp_path: Path, rng: np.random.Generator) -> None:
-    path = tmp_path / "new" / "embeddings.npz"
-    written = made_up(["fan/train/ä.wav", "b"], rng)
-    save_embeddings(path, written)
+def test_file_gives_back_what_was_written(
+    model: TrainedModel, features: np.ndarray, tmp_path: Path
+) -> None:
+    path, ids = tmp_path / "new" / "embeddings.npz", ["fan/train/ä.wav", "b"]
+    written = open_embeddings(path, model, features, np.arange(2), ids, device="cpu")
     found = load_embeddings(path)
-    assert found.clip_ids == ["fan/train/ä.wav", "b"]
-    assert found.made_by == {"seed": 1, "nested": {"x": [1]}}
+    assert found.clip_ids == ids
+    assert found.made_by == written.made_by
+    assert model.identity.as_dict().items() <= found.made_by.items()
     for name in ("embedding", "intermediate"):
         assert np.array_equal(getattr(found, name), getattr(written, name))
         assert getattr(found, name).dtype == np.float32
@@ -99,11 +92,11 @@ def test_file_gives_back_what_was_written(tmp_path: Path, rng: np.random.Generat
         assert set(content) == {"clip_id", "embedding", "intermediate", "settings"}
 
 
-def test_bad_files_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_bad_files_are_refused(model: TrainedModel, features: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "embeddings.npz"
     with pytest.raises(InputError, match="there are no embeddings"):
         load_embeddings(path)
-    save_embeddings(path, made_up(["a"], rng))
+    open_embeddings(path, model, features, np.arange(1), ["a"], device="cpu")
     for content in (b"", path.read_bytes()[:100], b"no archive at all"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="is damaged"):
@@ -128,6 +121,6 @@ def test_embeddings_are_computed_once_and_again_where_the_file_is_damaged(
     assert load_embeddings(path).clip_ids == ids
 
 
-def test_ids_must_be_unique(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_ids_must_be_unique(model: TrainedModel, features: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 embeddings for 2 clips, 1 of them different"):
-        save_embeddings(tmp_path / "e.npz", made_up(["a", "a"], rng))
+        open_embeddings(tmp_path / "e.npz", model, features, np.arange(2), ["a", "a"], device="cpu")

@@ -9,7 +9,6 @@ from asdlib.training.embed import (
     embed,
     load_embeddings,
     open_embeddings,
-    save_embeddings,
 )
 from asdlib.training.examples import NoiseSources
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
@@ -51,6 +50,5 @@ __all__ = [
     "mixup",
     "open_embeddings",
     "open_reconstructions",
-    "save_embeddings",
     "train",
 ]

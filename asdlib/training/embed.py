@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from asdlib.data.cache import cached, read_arrays, write_arrays
+from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.training.checkpoint import TrainedModel
@@ -27,24 +27,15 @@ LEARNED_VIEWS = ("intermediate", "embedding")
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a network says of clips.
+    """What a network says of clips: its last layer, and what its middle layers show.
 
-    Attributes
-    ----------
-    clip_ids : list of str, length n_clips
-        Unique.
-    embedding : ndarray of float32, shape (n_clips, output_dim)
-        As the network gives it. Only the direction was trained: compare by cosine.
-    intermediate : ndarray of float32, shape (n_clips, n_intermediate)
-        What its middle layers show (`EmbeddingNetwork.describe`). Compare by cosine, too.
-    made_by : dict
-        What shaped them, JSON-serialisable.
+    Both have one row per clip. Only directions were trained: compare by cosine.
     """
 
-    clip_ids: list[str]
-    embedding: npt.NDArray[np.float32]
-    intermediate: npt.NDArray[np.float32]
-    made_by: dict[str, Any]
+    clip_ids: list[str]  # unique
+    embedding: npt.NDArray[np.float32]  # (n_clips, output_dim)
+    intermediate: npt.NDArray[np.float32]  # (n_clips, n_intermediate)
+    made_by: dict[str, Any]  # what shaped them, JSON-serialisable
 
 
 def embed(
@@ -57,35 +48,10 @@ def embed(
     batch_size: int = 64,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Embed whole clips, in float32 on every device.
+    """Embed whole clips, in float32 on every device; arguments as for `open_embeddings`.
 
-    Parameters
-    ----------
-    model : TrainedModel
-    features : ndarray, shape (n_rows, n_mels, n_frames)
-        Log-mel features [dB].
-    positions : ndarray of int64, shape (n_clips,)
-        Row of each clip.
-    spectrum : ndarray, shape (n_rows, n_bins, 1), optional
-        Spectra of whole clips [dB] in the rows of ``features``; for a network of two branches.
-    device : str
-        See `asdlib.training.settings.choose_device`.
-    batch_size : int
-        Clips at once; does not shape the result beyond rounding.
-    on_progress : callable
-        Called with the number of clips just finished.
-
-    Returns
-    -------
-    embedding : ndarray of float32, shape (n_clips, output_dim)
-    intermediate : ndarray of float32, shape (n_clips, n_intermediate)
-        See `Embeddings`.
-
-    Raises
-    ------
-    InputError
-        When the features have another number of mel bands than the network, the spectra
-        another number of bins, or the embedding of a clip is not finite.
+    ``batch_size`` does not shape the result beyond rounding. Refuses features and spectra of
+    another shape than the network was trained on, and clips whose embedding is not finite.
     """
     if features.ndim == 3 and features.shape[1] != model.identity.n_mels:
         raise InputError(
@@ -137,18 +103,40 @@ def open_embeddings(
     ----------
     path : Path
         ``embeddings.npz``; used as it is when it was made by the same training from the same
-        features for the same clips, else written anew.
-    model, features, positions, spectrum, device, on_progress
-        As for `embed`; the features are those that the network was trained on.
+        features for the same clips, else written anew: arrays ``clip_id`` (text), ``embedding``
+        and ``intermediate`` (float32), and ``settings`` (JSON text).
+    model : TrainedModel
+    features : ndarray, shape (n_rows, n_mels, n_frames)
+        Log-mel features [dB] that the network was trained on.
+    positions : ndarray of int64, shape (n_clips,)
+        Row of each clip.
     clip_ids : sequence of str, length n_clips
         Clip of every position.
-    """
+    spectrum : ndarray, shape (n_rows, n_bins, 1), optional
+        Spectra of whole clips [dB] in the rows of ``features``; for a network of two branches.
+    device : str
+        See `asdlib.training.settings.choose_device`.
+    on_progress : callable
+        Called with the number of clips just finished.
 
-    def describe() -> dict[str, npt.NDArray[Any]]:
-        described = embed(
+    Raises
+    ------
+    InputError
+        When a clip is listed twice or its embedding is not finite, the features or spectra have
+        another shape than the network was trained on, or the file cannot be written.
+    """
+    if not len(set(clip_ids)) == len(clip_ids) == len(positions):
+        raise InputError(
+            f"{path}: there are {len(positions)} embeddings for {len(clip_ids)} clips, "
+            f"{len(set(clip_ids))} of them different. Expected one for each clip."
+        )
+
+    def describe() -> dict[str, npt.ArrayLike]:
+        embedding, intermediate = embed(
             model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
         )
-        return _checked_arrays(path, Embeddings(list(clip_ids), *described, {}))
+        ids = np.asarray(clip_ids, dtype=np.str_)
+        return {"clip_id": ids, "embedding": embedding, "intermediate": intermediate}
 
     made_by = {**model.identity.as_dict(), "clips": content_key({"clip_ids": list(clip_ids)})}
     arrays = cached(
@@ -161,41 +149,6 @@ def open_embeddings(
     return _from_arrays(arrays)
 
 
-def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write embeddings so that they can be read without running code from the file.
-
-    Parameters
-    ----------
-    path : Path
-        ``embeddings.npz``: arrays ``clip_id`` (text), ``embedding`` and ``intermediate``
-        (float32), and ``settings`` (JSON text).
-    embeddings : Embeddings
-
-    Raises
-    ------
-    InputError
-        When there are not as many different clips as embeddings, or the file cannot be written.
-    """
-    arrays = _checked_arrays(path, embeddings)
-    settings = np.asarray(json.dumps(embeddings.made_by, sort_keys=True))
-    write_arrays(path, {**arrays, "settings": settings})
-
-
-def _checked_arrays(path: Path, embeddings: Embeddings) -> dict[str, npt.NDArray[Any]]:
-    clip_ids = embeddings.clip_ids
-    counts = {len(clip_ids), len(embeddings.embedding), len(embeddings.intermediate)}
-    if counts != {len(set(clip_ids))}:
-        raise InputError(
-            f"{path}: there are {len(embeddings.embedding)} embeddings for {len(clip_ids)} clips, "
-            f"{len(set(clip_ids))} of them different. Expected one for each clip."
-        )
-    return {
-        "clip_id": np.asarray(clip_ids, dtype=np.str_),
-        "embedding": np.asarray(embeddings.embedding, dtype=np.float32),
-        "intermediate": np.asarray(embeddings.intermediate, dtype=np.float32),
-    }
-
-
 def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
     return Embeddings(
         arrays["clip_id"].tolist(),
@@ -206,11 +159,5 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Read embeddings.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or damaged.
-    """
+    """Read the file of `open_embeddings`; refuses one that is missing or damaged."""
     return _from_arrays(read_arrays(path, what="embeddings", made_in="notebook 03"))

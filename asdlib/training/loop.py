@@ -107,13 +107,9 @@ def train(
             "(asdlib.spectra.open_spectrum), one branch has no use for it."
         )
     identity = Identity.of(
-        settings,
-        classes,
-        feature_key=feature_key,
-        n_mels=features.shape[1],
-        spectrum_key=spectrum_key,
-        n_bins=0 if spectrum is None else spectrum.shape[1],
-    )
+        settings, classes, feature_key=feature_key, n_mels=features.shape[1],
+        spectrum_key=spectrum_key, n_bins=0 if spectrum is None else spectrum.shape[1],
+    )  # fmt: skip
     path = identity.path(checkpoint_dir)
     with locked(path):
         checkpoint = load_checkpoint(path, expected=identity) if path.exists() else None

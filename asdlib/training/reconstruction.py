@@ -136,7 +136,7 @@ class _Job:
         self._rng = np.random.default_rng([settings.seed, zlib.crc32(machine.encode())])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._rng.integers(2**31)))
-            self._network = Autoencoder(_stack_width(frames))
+            self._network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
 
     @property
     def _made_by(self) -> dict[str, Any]:
@@ -197,33 +197,16 @@ class _Job:
 
 
 def load_reconstruction(path: Path) -> Arrays:
-    """Read one machine's file of `open_reconstructions`.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or damaged.
-    """
+    """Read one machine's file of `open_reconstructions`; refuses one that is missing or damaged."""
     return read_arrays(path, what="residuals", made_in="notebook 03")
 
 
 def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:
     """List the losses of `open_reconstructions`: machine_type, epoch, loss, validation_loss."""
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "machine_type": machine,
-                    "epoch": np.arange(1, len(arrays["loss"]) + 1),
-                    "loss": arrays["loss"],
-                    "validation_loss": arrays["validation_loss"],
-                }
-            )
-            for machine, arrays in reconstructions.items()
-        ],
-        ignore_index=True,
-    )
-
-
-def _stack_width(frames: ArrayStore) -> int:
-    return STACKED_FRAMES * int(frames.flat.shape[1])
+    tables = []
+    for machine, arrays in reconstructions.items():
+        table = pd.DataFrame({name: arrays[name] for name in ("loss", "validation_loss")})
+        table.insert(0, "epoch", np.arange(1, len(table) + 1))
+        table.insert(0, "machine_type", machine)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
