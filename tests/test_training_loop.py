@@ -15,7 +15,9 @@ from training_task import N_MELS, QUICK, RECIPE, assert_same, run, tone_task, tr
 
 from asdlib.errors import InputError
 from asdlib.training import (
+    AutoencoderSettings,
     Identity,
+    TrainSettings,
     choose_device,
     class_table,
     embed,
@@ -24,6 +26,7 @@ from asdlib.training import (
     train,
 )
 from asdlib.training.examples import FeatureBatches
+from asdlib.workbook.parameters import PARAMETERS, check_parameters
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -191,21 +194,32 @@ def test_positions_must_match_the_classes(tmp_path: Path) -> None:
         ({"mixup_probability": 1.5}, "mixup_probability=1.5"),
         ({"warmup_epochs": 30.0}, "warmup_epochs=30.0"),
         ({"scale": "free"}, "scale='free'"),
-        ({"centres": "free"}, "centres='free': expected 'trainable' or 'fixed'"),
+        ({"centres": "free"}, "centres='free': expected trainable or fixed"),
         ({"branches": "three"}, "branches='three'"),
         ({"statex_axis": "mel"}, "statex_axis='mel'"),
         ({"statex_probability": -0.1}, "statex_probability=-0.1"),
-        ({"featex_probability": 0.5}, "one branch has nothing to exchange. Use branches='two'"),
+        ({"featex_probability": 0.5}, "one branch has nothing to exchange; branches=two has"),
         ({"noise_mix_probability": 2}, "noise_mix_probability=2"),
-        ({"noise_mix_snr_db": (5, 0)}, "the lowest and the highest"),
-        ({"noise_mix_snr_db": (5,)}, "expected two levels"),
+        ({"noise_mix_snr_db": [5, 0]}, "the lowest and the highest"),
+        ({"noise_mix_snr_db": [5]}, "the lowest and the highest"),
         ({"average_decay": 1.0}, "average_decay=1.0"),
         ({"input_norm": "band"}, "input_norm='band'"),
+        ({"ae_epochs": 0}, "ae_epochs=0"),
+        ({"ae_batch_size": 1}, "ae_batch_size=1"),
+        ({"ae_learning_rate": 0.0}, "ae_learning_rate=0.0"),
+        ({"seeds": [-1]}, "seeds="),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        train_settings(**change)
+        check_parameters({**train_settings().as_dict(), **change}, where="")
+
+
+def test_the_declaration_holds_every_setting_and_there_is_no_default() -> None:
+    for kind, prefix in ((TrainSettings, ""), (AutoencoderSettings, "ae_")):
+        for field in dataclasses.fields(kind):
+            assert field.default is field.default_factory is dataclasses.MISSING
+            assert field.name == "seed" or prefix + field.name in PARAMETERS
 
 
 def test_settings_survive_json() -> None:

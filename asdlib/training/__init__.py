@@ -1,6 +1,6 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
-from asdlib.training.augment import exchange_statistics, mixup
+from asdlib.training.augment import exchange_statistics, mix_levels
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, class_table
 from asdlib.training.embed import (
@@ -47,7 +47,7 @@ __all__ = [
     "load_model",
     "load_reconstruction",
     "loss_table",
-    "mixup",
+    "mix_levels",
     "open_embeddings",
     "open_reconstructions",
     "train",

@@ -43,11 +43,8 @@ def mixup(
     """Mix clips of a batch as their recordings would mix in the air.
 
     Mixup [1]_ adds the waveforms of two clips, ``λ a + (1 - λ) b`` with ``λ`` uniform in
-    0 to 1. Two independent sounds add in power: the expected power of the sum is
-    ``λ² |A|² + (1 - λ)² |B|²`` in every cell of the spectrogram, and that is what this
-    computes from the levels. What it leaves out is the cross term ``2 λ (1 - λ) Re(A B*)``,
-    which has mean zero and is averaged down by the width of a mel band. The labels mix with
-    ``λ`` and ``1 - λ``.
+    0 to 1; `mix_levels` says what that does to the levels. The labels mix with ``λ`` and
+    ``1 - λ``.
 
     Parameters
     ----------
@@ -79,14 +76,25 @@ def mixup(
     rows = rows.to(device)
     mixed = []
     for level in levels:
-        first = level[rows] * _DB_TO_NEPER + 2 * lam.log()[:, None, None]
-        second = level[others] * _DB_TO_NEPER + 2 * (1 - lam).log()[:, None, None]
         sums = level.clone()
-        sums[rows] = torch.logaddexp(first, second) / _DB_TO_NEPER
+        sums[rows] = mix_levels(level[rows], level[others], lam)
         mixed.append(sums)
     mixed_labels = labels.clone()
     mixed_labels[rows] = lam[:, None] * labels[rows] + (1 - lam)[:, None] * labels[others]
     return tuple(mixed), mixed_labels
+
+
+def mix_levels(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Levels [dB] of ``λ a + (1 - λ) b``, with one weight ``λ`` per clip, shape (batch,).
+
+    Two independent sounds add in power: the expected power of the sum is
+    ``λ² |A|² + (1 - λ)² |B|²`` in every cell of the spectrogram. What that leaves out is the
+    cross term ``2 λ (1 - λ) Re(A B*)``, which has mean zero and is averaged down by the width of
+    a mel band.
+    """
+    first = first * _DB_TO_NEPER + 2 * weight.log()[:, None, None]
+    second = second * _DB_TO_NEPER + 2 * (1 - weight).log()[:, None, None]
+    return torch.logaddexp(first, second) / _DB_TO_NEPER
 
 
 def mean_level(level: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.training.classes import ClassTable
+from asdlib.training.layers import make_network
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings
@@ -117,13 +118,7 @@ class TrainedModel:
 def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, TrainingLoss]:
     """Make the network and the loss of a training, with weights drawn from the global state."""
     settings = identity.settings
-    network = EmbeddingNetwork(
-        n_mels=identity.n_mels,
-        stem_channels=settings.stem_channels,
-        embedding_dim=settings.embedding_dim,
-        input_norm=settings.input_norm,
-        n_bins=identity.n_bins,
-    )
+    network = make_network(settings, n_mels=identity.n_mels, n_bins=identity.n_bins)
 
     def adacos(n_classes: int, *, is_trainable: bool) -> AdaCos:
         return AdaCos(

@@ -15,19 +15,26 @@ from asdlib.training.network import (
     ResidualBlock,
     SqueezeExcitation,
 )
+from asdlib.training.settings import TrainSettings
 
 _WHOLE = (InputStandardisation, ResidualBlock, SqueezeExcitation)  # one row each
 
 
-def layer_table(network: EmbeddingNetwork, *, n_frames: int) -> pd.DataFrame:
-    """List the layers in the order of a forward pass.
+def layer_table(
+    settings: TrainSettings, *, n_mels: int, n_frames: int, n_bins: int = 0
+) -> pd.DataFrame:
+    """List the layers of a network in the order of a forward pass.
+
+    Shapes alone run through it, on torch's device without numbers: that takes no time at any
+    width and draws no random number.
 
     Parameters
     ----------
-    network : EmbeddingNetwork
-        Stays as it is; one clip of silence runs through it, which draws no random number.
-    n_frames : int
-        Frames of that clip.
+    settings : TrainSettings
+    n_mels, n_frames : int
+        Size of a clip's log-mel features.
+    n_bins : int
+        Bins of its spectrum; 0 for the one-branch form.
 
     Returns
     -------
@@ -46,22 +53,15 @@ def layer_table(network: EmbeddingNetwork, *, n_frames: int) -> pd.DataFrame:
 
         return hook
 
+    with torch.device("meta"):
+        network = make_network(settings, n_mels=n_mels, n_bins=n_bins).eval()
+        inputs = [torch.zeros(1, 1, n_mels, n_frames)]
+        inputs += [torch.zeros(1, 1, n_bins, 1)] if n_bins else []
     shown = {name: module for name, module in network.named_modules() if _is_shown(module)}
-    handles = [
-        module.register_forward_hook(note(name))
-        for name, module in shown.items()
-        if not any(name.startswith(f"{other}.") for other in shown)
-    ]
-    inputs = [torch.zeros(1, 1, len(layer.mean), 1) for layer in network.input_layers]
-    inputs[0] = inputs[0].expand(-1, -1, -1, n_frames)
-    was_training = network.training
-    try:
-        with torch.inference_mode():
-            network.eval()(*inputs)
-    finally:
-        network.train(was_training)
-        for handle in handles:
-            handle.remove()
+    for name, module in shown.items():
+        if not any(name.startswith(f"{other}.") for other in shown):
+            module.register_forward_hook(note(name))
+    network(*inputs)
     return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters"])
 
 
@@ -73,8 +73,8 @@ def _is_shown(module: nn.Module) -> bool:
 
 def _kind(module: nn.Module) -> str:
     if isinstance(module, ResidualBlock):
-        stride = module.conv1.stride[0]
-        return f"2 convolutions 3×3, stride {stride}, squeeze-and-excitation, shortcut"
+        stride, shortcut = module.conv1.stride[0], "1×1" if len(module.shortcut) else "identity"
+        return f"2 convolutions 3×3, stride {stride}, squeeze-and-excitation, {shortcut} shortcut"
     if isinstance(module, SqueezeExcitation):
         return f"squeeze-and-excitation by {module.squeeze.out_features} values"
     if isinstance(module, InputStandardisation):
@@ -85,6 +85,17 @@ def _kind(module: nn.Module) -> str:
     if isinstance(module, nn.MaxPool2d):
         return f"maximum of {module.kernel_size}×{module.kernel_size}, stride {module.stride}"
     return "linear" if isinstance(module, nn.Linear) else "batch normalisation"
+
+
+def make_network(settings: TrainSettings, *, n_mels: int, n_bins: int) -> EmbeddingNetwork:
+    """Make the network of these settings, with weights drawn from the global state."""
+    return EmbeddingNetwork(
+        n_mels=n_mels,
+        stem_channels=settings.stem_channels,
+        embedding_dim=settings.embedding_dim,
+        input_norm=settings.input_norm,
+        n_bins=n_bins,
+    )
 
 
 def memory_format(network: EmbeddingNetwork) -> torch.memory_format:

@@ -74,15 +74,14 @@ def train(
         Spectra of whole clips [dB] in the rows of ``features``
         (`asdlib.spectra.open_spectrum`); for two branches, and for them alone.
     checkpoint_dir : Path
-        Folder of the checkpoints; this training's lies in a folder below it that is named by
-        all of the above.
+        Folder of the checkpoints; this training's lies below it, named by all of the above.
     device : str
         See `asdlib.training.settings.choose_device`.
     on_epoch : callable
         Called after every epoch with the history so far (see `TrainedModel`).
     on_progress : callable
-        Called with the number of training examples just seen; those of epochs found finished
-        come first. In all: ``settings.epochs * len(classes.clips)``.
+        Called with the number of training examples just seen, those of epochs found finished
+        first; in all ``settings.epochs * len(classes.clips)``.
 
     Returns
     -------
@@ -290,10 +289,8 @@ def _derived_seed(seed: int, number: int) -> int:
 def _parameter_groups(
     network: EmbeddingNetwork, loss: TrainingLoss, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Decay the weights of convolutions and linear layers, nothing else.
-
-    Biases and batch normalisation do not overfit; of a centre only the direction counts.
-    """
+    """Decay the weights of convolutions and linear layers, nothing else."""
+    # Biases and batch normalisation do not overfit; of a centre only the direction counts.
     decayed = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim <= 1]
     centres = [weight for weight in loss.parameters() if weight.requires_grad]

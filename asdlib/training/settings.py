@@ -46,11 +46,6 @@ class TrainSettings:
         # A list where it comes from a notebook or from JSON.
         lowest, highest = self.noise_mix_snr_db
         object.__setattr__(self, "noise_mix_snr_db", (float(lowest), float(highest)))
-        if self.featex_probability > 0 and self.branches == "one":
-            raise InputError(
-                f"featex_probability={self.featex_probability}: one branch has nothing to "
-                "exchange. Use branches='two' or featex_probability=0."
-            )
 
     @property
     def n_exchanges(self) -> int:
