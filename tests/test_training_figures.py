@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.report.training_figures import draw_autoencoder_curves, draw_training_curves
+from asdlib.report.training_figures import (
+    draw_adacos_scale,
+    draw_augmentation,
+    draw_autoencoder_curves,
+    draw_training_curves,
+)
 
 mpl.use("Agg")
 
@@ -62,3 +67,22 @@ def test_autoencoder_curves_have_two_lines_a_machine_and_an_error_in_db() -> Non
     axis = draw_autoencoder_curves(losses).axes[0]
     assert [line.get_linestyle() for line in axis.lines] == ["-", "--"] * 2
     assert "After 4 epochs the autoencoders miss a level by 2.0 to 5.0 dB" in axis.get_title()
+
+
+def test_the_scale_starts_at_its_fixed_value_and_tells_how_sure_an_angle_is() -> None:
+    figure = draw_adacos_scale({0: history(5, 0.9)}, first_scale=8.0, n_centres=101)
+    curve, probability = figure.axes
+    assert len(curve.lines) == 2
+    at_zero = [line.get_ydata()[0] for line in probability.lines]
+    assert at_zero == pytest.approx([1 / (1 + 100 * np.exp(-s)) for s in (8.0, 5.0)])
+    assert figure.get_suptitle() == "The scale goes from 8.0 to 5.0"
+
+
+def test_augmentation_shows_every_clip_on_one_scale(rng: np.random.Generator) -> None:
+    clips = {name: rng.normal(level, 3, (16, 20)) for name, level in
+             (("pump", -60), ("fan", -40), ("mixup", -45), ("StatEx", -40))}  # fmt: skip
+    figure = draw_augmentation(clips, band_centres_hz=np.geomspace(200, 8000, 16), duration_s=10)
+    images = [axis.images[0] for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in figure.axes[:4]] == list(clips)
+    assert len({image.get_clim() for image in images}) == 1
+    assert "from -60 to -40 dB" in figure.get_suptitle()

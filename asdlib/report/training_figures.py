@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.errors import InputError
-from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN
+from asdlib.report.style import (
+    DOMAIN_COLOURS,
+    GROUP_COLOURS,
+    SPECTROGRAM_COLOURMAP,
+    WIDTH_WIDE_IN,
+)
 
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
 
@@ -144,4 +151,84 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
     smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
     axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def draw_adacos_scale(
+    histories: Mapping[Any, pd.DataFrame], *, first_scale: float, n_centres: int
+) -> Figure:
+    """Draw the scale of AdaCos over the epochs, and what it makes of an angle.
+
+    Parameters
+    ----------
+    histories : mapping of seed to DataFrame
+        Learning curves with columns ``epoch, scale``, at least one.
+    first_scale : float
+        Scale before the first step.
+    n_centres : int
+        Centres of all classes. The right panel holds for a clip at right angles to all but one.
+    """
+    figure, (curve, probability) = plt.subplots(
+        1, 2, figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained"
+    )
+    for number, (seed, history) in enumerate(histories.items()):
+        colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
+        marker = "." if len(history) < 3 else None
+        curve.plot(history["epoch"], history["scale"], color=colour, marker=marker,
+                   label=f"seed {seed}")  # fmt: skip
+    curve.axhline(first_scale, color="k", ls=":", label="√2 ln(C − 1)")
+    curve.set(xlabel="Epoch", ylabel="Scale s of AdaCos", ylim=(0, None))
+    curve.xaxis.set_major_locator(MaxNLocator(integer=True))
+    curve.legend(loc="lower left")
+    last_scale = float(next(iter(histories.values()))["scale"].iloc[-1])
+    angle_deg = np.linspace(0, 180, 181)
+    for scale, style in ((first_scale, ":"), (last_scale, "-")):
+        others = (n_centres - 1) * np.exp(-scale * np.cos(np.deg2rad(angle_deg)))
+        probability.plot(angle_deg, 1 / (1 + others), color="k", ls=style, label=f"s = {scale:.1f}")
+    probability.set(xlabel="Angle to the own centre [°]", ylabel="Probability of the class",
+                    xlim=(0, 180), ylim=(0, 1.02), xticks=range(0, 181, 45))  # fmt: skip
+    probability.legend(loc="upper right")
+    figure.suptitle(f"The scale goes from {first_scale:.1f} to {last_scale:.1f}")
+    return figure
+
+
+def draw_augmentation(
+    clips_db: Mapping[str, npt.NDArray[np.floating]],
+    *,
+    band_centres_hz: npt.NDArray[np.floating],
+    duration_s: float,
+) -> Figure:
+    """Draw log-mel spectrograms side by side: two clips, and what augmentation makes of them.
+
+    Parameters
+    ----------
+    clips_db : mapping of str to ndarray, shape (n_mels, n_frames)
+        Levels [dB] by the panels' titles, the last one after StatEx with the second.
+    band_centres_hz : ndarray, shape (n_mels,)
+        Centre frequencies of the mel bands [Hz].
+    duration_s : float
+        Length of the clips [s].
+    """
+    figure, axes = plt.subplots(
+        1, len(clips_db), figsize=(WIDTH_WIDE_IN, 2.2), sharey=True, layout="constrained"
+    )
+    low, high = np.percentile(np.stack(list(clips_db.values())), [1, 99.9])
+    n_mels = len(band_centres_hz)
+    for axis, (name, level_db) in zip(axes, clips_db.items(), strict=True):
+        image = axis.imshow(
+            level_db, origin="lower", aspect="auto", extent=(0, duration_s, -0.5, n_mels - 0.5),
+            cmap=SPECTROGRAM_COLOURMAP, vmin=low, vmax=high, interpolation="nearest",
+        )  # fmt: skip
+        axis.set_title(name)
+        axis.set_xlabel("Time [s]")
+    shown = [f for f in (500, 1000, 2000, 4000) if band_centres_hz[0] <= f <= band_centres_hz[-1]]
+    axes[0].set_yticks(np.interp(shown, band_centres_hz, np.arange(n_mels)),
+                       [f"{f / 1000:g}" for f in shown])  # fmt: skip
+    axes[0].set_ylabel("Mel band at [kHz]")
+    figure.colorbar(image, ax=axes, label="Level [dB]", pad=0.01)
+    first, second, *_, exchanged = (float(level.mean()) for level in clips_db.values())
+    figure.suptitle(
+        f"StatEx moves the first clip's mean level from {first:.0f} to {exchanged:.0f} dB; "
+        f"the second clip's is {second:.0f} dB"
+    )
     return figure

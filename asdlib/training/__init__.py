@@ -14,7 +14,7 @@ from asdlib.training.examples import NoiseSources
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
 from asdlib.training.layers import count_parameters, layer_table
 from asdlib.training.loop import train
-from asdlib.training.losses import AdaCos
+from asdlib.training.losses import AdaCos, initial_scale
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.reconstruction import (
     load_reconstruction,
@@ -41,6 +41,7 @@ __all__ = [
     "count_parameters",
     "embed",
     "exchange_statistics",
+    "initial_scale",
     "layer_table",
     "load_checkpoint",
     "load_embeddings",
