@@ -21,7 +21,6 @@ from asdlib.annotation.inspection import (
 )
 from asdlib.annotation.labelling import METHODS, ORACLE, Annotation, annotate
 from asdlib.annotation.levels import find_levels
-from asdlib.annotation.representation import clip_statistics, reduce_dimensions
 
 __all__ = [
     "METHODS",
@@ -32,7 +31,6 @@ __all__ = [
     "agreement",
     "average_classes",
     "annotate",
-    "clip_statistics",
     "cross_table",
     "find_clusters",
     "find_exemplars",
@@ -41,7 +39,6 @@ __all__ = [
     "inspect_clip",
     "inspect_sound",
     "read_samples",
-    "reduce_dimensions",
     "sample_rate_of",
     "score_agreement",
     "shuffled",

@@ -21,14 +21,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.cores import available_cores
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import cached
 from asdlib.data.store import ArrayStore, content_key
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import cycle_time
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.tones import TonalFamily, tonal_families
-
-FULL_SCALE = 32768.0
 
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",

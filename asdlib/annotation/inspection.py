@@ -12,7 +12,8 @@ import pandas as pd
 from scipy import fft, signal
 
 from asdlib.annotation.choice import MachineEvidence
-from asdlib.annotation.frequencies import FULL_SCALE, MAX_HZ, MIN_TONE_HZ
+from asdlib.annotation.frequencies import MAX_HZ, MIN_TONE_HZ
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
