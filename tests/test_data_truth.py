@@ -129,6 +129,12 @@ def test_evaluation_truth_agrees_with_the_released_attributes(realdata):
         (["fan", "section_00_0000.wav,section_00_source_train_normal_0000.wav"], "line 2: .*train"),
         (["fan", "section_00_0000.wav,section_00_0001.wav"], "line 2: expected a published name"),
         (["fan"], "lists no clip"),
+        (["<b>"], "line 1: expected a machine type or, below one, .*found '<b>'"),
+        (
+            ["fan", "section_00_0000.wav,section_00_source_test_normal_0000.wav,9"],
+            "line 2: expecte",
+        ),
+        (["fan;1,9"], "line 1: expected a machine type"),
         (["fan", *["section_00_0000.wav,section_00_source_test_normal_0000.wav"] * 2], "twice"),
     ],
 )

@@ -124,6 +124,7 @@ def test_submission_folder_holds_one_submission(scores, tmp_path):
     ("name", "text", "message"),
     [
         ("other.csv", "a.wav,1\n", "holds no anomaly_score"),
+        ("anomaly_score_<b>_section_00_test.csv", "a.wav,1\n", "<b>.*expected anomaly_score_<mach"),
         ("anomaly_score_fan_section_x_test.csv", "a.wav,1\n", "expected anomaly_score_<machine>"),
         ("anomaly_score_fan_section_00_test.csv", "file,value\na.wav,1\n", "line 1: expected"),
         ("anomaly_score_fan_section_00_test.csv", "a.wav\n", "line 1: expected file,value"),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from asdlib.errors import InputError
 
 FULL_SCALE = 32768
 _FLOATS = ("FLOAT", "DOUBLE")
+#: Encodings of wav files that numpy reads as they lie there.
+_PLAIN = {"PCM_16": "<i2", "FLOAT": "<f4", "DOUBLE": "<f8"}
 #: Floating point up to here [full scale] is limited to full scale, 0.09 dB at most.
 _A_HAIR_ABOVE = 1.01
 #: Floating point that stays below [full scale] would be a few steps of 16 bits.
@@ -53,7 +55,7 @@ def read_mono(
                 channel=channel,
             )
             if header.subtype == "PCM_16" and header.data_offset is not None:
-                frames = _read_pcm16(file, header, path)
+                frames = _read_plain(file, header, path)
             else:
                 frames = _to_int16(_read_floats(file, header, path, scale))
     except OSError as error:
@@ -123,8 +125,8 @@ def check_format(
         )
 
 
-def _read_pcm16(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.int16]:
-    frames = np.empty((header.n_samples, header.channels), "<i2")
+def _read_plain(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[Any]:
+    frames = np.empty((header.n_samples, header.channels), _PLAIN[header.subtype])
     file.seek(header.data_offset or 0)
     if file.readinto(frames.data.cast("B")) != frames.nbytes:  # type: ignore[attr-defined]
         raise InputError(f"{path}: became shorter while it was read. Run again.")
@@ -135,7 +137,7 @@ def _read_floats(
     file: BinaryIO, header: Header, path: Path, scale: float
 ) -> npt.NDArray[np.float64]:
     """Decode to floating point, where full scale is 1."""
-    frames = _decode(file, header, path)
+    frames = _decode(file, header, path).astype(np.float64, copy=False)
     if len(frames) != header.n_samples:
         raise InputError(
             f"{path}: is truncated, its header announces {header.n_samples} samples and "
@@ -157,9 +159,11 @@ def _read_floats(
     return frames
 
 
-def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.float64]:
+def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[Any]:
     import soundfile
 
+    if header.data_offset is not None and header.subtype in _FLOATS:
+        return _read_plain(file, header, path)
     source: Path | io.BytesIO = path
     layout: dict[str, object] = {}
     if header.data_offset is not None:
@@ -174,12 +178,11 @@ def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[np.float6
             "endian": "LITTLE",
         }
     try:
-        frames, _ = soundfile.read(source, dtype="float64", always_2d=True, **layout)
+        return soundfile.read(source, dtype="float64", always_2d=True, **layout)[0]  # type: ignore[no-any-return]
     except (soundfile.LibsndfileError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
         ) from error
-    return frames  # type: ignore[no-any-return]
 
 
 def _float_peak(path: str | Path) -> float | None:
@@ -189,7 +192,8 @@ def _float_peak(path: str | Path) -> float | None:
         return None
     with Path(path).open("rb") as file:
         frames = np.abs(_decode(file, header, Path(path)))
-    return float(frames.max(initial=0.0, where=np.isfinite(frames)))
+    peak = float(frames.max(initial=0.0))
+    return peak if math.isfinite(peak) else float(frames[np.isfinite(frames)].max(initial=0.0))
 
 
 def _resample(mono: npt.NDArray[np.int16], from_rate: int, to_rate: int) -> npt.NDArray[np.int16]:

@@ -78,7 +78,7 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
     rows = []
     machine_type = None
     for number, fields in read_rows(path):
-        if len(fields) == 1:
+        if len(fields) == 1 and names.unplain_character(fields[0]) is None:
             machine_type = fields[0]
             continue
         if len(fields) != 2 or machine_type is None:

@@ -15,8 +15,8 @@ _NAME = re.compile(r"(anomaly_score|decision_result)_(.+)_section_(\d+)_test\.cs
 # The official baseline puts the data set before the machine, and seed and model behind the name:
 # anomaly_score_DCASE2025T2fan_section_00_test_seed13711_id(0_)_Eval.csv
 _READ_NAME = re.compile(
-    r"(?P<kind>anomaly_score|decision_result)_(?:DCASE20\d\dT2)?(?P<machine>.+?)"
-    r"_section_(?P<section>\d+)_test(?P<run>_seed\d+.*)?\.csv"
+    r"(?P<kind>anomaly_score|decision_result)_(?:DCASE20\d\dT2)?"
+    r"(?P<machine>[\w\u0300-\u036f .+-]+?)_section_(?P<section>\d+)_test(?P<run>_seed\d+.*)?\.csv"
 )
 
 
