@@ -1,4 +1,4 @@
-"""Files: written so that nothing half-written is ever found, tables read to the letter."""
+"""Where the project lies; files written whole or not at all, tables read to the letter."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from asdlib.errors import InputError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from asdlib.annotation import inspect_sound, score_agreement
 from asdlib.report import annotation_figures as figures
-from asdlib.report import annotation_tables, browse, envelope_figures
+from asdlib.report import envelope_figures
 from asdlib.report.progress import STATIC_VARIABLE
 
 
@@ -119,31 +119,31 @@ def test_tables_show_every_measure_with_its_interval():
     truth = pd.DataFrame({"clip_id": ids, "attribute": ["a", "b"] * 10})
     clips = pd.DataFrame({"clip_id": ids, "machine_type": "m", "domain": "source"})
     scores = score_agreement(truth, truth, clips, n_halves=10)
-    table = annotation_tables.tabulate_agreement(scores)
+    table = figures.tabulate_agreement(scores)
     assert table.loc[("m", "all"), "NMI"] == "1.00 [1.00, 1.00]"
     assert list(table)[3:] == ["NMI", "ARI", "V-measure", "purity"]
     both = pd.concat([scores.assign(labelling="z"), scores.assign(labelling="a")])
-    compared = annotation_tables.compare_labellings(both, metric="ari")
+    compared = figures.compare_labellings(both, metric="ari")
     assert list(compared) == ["z", "a"]
-    few = annotation_tables.tabulate_agreement(score_agreement(truth, truth.head(3), clips))
+    few = figures.tabulate_agreement(score_agreement(truth, truth.head(3), clips))
     assert few.loc[("m", "all"), "NMI"] == "1.00"
-    single = annotation_tables.tabulate_agreement(score_agreement(truth, truth.head(1), clips))
+    single = figures.tabulate_agreement(score_agreement(truth, truth.head(1), clips))
     assert single.loc[("m", "all"), "NMI"] == "—"
     nothing = score_agreement(truth, truth.head(0), clips)
-    assert annotation_tables.tabulate_agreement(nothing).empty
-    assert annotation_tables.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty
+    assert figures.tabulate_agreement(nothing).empty
+    assert figures.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty
 
 
 def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
     seen = []
     clips = {"fan": ["fan/1", "fan/2"], "pump": ["pump/1"]}
     monkeypatch.delenv(STATIC_VARIABLE, raising=False)
-    box = browse.browse_clips(clips, lambda *chosen: seen.append(chosen))
+    box = envelope_figures.browse_clips(clips, lambda *chosen: seen.append(chosen))
     machine, clip = box.children[0].children
     clip.value = "fan/2"
     machine.value = "pump"
     assert seen == [("fan", "fan/1"), ("fan", "fan/2"), ("pump", "pump/1")]
-    assert browse.browse_clips({}, seen.append) is None
+    assert envelope_figures.browse_clips({}, seen.append) is None
     monkeypatch.setenv(STATIC_VARIABLE, "1")
-    assert browse.browse_clips(clips, seen.append) is None
+    assert envelope_figures.browse_clips(clips, seen.append) is None
     assert len(seen) == 3

@@ -1,11 +1,18 @@
-"""Finished sweeps are read back, and only what their intervals say is said."""
+"""Finished sweeps are read back; sentences, table and figures say only what is certain."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.report.experiments import findings, read_sweeps
+from asdlib.report.experiments import (
+    draw_sweep,
+    draw_sweep_machines,
+    findings,
+    read_sweeps,
+    render_sweep,
+)
 from asdlib.scoring import DIFFERENCE_COLUMNS
 
 DIFFERENCES = {
@@ -60,3 +67,79 @@ def test_missing_and_older_sweeps_are_named(tmp_path):
         read_sweeps(tmp_path, names=["new"])
     with pytest.raises(InputError, match=r"sweep\.csv: lacks difference_low"):
         read_sweeps(tmp_path)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Give a reference, a variant that gains 2 to 4 points, and two that cannot be told apart."""
+    rows = []
+    effects = {"reference": None, "better": 0.03, "same": 0.0, "other": -0.001}
+    groups = {"better": "loss", "same": "loss", "other": "epochs"}
+    for variant, effect in effects.items():
+        for machine in ("fan", "pump", "all"):
+            last = "official_score" if machine == "all" else "hmean"
+            for metric in ("auc_source", "auc_target", "pauc", last):
+                difference = np.nan if effect is None else effect
+                rows.append(
+                    {
+                        "variant": variant, "group": groups.get(variant, ""), "system": "knn",
+                        "machine_type": machine, "metric": metric, "value": 0.6 + (effect or 0),
+                        "spread": 0.01, "n_seeds": 3, "difference": difference,
+                        "difference_low": difference - 0.01, "difference_high": difference + 0.01,
+                        "reason": "",
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_markdown_marks_what_can_be_told_apart(table):
+    text = render_sweep(table, title="x (simulated)", failures={"bad, seed 1": "no memory"})
+    assert text.startswith("# x (simulated)\n")
+    assert "| loss | better | knn | 3 | 0.630 ± 0.010 | **+3.0 [2.0, 4.0]** |" in text
+    assert "| loss | same | knn | 3 | 0.600 ± 0.010 | +0.0 [-1.0, 1.0] |" in text
+    assert "|  | reference | knn | 3 | 0.600 ± 0.010 | — |" in text
+    assert "| reference | 0.600 ± 0.010 | 0.600 ± 0.010 |" in text
+    assert "| better | **+3.0 [2.0, 4.0]** | **+3.0 [2.0, 4.0]** |" in text
+    assert "- bad, seed 1: no memory" in text
+    assert "seeds and test clips" in text
+
+
+def test_markdown_of_one_seed_says_that_intervals_are_over_clips(table):
+    text = render_sweep(table.assign(n_seeds=1, spread=np.nan), title="x")
+    assert "intervals over test clips" in text
+    assert "±" not in text
+
+
+def test_a_value_that_cannot_be_computed_is_a_dash(table):
+    columns = ["value", "difference", "difference_low", "difference_high"]
+    table.loc[table["machine_type"] == "fan", columns] = np.nan
+    assert "| better | — | **+3.0 [2.0, 4.0]** |" in render_sweep(table, title="x")
+
+
+def test_forest_plot_has_one_point_per_variant_and_metric(table):
+    figure = draw_sweep(table)
+    assert len(figure.axes) == 4
+    for ax in figure.axes:
+        points = [line for line in ax.lines if line.get_marker() == "o"]
+        assert sorted(float(line.get_xdata()[0]) for line in points) == pytest.approx([-0.1, 0, 3])
+        filled = [line for line in points if line.get_markerfacecolor() != "white"]
+        assert [float(line.get_xdata()[0]) for line in filled] == pytest.approx([3])
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["better", "same", "other"]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"loss", "epochs"}
+    assert "1 score higher than the reference, 0 lower" in figure.get_suptitle()
+
+
+def test_machine_figure_writes_uncertain_changes_in_brackets(table):
+    table.loc[(table["variant"] == "other") & (table["machine_type"] == "pump"),
+              ["difference", "difference_low", "difference_high"]] = np.nan  # fmt: skip
+    figure = draw_sweep_machines(table)
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words == ["+3.0", "+3.0", "(+0.0)", "(+0.0)", "(-0.1)"]
+    assert "better on fan, +3.0 points" in figure.get_suptitle()

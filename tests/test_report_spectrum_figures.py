@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report.band_figures import draw_band_information, draw_highpass_criterion
-from asdlib.report.spectrum_figures import draw_average_spectra, draw_clip_overview
+from asdlib.report.spectrum_figures import (
+    draw_average_spectra,
+    draw_band_information,
+    draw_clip_overview,
+    draw_highpass_criterion,
+)
 from asdlib.report.style import WIDTH_WIDE_IN, use_style
 
 MACHINES = [f"machine{index:02d}" for index in range(15)]

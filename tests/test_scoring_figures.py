@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report import scoring_figures as figures
+from asdlib.report import error_figures as figures
+from asdlib.report.scoring_figures import draw_result_summary
 from asdlib.report.tables import result_table
 from asdlib.scoring import decide, evaluate, roc_curves
 
@@ -64,7 +65,7 @@ def test_every_machine_has_its_panel(rng, n_machines):
         figure.canvas.draw()
     assert "of its anomalies" in roc.get_suptitle().replace("\n", " ")
     assert "Above the threshold:" in histograms.get_suptitle()
-    summary = figures.draw_result_summary(result_table(evaluate(scores, n_bootstrap=20)))
+    summary = draw_result_summary(result_table(evaluate(scores, n_bootstrap=20)))
     labels = [text.get_text() for text in summary.axes[0].get_yticklabels()]
     assert labels == [*sorted(machines), "all"]
     assert summary.get_suptitle().startswith("Official score: knn 0.")
@@ -89,7 +90,7 @@ def test_unlabelled_clips_and_negative_scores_are_drawn(rng, n_clips):
     figure.canvas.draw()
     title = figures.draw_roc_curves(roc_curves(scores)).get_suptitle()
     assert "no curve" in title.replace("\n", " ")
-    summary = figures.draw_result_summary(result_table(evaluate(scores, n_bootstrap=2)))
+    summary = draw_result_summary(result_table(evaluate(scores, n_bootstrap=2)))
     assert summary.get_suptitle() == "No official score"
     summary.canvas.draw()
 

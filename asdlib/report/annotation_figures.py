@@ -1,7 +1,8 @@
-"""Figures of notebook 02 over the clips of a machine: evidence, maps, agreement, levels."""
+"""Figures and tables of notebook 02 over a machine's clips: evidence, maps, agreement, levels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,7 @@ Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
 #: A name is this share of the axis high.
 _LABEL_SHARE = 0.06
+_MEASURES = {"nmi": "NMI", "ari": "ARI", "v_measure": "V-measure", "purity": "purity"}
 
 
 def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figure:
@@ -43,7 +45,8 @@ def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figu
     ax.fill_between(k, reference - spread, reference + spread, color="0.85")
     ax.plot(k, reference, ":", color="0.4", label="unstructured data, ± 3 deviations")
     ax.plot(k, criterion["silhouette"], "o-", markersize=3, label="clips")
-    ax.plot(k, criterion["stability"], "--", color=GROUP_COLOURS[1], label="stability (Rand)")
+    ax.plot(k, criterion["stability"], "s--", markersize=3, color=GROUP_COLOURS[1],
+            label="stability (Rand)")  # fmt: skip
     if accepted.empty:
         finding = "no number of clusters is accepted"
     else:
@@ -213,3 +216,43 @@ def draw_frequency_track(
     finding = f"{len(levels_hz)} levels hold {share:.0%} of the clips"
     ax.set_title(f"{machine_type}: {finding if known.any() else 'no line stands out'}")
     return ax
+
+
+def tabulate_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the agreement of one labelling, a row per machine and domain.
+
+    Numbers of clips, labels and true attributes, then each measure of
+    `asdlib.annotation.score_agreement` as text, ``value [low, high]``.
+    """
+    keys = ["machine_type", "domain"]
+    if scores.empty:
+        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=keys))
+    counts = scores.groupby(keys)[["n_clips", "n_labels", "n_true"]].first()
+    texts = _with_interval(scores).pivot_table(
+        index=keys, columns="metric", values="text", aggfunc="first"
+    )
+    named = texts[list(_MEASURES)].rename(columns=_MEASURES).rename_axis(columns=None)
+    return counts.join(named)
+
+
+def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
+    """Lay out one measure of several labellings, a row per machine and domain.
+
+    ``scores`` are rows of `asdlib.annotation.score_agreement` with a column ``labelling``;
+    ``metric`` is "nmi", "ari", "v_measure" or "purity".
+    """
+    chosen = _with_interval(scores[scores["metric"] == metric])
+    table = chosen.pivot_table(
+        index=["machine_type", "domain"], columns="labelling", values="text", aggfunc="first"
+    )
+    order = list(dict.fromkeys(chosen["labelling"]))
+    return table.reindex(columns=order).rename_axis(columns=_MEASURES[metric])
+
+
+def _with_interval(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add the text ``value [low, high]``; three clips or fewer have a value alone, or a dash."""
+    texts = []
+    for value, low, high in scores[["value", "ci_low", "ci_high"]].to_numpy(dtype=float):
+        text = "—" if math.isnan(value) else f"{value:.2f}"
+        texts.append(text if math.isnan(low) else f"{text} [{low:.2f}, {high:.2f}]")
+    return scores.assign(text=texts)

@@ -1,17 +1,25 @@
-"""Figures of notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation."""
+"""Notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation; menus of all clips."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from asdlib.annotation import MachineEvidence, inspect_clip, read_samples, sample_rate_of
 from asdlib.annotation.inspection import SoundInspection
+from asdlib.data.store import ArrayStore
+from asdlib.report.explain_figures import audio_players
+from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.characteristic import FrequencyFamily
 from asdlib.spectra.envelope import Band, BandLevel
@@ -151,3 +159,58 @@ def plot_envelope_spectrum(
     ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
     if families:
         ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), fontsize=7)
+
+
+def browse_envelopes(
+    machines: Mapping[tuple[str, str], MachineEvidence], waveforms: ArrayStore
+) -> ipywidgets.VBox | None:
+    """Choose a machine and one of its clips; see its envelope analysis and hear it.
+
+    ``machines`` are by machine type and section, as an annotation holds them; ``waveforms`` are
+    the int16 samples of the clips. Returns what `browse_clips` does.
+    """
+    named = {f"{machine}, section {section}": m for (machine, section), m in machines.items()}
+    clip_ids = {name: details.clip_ids for name, details in named.items()}
+    return browse_clips(clip_ids, partial(_show_clip, named, waveforms))
+
+
+def _show_clip(
+    machines: Mapping[str, MachineEvidence], waveforms: ArrayStore, name: str, clip_id: str
+) -> None:
+    bands_hz = machines[name].track.bands_hz
+    inspection = inspect_clip(clip_id, waveforms, bands_hz=bands_hz)
+    figure = draw_inspection(inspection, title=clip_id)
+    sound = audio_players(
+        {clip_id: read_samples(clip_id, waveforms)}, sample_rate=sample_rate_of(waveforms)
+    )
+    display(figure, sound)  # type: ignore[no-untyped-call]
+    plt.close(figure)
+
+
+def browse_clips(
+    clip_ids: Mapping[str, Sequence[str]], show: Callable[[str, str], object]
+) -> ipywidgets.VBox | None:
+    """Show a menu of machines, one of their clips, and what belongs to the chosen clip.
+
+    ``show`` is called with machine and clip whenever another one is chosen; what it displays
+    appears below the menus. None where there is nobody to choose or nothing to choose from.
+    """
+    if os.environ.get(STATIC_VARIABLE) or not clip_ids:
+        return None
+    machine = ipywidgets.Dropdown(options=list(clip_ids), description="Machine")
+    clip = ipywidgets.Dropdown(options=list(clip_ids[machine.value]), description="Clip")
+    clip.layout.width = "40em"
+    below = ipywidgets.Output()
+
+    def change_machine(_: object) -> None:
+        clip.options = list(clip_ids[machine.value])
+
+    def change_clip(_: object) -> None:
+        below.clear_output(wait=True)
+        with below:
+            show(machine.value, clip.value)
+
+    machine.observe(change_machine, names="value")
+    clip.observe(change_clip, names="value")
+    change_clip(None)
+    return ipywidgets.VBox([ipywidgets.HBox([machine, clip]), below])

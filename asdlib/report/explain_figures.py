@@ -14,8 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from asdlib.report.panels import set_wrapped_title
-from asdlib.report.style import CONDITION_LINES, DOMAIN_COLOURS, WIDTH_WIDE_IN
+from asdlib.report.style import (
+    CONDITION_LINES,
+    DOMAIN_COLOURS,
+    WIDTH_WIDE_IN,
+    logarithmic_ticks,
+    mel_axis,
+    set_wrapped_title,
+)
 from asdlib.scoring.explain import Explanation
 
 DIFFERENCE_COLOURMAP = "RdBu_r"
@@ -27,7 +33,6 @@ _WIDTHS = {
     "mean": 1.6, "_6": 1.25, "score": 2.5,
 }  # fmt: skip
 _LEFT = 0.08
-_TICKS_KHZ = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: Columns that a spectrogram is averaged to: noise fades, what lasts stays, files stay small.
 _COLUMNS = 110
 _PEAK = 0.9
@@ -45,6 +50,10 @@ def draw_explanation(
 ) -> Figure:
     """Draw clips of one machine beside their nearest normal clips, one row per clip.
 
+    From left to right: the clip and the mean of its nearest normal clips (one scale), their
+    difference (red: louder than normal), its mean over time, and the training scores (grey) with
+    the clip's own score: domain = colour, condition = line style, as everywhere.
+
     Parameters
     ----------
     explanations : sequence of Explanation
@@ -56,15 +65,8 @@ def draw_explanation(
     excerpt_frames : int
         Length of the stretch that differs most, marked in the difference [frames].
     title : str, optional
-        The finding; by default where each clip's score lies among the training scores.
+        By default where each clip's score lies among the training scores.
 
-    Returns
-    -------
-    Figure
-        7 in wide. From left to right: the clip and the mean of its nearest normal clips (one
-        scale), their difference (red: louder than normal), its mean over time, and the
-        training scores (grey) with the clip's own score: domain = colour, condition = line
-        style, as everywhere.
     """
     height = 0.35 + _ROW_HEIGHT_IN * len(explanations)
     figure = plt.figure(figsize=(WIDTH_WIDE_IN, height))
@@ -83,7 +85,9 @@ def draw_explanation(
         _draw_levels(figure, axes, explanation, duration_s)
         _draw_difference(figure, axes, explanation, duration_s, excerpt_frames)
         _draw_score(axes["score"], explanation)
-        _mark_frequencies(axes, band_centres_hz)
+        for name in ("normal", "difference", "mean"):
+            axes[name].set_yticks([])
+        mel_axis(axes["clip"], band_centres_hz)
         top = axes["clip"].get_position().y1
         figure.text(_LEFT, top + 0.24 / height, _row_title(explanation), va="bottom")
     set_wrapped_title(figure, title or _finding(explanations))
@@ -94,6 +98,7 @@ def _draw_levels(
     figure: Figure, axes: Mapping[str, Axes], explanation: Explanation, duration_s: float
 ) -> None:
     levels = [_averaged(part) for part in (explanation.log_mel, explanation.normal_log_mel)]
+    levels = [level - max(part.max() for part in levels) for level in levels]
     low, high = np.percentile(np.concatenate(levels, axis=1), [2, 99.8])
     count = len(explanation.neighbours)
     titles = ("clip", f"{count} nearest normals" if count > 1 else "nearest normal")
@@ -103,7 +108,7 @@ def _draw_levels(
             extent=(0.0, duration_s, -0.5, len(values) - 0.5),
         )  # fmt: skip
         axes[name].set(title=title, xlabel="Time [s]")
-    figure.colorbar(image, cax=axes["level_bar"]).set_label("Level [dB]", labelpad=1)
+    figure.colorbar(image, cax=axes["level_bar"]).set_label("Level [dB re loudest]", labelpad=1)
 
 
 def _draw_difference(
@@ -132,16 +137,6 @@ def _draw_difference(
     axes["mean"].xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
 
 
-def _mark_frequencies(axes: Mapping[str, Axes], band_centres_hz: npt.NDArray[np.floating]) -> None:
-    shown = [f for f in _TICKS_KHZ if band_centres_hz[0] <= 1000 * f <= band_centres_hz[-1]]
-    bands = np.arange(len(band_centres_hz))
-    places = np.interp(1000 * np.array(shown), band_centres_hz, bands)
-    for name in ("clip", "normal", "difference", "mean"):
-        axes[name].set_yticks([])
-    axes["clip"].set_yticks(places, [f"{f:g}" for f in shown])
-    axes["clip"].set_ylabel("Mel band at [kHz]")
-
-
 def _draw_score(ax: Axes, explanation: Explanation) -> None:
     scores, own = explanation.training_scores, explanation.anomaly_score
     # Scores span decades; those of some systems may be zero or negative.
@@ -157,23 +152,9 @@ def _draw_score(ax: Axes, explanation: Explanation) -> None:
     )  # fmt: skip
     ax.set(title="training scores", xlabel="Anomaly score [1]", ylabel="Clips")
     if is_logarithmic:
-        ax.set_xscale("log")
-        ticks = _round_numbers(*ax.get_xlim())
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
+        logarithmic_ticks(ax, "x")
     else:
         ax.xaxis.set_major_locator(MaxNLocator(3))
-
-
-def _round_numbers(low: float, high: float) -> list[float]:
-    """At most four of 1, 2, 5, 10, or of 1, 3, 10, or of 1, 10, ... between two numbers."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
-        numbers = [factor * 10.0**decade for decade in decades for factor in factors]
-        inside = [number for number in numbers if low <= number <= high]
-        if len(inside) <= 4:
-            return inside
-    return inside[:: math.ceil(len(inside) / 4)]
 
 
 def _averaged(values: FloatArray) -> FloatArray:
@@ -200,19 +181,9 @@ def _finding(explanations: Sequence[Explanation]) -> str:
 
 
 def audio_players(excerpts: Mapping[str, npt.NDArray[np.int16]], *, sample_rate: int) -> HTML:
-    """Make one player per excerpt, side by side, in equal amplification.
+    """Make one player per excerpt (caption to samples), side by side, equally amplified.
 
-    Parameters
-    ----------
-    excerpts : mapping of str to ndarray of int16
-        Caption to samples.
-    sample_rate : int
-        [Hz]
-
-    Returns
-    -------
-    IPython.display.HTML
-        The samples are embedded: 43 kB for a second of 16 kHz.
+    The samples are embedded in the page: 43 kB for a second of 16 kHz.
     """
     peak = max((int(np.abs(y.astype(np.int32)).max()) for y in excerpts.values()), default=0)
     gain = _PEAK / max(peak, 1)

@@ -1,17 +1,73 @@
-"""Write figures and tables, byte-stable, each with its sidecar."""
+"""Write figures, tables and texts, byte-stable, each with a sidecar that says whence it comes."""
 
 from __future__ import annotations
 
 import io
 import json
+import platform
+import re
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asdlib.files import file_hash, write_atomically
-from asdlib.report.provenance import sidecar_text
+from asdlib.files import PROJECT_ROOT, file_hash, write_atomically
+from asdlib.report.style import wrapped_title
+
+_PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "librosa", "matplotlib")
+#: Texts that a spreadsheet would run as a formula; +3, -3.5 and names such as "-pump" it would not.
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\w .+-]*$)")
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that shape results, and of Python."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def collect_provenance(**facts: Any) -> dict[str, Any]:
+    """Join JSON-serialisable facts of a run with the state of code, packages and clock."""
+    return {
+        **facts,
+        "git": _git_state(),
+        "versions": package_versions(),
+        "platform": platform.machine(),
+        "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _git_state() -> dict[str, Any]:
+    """Commit of the code and whether tracked files differ from it; None outside git."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(PROJECT_ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        # Results are rewritten by every run, so they do not make the code "dirty".
+        changed = ask("status", "--porcelain", "--untracked-files=no", "--", "asdlib", "notebooks")
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def shown_path(path: Path) -> str:
+    """Give a path as results may show it: relative to the project where it lies inside it."""
+    resolved = path.resolve()
+    if resolved.is_relative_to(PROJECT_ROOT):
+        return resolved.relative_to(PROJECT_ROOT).as_posix()
+    return resolved.as_posix()
 
 
 def sidecar_path(path: Path) -> Path:
@@ -21,8 +77,8 @@ def sidecar_path(path: Path) -> Path:
 
 def write_sidecar(path: Path, *files: Path, provenance: dict[str, Any]) -> Path:
     """Write a sidecar that names its files with the first digits of their SHA-256."""
-    hashes = {file.name: file_hash(file) for file in files}
-    write_atomically(path, sidecar_text({**provenance, "sha256": hashes}))
+    facts = {**provenance, "sha256": {file.name: file_hash(file) for file in files}}
+    write_atomically(path, json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
     return path
 
 
@@ -48,38 +104,30 @@ def save_text(text: str, path: Path, *, provenance: dict[str, Any]) -> list[Path
 
 
 def save_table(table: pd.DataFrame, path: Path, *, provenance: dict[str, Any]) -> list[Path]:
-    """Write a table as CSV (empty where unknown) as `save_text` does."""
-    return save_text(table.to_csv(index=False), path, provenance=provenance)
+    """Write a table as CSV (empty where unknown) as `save_text` does.
 
-
-def mark_as_simulated(figure: Figure) -> None:
-    """Say in a figure's title that it shows simulated data, unless the title does already."""
-    titled = [axes for axes in figure.axes if axes.get_title()]
-    title = figure.get_suptitle() or (titled[0].get_title() if titled else "")
-    if "simulated" in title.lower():
-        return
-    if figure.get_suptitle() or not titled:
-        figure.suptitle(f"{title} (simulated)".strip())
-    else:
-        titled[0].set_title(f"{title} (simulated)")
-
-
-def save_figure(figure: Figure, stem: Path, *, provenance: dict[str, Any]) -> list[Path]:
-    """Write a figure as PNG and PDF with one sidecar; the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    stem : Path
-        Path without suffix.
-    provenance : dict
-        What the sidecar says.
-
-    Returns
-    -------
-    list of Path
-        PNG, PDF and sidecar.
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
     """
+    harmless = table.copy(deep=False)
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        texts = table[name].astype(object)
+        is_formula = texts.map(lambda text: isinstance(text, str) and bool(_FORMULA.match(text)))
+        if is_formula.any():
+            harmless[name] = texts.mask(is_formula, "'" + texts.astype("string"))
+    return save_text(harmless.to_csv(index=False), path, provenance=provenance)
+
+
+def save_figure(
+    figure: Figure, stem: Path, *, provenance: dict[str, Any], is_simulated: bool
+) -> list[Path]:
+    """Write a figure as PNG and PDF with one sidecar and close it; returns the three paths.
+
+    The same figure gives the same bytes. What shows simulated data says so in its title and
+    begins with ``simulated_``. ``stem`` is the path without suffix.
+    """
+    if is_simulated:
+        _mark_as_simulated(figure)
+        stem = stem.with_name(f"simulated_{stem.name}")
     paths = []
     for suffix, stamps in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
@@ -87,5 +135,19 @@ def save_figure(figure: Figure, stem: Path, *, provenance: dict[str, Any]) -> li
         path = stem.with_name(stem.name + suffix)
         write_atomically(path, buffer.getvalue())
         paths.append(path)
-    sidecar = stem.with_name(f"{stem.name}.json")
-    return [*paths, write_sidecar(sidecar, *paths, provenance=provenance)]
+    plt.close(figure)
+    return [*paths, write_sidecar(stem.with_name(f"{stem.name}.json"), *paths,
+                                  provenance=provenance)]  # fmt: skip
+
+
+def _mark_as_simulated(figure: Figure) -> None:
+    """Say in a figure's title that it shows simulated data, unless the title does already."""
+    titled = [axes for axes in figure.axes if axes.get_title()]
+    title = figure.get_suptitle() or (titled[0].get_title() if titled else "")
+    if "simulated" in title.lower():
+        return
+    marked = f"{title} (simulated)".strip()
+    if titled and not figure.get_suptitle():
+        titled[0].set_title(wrapped_title(figure, marked))
+    else:
+        figure.suptitle(wrapped_title(figure, marked))

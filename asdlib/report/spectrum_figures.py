@@ -1,7 +1,10 @@
-"""Figures of notebook 01: one clip, and the average spectra of groups of clips."""
+"""Figures of notebook 01: one clip, average spectra, energy and information by band, high-pass."""
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,27 +14,35 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from asdlib.report.panels import (
-    TICKS_HZ,
-    frequency_axis,
-    label_outside,
-    make_panels,
-    set_wrapped_title,
-)
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
     SPECTROGRAM_COLOURMAP,
     WIDTH_WIDE_IN,
+    finish_panels,
+    frequency_axis,
+    label_outside,
+    make_panels,
+    mel_axis,
+    set_wrapped_title,
+    short_frequency,
 )
 
-_MAX_LEGEND_GROUPS = 8
-_CONDITION_COLOURS = {
+Array = npt.NDArray[np.float64]
+
+#: A machine of more groups has those named that lie furthest from the others.
+_NAMED_GROUPS = 8
+_BAND_TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+_FIXED_COLOURS = {
+    **DOMAIN_COLOURS,
     "training": GROUP_COLOURS[0],
     "clean machine": GROUP_COLOURS[2],
     "noise only": GROUP_COLOURS[7],
 }
+#: Lowest value of the criterion's axis, below it the room for a reason.
+_LOWEST_SHARE, _REASON_AT = -0.75, -1.6
 
 
 def draw_clip_overview(
@@ -40,7 +51,7 @@ def draw_clip_overview(
     log_mel_db: npt.NDArray[Any],
     *,
     sample_rate: float,
-    band_centres_hz: npt.NDArray[np.float64],
+    band_centres_hz: Array,
     highpass_hz: float | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -53,127 +64,103 @@ def draw_clip_overview(
     spectrogram_db : ndarray, shape (n_bins, n_frames)
         Levels from 0 Hz to half the sample rate [dB].
     log_mel_db : ndarray, shape (n_mels, n_frames)
-        Levels of the mel bands [dB].
+        Levels of the mel bands [dB]; both are shown relative to their own loudest cell.
     sample_rate : float
         Sample rate [Hz].
     band_centres_hz : ndarray, shape (n_mels,)
         Centre frequencies of the mel bands [Hz].
     highpass_hz : float, optional
         Cut-off to mark [Hz].
-    title : str, optional
-        The finding; by default the level and the loudest band.
-
-    Returns
-    -------
-    Figure
     """
     duration_s = len(samples) / sample_rate
     figure, (wave, linear, mel) = plt.subplots(
         3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2],
         layout="constrained",
     )  # fmt: skip
-    low, high = _envelope(samples, 2000)
+    parts = np.array_split(np.asarray(samples, np.float64), min(2000, len(samples)))
+    low, high = np.array([(part.min(), part.max()) for part in parts]).T
     wave.fill_between(np.linspace(0, duration_s, len(low)), low, high, lw=0.3, color="0.3")
     wave.set_ylabel("Amplitude [1]")
-    extent = (0.0, duration_s, 0.0, sample_rate / 2000)
-    image = linear.imshow(spectrogram_db, origin="lower", aspect="auto", extent=extent,
-                          cmap=SPECTROGRAM_COLOURMAP, interpolation="nearest")  # fmt: skip
+    for ax, levels, bottom, top in (
+        (linear, spectrogram_db, 0.0, sample_rate / 2000),
+        (mel, log_mel_db, -0.5, len(log_mel_db) - 0.5),
+    ):
+        image = ax.imshow(
+            levels - levels.max(), origin="lower", aspect="auto", interpolation="nearest",
+            extent=(0.0, duration_s, bottom, top), cmap=SPECTROGRAM_COLOURMAP,
+        )  # fmt: skip
+        figure.colorbar(image, ax=ax, label="Level [dB re loudest]", pad=0.01)
     linear.set_ylabel("Frequency [kHz]")
-    figure.colorbar(image, ax=linear, label="Level [dB]", pad=0.01)
-    bands = (0.0, duration_s, -0.5, len(log_mel_db) - 0.5)
-    image = mel.imshow(log_mel_db, origin="lower", aspect="auto", extent=bands,
-                       cmap=SPECTROGRAM_COLOURMAP, interpolation="nearest")  # fmt: skip
-    shown = [f for f in TICKS_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
-    band = np.arange(len(band_centres_hz))
-    mel.set_yticks(np.interp(shown, band_centres_hz, band), [f"{f / 1000:g}" for f in shown])
-    mel.set(ylabel="Mel band at [kHz]", xlabel="Time [s]", xlim=(0, duration_s))
-    figure.colorbar(image, ax=mel, label="Level [dB]", pad=0.01)
+    mel_axis(mel, band_centres_hz)
+    mel.set(xlabel="Time [s]", xlim=(0, duration_s))
     if highpass_hz is not None:
+        band = np.interp(highpass_hz, band_centres_hz, np.arange(len(band_centres_hz)))
         linear.axhline(highpass_hz / 1000, color="w", ls="--", lw=0.8)
-        mel.axhline(
-            float(np.interp(highpass_hz, band_centres_hz, band)), color="w", ls="--", lw=0.8
-        )
+        mel.axhline(float(band), color="w", ls="--", lw=0.8)
     set_wrapped_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
     return figure
 
 
-def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> Figure:
-    """Draw the average spectrum of each machine's groups, shaded by the spread over clips.
-
-    Parameters
-    ----------
-    spectra : DataFrame
-        As from :func:`asdlib.spectra.average_spectra`.
-    title : str, optional
-        The finding; by default where the groups of a machine differ most.
-
-    Returns
-    -------
-    Figure
-        One panel per machine; the shade is one standard deviation either side, left out where
-        a machine has more than 3 groups.
-    """
-    machines = list(dict.fromkeys(spectra["machine_type"]))
-    shared = set(spectra["group"]) <= {*DOMAIN_COLOURS, *_CONDITION_COLOURS}
-    figure, panels = make_panels(len(machines), height_in=1.9 if shared else 2.4)
-    named: dict[str, Any] = {}
-    for machine, ax in zip(machines, panels, strict=True):
-        own = spectra[spectra["machine_type"] == machine]
-        groups = list(dict.fromkeys(own["group"]))
-        for index, group in enumerate(groups):
-            lines = own[(own["group"] == group) & (own["frequency_hz"] > 0)]
-            x, mean_db = lines["frequency_hz"], lines["mean_db"]
-            colour = _group_colour(group, index)
-            label = f"{group} ({lines['n_clips'].iloc[0]})"
-            ax.plot(x, mean_db, color=colour, lw=0.8 if len(groups) <= 3 else 0.5, label=label)
-            if len(groups) <= 3:
-                spread = lines["std_db"].fillna(0)
-                ax.fill_between(
-                    x, mean_db - spread, mean_db + spread, color=colour, alpha=0.2, lw=0
-                )
-            named[str(group)] = colour
-        frequency_axis(ax, 50, float(own["frequency_hz"].max()))
-        ax.set_title(machine)
-        if not shared:
-            _legend_inside(ax, groups)
-    label_outside(panels, "Frequency [Hz]", "Level [dB]")
-    if shared:
-        handles = [Line2D([], [], color=colour, label=name) for name, colour in named.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    set_wrapped_title(figure, title or _average_finding(spectra))
-    return figure
-
-
-def _group_colour(group: str, index: int) -> Any:
-    return {**DOMAIN_COLOURS, **_CONDITION_COLOURS}.get(
-        group, GROUP_COLOURS[index % len(GROUP_COLOURS)]
-    )
-
-
-def _legend_inside(ax: Axes, groups: list[str]) -> None:
-    if len(groups) <= _MAX_LEGEND_GROUPS:
-        ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2)
-    else:
-        ax.text(0.04, 0.04, f"{len(groups)} attributes", transform=ax.transAxes, fontsize=7)
-
-
-def _envelope(
-    samples: npt.NDArray[Any], points: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Reduce a waveform to the extremes that can be seen at this width."""
-    parts = np.array_split(np.asarray(samples, np.float64), min(points, len(samples)))
-    return np.array([p.min() for p in parts]), np.array([p.max() for p in parts])
-
-
-def _clip_finding(
-    samples: npt.NDArray[Any], log_mel_db: npt.NDArray[Any], centres: npt.NDArray[np.float64]
-) -> str:
+def _clip_finding(samples: npt.NDArray[Any], log_mel_db: npt.NDArray[Any], centres: Array) -> str:
     rms_db = 10 * np.log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 1e-12))
     powers = np.mean(10.0 ** (np.asarray(log_mel_db, np.float64) / 10.0), axis=1)
     return (
         f"A clip of {rms_db:.0f} dB re full scale whose loudest mel band lies at "
         f"{centres[int(powers.argmax())]:.0f} Hz"
     )
+
+
+def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> Figure:
+    """Draw the average spectrum of each machine's groups, one panel per machine.
+
+    Parameters
+    ----------
+    spectra : DataFrame
+        As from :func:`asdlib.spectra.average_spectra`. Up to 3 groups are shaded by one
+        standard deviation; of more than 8 those are named that differ most from the mean.
+    """
+    machines = list(dict.fromkeys(spectra["machine_type"]))
+    shared = set(spectra["group"]) <= set(_FIXED_COLOURS)
+    figure, panels = make_panels(len(machines), height_in=1.9 if shared else 2.4)
+    for machine, ax in zip(machines, panels, strict=True):
+        own = spectra[(spectra["machine_type"] == machine) & (spectra["frequency_hz"] > 0)]
+        _draw_groups(ax, own)
+        frequency_axis(ax, 50, float(own["frequency_hz"].max()))
+        ax.set_title(machine)
+        if not shared:
+            few = own["group"].nunique() <= _NAMED_GROUPS
+            ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2,
+                      title=None if few else "differ most:", title_fontsize=5)  # fmt: skip
+    label_outside(panels, "Frequency [Hz]", "Level [dB re full scale]")
+    if shared:
+        names = list(dict.fromkeys(spectra["group"]))
+        handles = [Line2D([], [], color=_FIXED_COLOURS[name], label=name) for name in names]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    set_wrapped_title(figure, title or _average_finding(spectra))
+    return figure
+
+
+def _draw_groups(ax: Axes, own: pd.DataFrame) -> None:
+    groups = list(dict.fromkeys(own["group"]))
+    named = groups
+    if len(groups) > _NAMED_GROUPS:
+        table = own.pivot_table(index="frequency_hz", columns="group", values="mean_db")
+        distance = table.sub(table.mean(axis=1), axis=0).abs().mean()
+        named = distance.nlargest(_NAMED_GROUPS).index.tolist()
+        ax.text(0.96, 0.96, f"{len(groups)} attributes", transform=ax.transAxes, fontsize=7,
+                ha="right", va="top")  # fmt: skip
+    for group in sorted(groups, key=lambda group: group in named):
+        lines = own[own["group"] == group]
+        x, mean_db = lines["frequency_hz"], lines["mean_db"]
+        if group not in named:
+            ax.plot(x, mean_db, color="0.75", lw=0.4)
+            continue
+        colour = _FIXED_COLOURS.get(group, GROUP_COLOURS[named.index(group)])
+        ax.plot(x, mean_db, color=colour, lw=0.8 if len(groups) <= 3 else 0.5,
+                label=f"{group} ({lines['n_clips'].iloc[0]})")  # fmt: skip
+        if len(groups) <= 3:
+            spread = lines["std_db"].fillna(0)
+            ax.fill_between(x, mean_db - spread, mean_db + spread, color=colour, alpha=0.2, lw=0)
 
 
 def _average_finding(spectra: pd.DataFrame) -> str:
@@ -190,3 +177,124 @@ def _average_finding(spectra: pd.DataFrame) -> str:
     if best is None:
         return "One group of clips per machine: nothing to compare"
     return f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz"
+
+
+def draw_band_information(
+    bands: pd.DataFrame,
+    *,
+    highpass_hz: Mapping[str, float | None] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw where over frequency energy, SNR and attribute differences lie, machine by machine.
+
+    Three heat maps, machine by third-octave band; grey where nothing is known.
+
+    Parameters
+    ----------
+    bands : DataFrame
+        As from :func:`asdlib.spectra.band_information`.
+    highpass_hz : mapping of str to float or None, optional
+        Cut-offs to mark [Hz].
+    """
+    machines = list(dict.fromkeys(bands["machine_type"]))
+    lows, top_hz = np.sort(bands["low_hz"].unique()), bands["high_hz"].max()
+    energy = {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0}
+    columns = [
+        ("energy_share", "Share of energy [%]", 100.0, energy),
+        ("snr_db", "SNR [dB]", 1.0, {"cmap": "RdBu_r", "vmin": -15, "vmax": 15}),
+        ("attribute_share", "Variance by attribute [%]", 100.0, {**energy, "vmax": 100}),
+    ]
+    size = (WIDTH_WIDE_IN, 1.5 + 0.22 * len(machines))
+    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
+    for ax, (column, label, scale, options) in zip(axes, columns, strict=True):
+        table = bands.pivot_table(
+            index="machine_type", columns="low_hz", values=column, dropna=False
+        ).reindex(index=machines, columns=lows)
+        ax.set_facecolor("0.85")
+        image = ax.imshow(
+            scale * table.to_numpy(dtype=np.float64), aspect="auto", interpolation="nearest",
+            **options,
+        )  # fmt: skip
+        figure.colorbar(image, ax=ax, label=label, location="bottom", pad=0.02)
+        shown = [f for f in _BAND_TICKS_HZ if lows[0] <= f <= top_hz]
+        ax.set_xticks(_band_position(shown, lows), [short_frequency(f) for f in shown])
+        ax.set_xlabel("Frequency [Hz]")
+        for row, machine in enumerate(machines):
+            cutoff = (highpass_hz or {}).get(machine)
+            if cutoff is not None:
+                x = _band_position([cutoff], lows)[0]
+                ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
+                ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
+    axes[0].set_yticks(range(len(machines)), machines)
+    set_wrapped_title(figure, title or _band_finding(bands))
+    return figure
+
+
+def _band_position(frequencies_hz: Sequence[float], lows: Array) -> Array:
+    """Where a frequency lies on an axis whose cells are third octaves."""
+    return np.asarray(3 * np.log2(np.asarray(frequencies_hz) / lows[0]) - 0.5)
+
+
+def _band_finding(bands: pd.DataFrame) -> str:
+    above = bands[bands["low_hz"] >= 1000].groupby("machine_type")["energy_share"].sum()
+    high = above[above > 0.5].index.tolist()
+    count = bands["machine_type"].nunique()
+    text = f"{len(high)} of {count} machines have most of their energy above 1 kHz"
+    return f"{text}: {', '.join(high)}" if high else text
+
+
+def draw_highpass_criterion(
+    curves: pd.DataFrame, table: pd.DataFrame, *, title: str | None = None
+) -> Figure:
+    """Draw the criterion over the cut-off for each machine and mark what was chosen.
+
+    One panel per machine: criterion with its 95 % interval, and the shares of information and
+    scatter above the cut-off; below them the reason of a machine without high-pass.
+
+    Parameters
+    ----------
+    curves, table : DataFrame
+        Fields of :class:`asdlib.spectra.HighpassChoice`.
+    """
+    figure, panels = make_panels(len(table), height_in=2.1)
+    criterion, _, information, scatter = GROUP_COLOURS[:4]
+    choices = table[["machine_type", "highpass_hz", "reason"]].astype({"highpass_hz": float})
+    rows = choices.itertuples(index=False, name=None)
+    for (machine, chosen, reason), ax in zip(rows, panels, strict=True):
+        own = curves[(curves["machine_type"] == machine) & (curves["cutoff_hz"] > 0)]
+        ax.axhline(0, color="0.7", lw=0.6)
+        if len(own):
+            x = own["cutoff_hz"].astype(float)
+            low, high = own[["ci_low", "ci_high"]].clip(lower=_LOWEST_SHARE).to_numpy().T
+            ax.plot(x, own["information_kept"], color=information, lw=0.9, ls="--")
+            ax.plot(x, own["scatter_kept"], color=scatter, lw=0.9, ls=":")
+            ax.fill_between(x, low, high, color=criterion, alpha=0.25, lw=0)
+            ax.plot(x, own["criterion"].clip(lower=_LOWEST_SHARE), color=criterion, lw=1.2)
+        name = "none" if math.isnan(chosen) else f"{chosen:.0f} Hz"
+        ax.set(title=f"{machine}: {name}", yticks=[-0.5, 0, 0.5, 1], ylim=(_REASON_AT, 1.1))
+        if math.isnan(chosen):
+            ax.text(0.04, 0.03, textwrap.fill(reason, 29), transform=ax.transAxes, fontsize=6,
+                    color="0.35", va="bottom")  # fmt: skip
+        else:
+            ax.axvline(chosen, color="k", lw=0.9)
+        frequency_axis(ax, 220, 4500)
+    label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
+    handles = [
+        Line2D([], [], color=criterion, label="criterion"),
+        Patch(color=criterion, alpha=0.25, lw=0, label="95 % interval"),
+        Line2D([], [], color=information, ls="--", label="information kept"),
+        Line2D([], [], color=scatter, ls=":", label="scatter kept"),
+        Line2D([], [], color="k", label="chosen"),
+    ]
+    finish_panels(figure, handles, title or _highpass_finding(table))
+    return figure
+
+
+def _highpass_finding(table: pd.DataFrame) -> str:
+    chosen = table.dropna(subset="highpass_hz")
+    names = [
+        f"{machine} ({cutoff:.0f} Hz)"
+        for machine, cutoff in zip(chosen["machine_type"], chosen["highpass_hz"], strict=True)
+    ]
+    text = f"A high-pass for {len(names) or 'none'} of {len(table)} machines"
+    return f"{text}: {', '.join(names)}" if names else text

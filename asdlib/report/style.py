@@ -1,11 +1,21 @@
-"""One look for all figures: sizes, colours by domain, markers by condition, saving."""
+"""One look for all figures: sizes, colours by domain, markers by condition, panels by machine."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 WIDTH_NARROW_IN = 3.5
 WIDTH_WIDE_IN = 7.0
@@ -25,9 +35,19 @@ CONDITION_LINES = {"normal": "-", "anomalous": "--", "unknown": ":"}
 GROUP_COLOURS = sns.color_palette("colorblind") + sns.color_palette("dark")
 SPECTROGRAM_COLOURMAP = "magma"
 
+COLUMNS = 4
+_SINGLE_HEIGHT_IN = 2.4
+_TITLE_CHARACTERS_PER_IN = 14
+_OCTAVES_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+_MOST_TICKS = 4
+
 
 def use_style() -> None:
-    """Set matplotlib's defaults to the workbook's: 8 to 9 pt, thin axes, PDF-safe fonts."""
+    """Set matplotlib's defaults to the workbook's: 8 to 9 pt, thin axes, PDF-safe fonts.
+
+    Names of machines and attributes are shown as they are, in figures and in tables: a ``$``
+    starts no formula.
+    """
     sns.set_theme(style="ticks", palette="colorblind")
     mpl.rcParams.update(
         {
@@ -47,5 +67,97 @@ def use_style() -> None:
             "lines.linewidth": 1.0,
             "pdf.fonttype": 42,
             "image.cmap": SPECTROGRAM_COLOURMAP,
+            "text.parse_math": False,
         }
     )
+    pd.set_option("display.html.use_mathjax", False)
+
+
+def make_panels(count: int, *, height_in: float = 1.75) -> tuple[Figure, list[Axes]]:
+    """Make equal panels, at most four in a row; a single one is half as wide as a page."""
+    columns = min(COLUMNS, max(1, count))
+    rows = max(1, math.ceil(count / columns))
+    single = columns == 1
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(
+            WIDTH_WIDE_IN / 2 if single else WIDTH_WIDE_IN,
+            0.9 + rows * (max(height_in, _SINGLE_HEIGHT_IN) if single else height_in),
+        ),
+        squeeze=False,
+        layout="constrained",
+    )
+    panels = list(axes.ravel())
+    for ax in panels[count:]:
+        ax.set_axis_off()
+    return figure, panels[:count]
+
+
+def label_outside(panels: list[Axes], x_label: str, y_label: str) -> None:
+    """Label the lowest panel of every column and the first of every row."""
+    for position, ax in enumerate(panels):
+        if position + COLUMNS >= len(panels):
+            ax.set_xlabel(x_label)
+        if position % COLUMNS == 0:
+            ax.set_ylabel(y_label)
+
+
+def wrapped_title(figure: Figure, title: str) -> str:
+    """Wrap the lines of a title to the figure's width."""
+    width = int(_TITLE_CHARACTERS_PER_IN * figure.get_figwidth())
+    return "\n".join(
+        textwrap.fill(line, width, break_on_hyphens=False) for line in title.splitlines()
+    )
+
+
+def set_wrapped_title(figure: Figure, title: str) -> None:
+    """Put a title above all panels, wrapped to the figure's width."""
+    figure.suptitle(wrapped_title(figure, title))
+
+
+def finish_panels(figure: Figure, handles: Sequence[Artist], title: str) -> None:
+    """Put the title above all panels and one legend below them."""
+    figure.set_layout_engine("constrained")
+    set_wrapped_title(figure, title)
+    columns = len(handles) if len(handles) <= 5 else math.ceil(len(handles) / 2)
+    if figure.get_figwidth() < WIDTH_WIDE_IN:
+        columns = 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
+    """Give panels a logarithmic frequency axis [Hz] with few ticks."""
+    ax.set_xscale("log")
+    ax.set_xlim(low_hz, high_hz)
+    ticks = [f for f in (100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
+    ax.set_xticks(ticks, [short_frequency(f) for f in ticks])
+    ax.minorticks_off()
+
+
+def short_frequency(frequency_hz: float) -> str:
+    """Name a tick: 500, 2k."""
+    return f"{frequency_hz / 1000:g}k" if frequency_hz >= 1000 else f"{frequency_hz:g}"
+
+
+def mel_axis(ax: Axes, band_centres_hz: npt.NDArray[np.floating]) -> None:
+    """Mark octaves [kHz] on a vertical axis whose unit is the mel band."""
+    shown = [f for f in _OCTAVES_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
+    places = np.interp(shown, band_centres_hz, np.arange(len(band_centres_hz)))
+    ax.set_yticks(places, [f"{f / 1000:g}" for f in shown])
+    ax.set_ylabel("Mel band at [kHz]")
+
+
+def logarithmic_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Make an axis of what is drawn logarithmic, with at most four round numbers."""
+    ax.set(**{f"{axis}scale": "log"})
+    low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [factor * 10.0**decade for decade in decades for factor in factors]
+        ticks = [number for number in numbers if low <= number <= high]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    ticks = ticks[:: math.ceil(len(ticks) / _MOST_TICKS)] if ticks else [low]
+    ax.minorticks_off()
+    ax.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": [f"{tick:.3g}" for tick in ticks]})

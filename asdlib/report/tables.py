@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import html
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring import CELL_METRICS, mean_over_seeds
+from asdlib.scoring import CELL_METRICS, OFFICIAL_METRICS, mean_over_seeds
 
 TABLE_COLUMNS = [
     "machine_type",
@@ -31,7 +34,23 @@ METRIC_LABELS = {
     "hmean": "harmonic mean",
     "official_score": "official score",
 }
-_EMPTY = "—"
+EMPTY = "—"
+_MARKUP = re.compile(r"([\\`*|\[\]~])")
+
+
+def plain(text: object) -> str:
+    """Escape a name for Markdown, so that it is shown as it is and does nothing else."""
+    escaped = _MARKUP.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+    # Two dollars in one element are a formula to MathJax, escaped or not.
+    return escaped.replace("$", r"<span>\$</span>")
+
+
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int
+) -> list[str]:
+    """Lines of a table; the first ``n_text`` columns to the left, the others to the right."""
+    ruler = ["---"] * n_text + ["---:"] * (len(header) - n_text)
+    return ["| " + " | ".join(cells) + " |" for cells in (header, ruler, *rows)]
 
 
 def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -97,37 +116,25 @@ def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] =
         Heading; says what the data are (for example "simulated").
     notes : tuple of str
         Lines below the table.
-
-    Returns
-    -------
-    str
-        Markdown, ending with a line feed.
     """
     footnotes: dict[str, int] = {}
     systems = list(dict.fromkeys(table["system"]))
-    header = ["machine", "metric", "normal / anomalous", *systems]
-    lines = [f"# {title}", "", _row(header), _row(["---", "---", "---:"] + ["---:"] * len(systems))]
-    previous = ""
+    previous, lines = "", []
     for (machine_type, metric), rows in table.groupby(["machine_type", "metric"], sort=False):
-        label = "**all (harmonic mean)**" if machine_type == "all" else str(machine_type)
+        label = "**all (harmonic mean)**" if machine_type == "all" else plain(machine_type)
         cells = {
             row["system"]: _value_text(row, footnotes) for row in rows.to_dict(orient="records")
         }
-        lines.append(
-            _row(
-                [
-                    label if machine_type != previous else "",
-                    METRIC_LABELS[str(metric)],
-                    _count_text(rows),
-                    *(cells.get(system, "") for system in systems),
-                ]
-            )
-        )
+        first = label if machine_type != previous else ""
+        values = [cells.get(system, "") for system in systems]
+        lines.append([first, METRIC_LABELS[str(metric)], _count_text(rows), *values])
         previous = str(machine_type)
-    lines += ["", *(f"[{number}] {reason}  " for reason, number in footnotes.items())]
-    lines += _legend(table)
-    lines += [f"{note}  " for note in notes]
-    return "\n".join(lines).rstrip() + "\n"
+    header = ["machine", "metric", "normal / anomalous", *map(plain, systems)]
+    text = [f"# {plain(title)}", "", *markdown_table(header, lines, n_text=2), ""]
+    text += [f"[{number}] {plain(reason)}  " for reason, number in footnotes.items()]
+    text += _legend(table)
+    text += [f"{plain(note)}  " for note in notes]
+    return "\n".join(text).rstrip() + "\n"
 
 
 def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:
@@ -157,27 +164,34 @@ def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:
 
 
 def render_differences(differences: pd.DataFrame) -> str:
-    """Write the differences to published figures as Markdown, one column per published system.
-
-    Parameters
-    ----------
-    differences : DataFrame
-        As from :func:`differences`; not empty.
-
-    Returns
-    -------
-    str
-        Markdown, ending with a line feed.
-    """
+    """Write what :func:`differences` found, if anything, one column per published system."""
     others = list(dict.fromkeys(differences["published_system"]))
-    title = f"## {differences['system'].iloc[0]}, difference to the published figures"
-    header = ["machine", "metric", *others]
-    lines = ["", title, "", _row(header), _row(["---", "---"] + ["---:"] * len(others))]
+    system = plain(differences["system"].iloc[0])
+    lines = []
     for (machine_type, metric), rows in differences.groupby(["machine_type", "metric"], sort=False):
         values = rows.set_index("published_system")["difference"].reindex(others)
         texts = ["" if pd.isna(value) else f"{value:+.3f}" for value in values]
-        lines.append(_row([str(machine_type), METRIC_LABELS[str(metric)], *texts]))
-    return "\n".join(lines) + "\n"
+        lines.append([plain(machine_type), METRIC_LABELS[str(metric)], *texts])
+    text = ["", f"## {system}, difference to the published figures", ""]
+    text += markdown_table(["machine", "metric", *map(plain, others)], lines, n_text=2)
+    return "\n".join(text) + "\n"
+
+
+def render_official(official: pd.DataFrame) -> str:
+    """Write tables of :func:`asdlib.scoring.official_table`, one block per ``system``."""
+    text: list[str] = []
+    header = ["machine", "row", "AUC", "pAUC", "precision", "recall", "F1"]
+    for system, rows in official.groupby("system", sort=False):
+        values = rows[list(OFFICIAL_METRICS)].to_numpy(dtype=float)
+        lines = [
+            [plain(machine_type), name, *("" if np.isnan(x) else f"{x:.4f}" for x in row)]
+            for machine_type, name, row in zip(
+                rows["machine_type"], rows["row"], values, strict=True
+            )
+        ]
+        text += ["", f"## {plain(system)}: the organisers' table", ""]
+        text += markdown_table(header, lines, n_text=2)
+    return "\n".join(text) + "\n"
 
 
 def _comparable(published: pd.DataFrame, machines: list[str]) -> pd.DataFrame:
@@ -195,7 +209,7 @@ def _value_text(row: dict[Hashable, Any], footnotes: dict[str, int]) -> str:
     reason = str(row["reason"])
     mark = f" [{footnotes.setdefault(reason, len(footnotes) + 1)}]" if reason else ""
     if pd.isna(row["value"]):
-        return _EMPTY + mark
+        return EMPTY + mark
     text = f"{row['value']:.3f}"
     if pd.notna(row["spread"]):
         text += f" ± {row['spread']:.3f}"
@@ -221,12 +235,8 @@ def _legend(table: pd.DataFrame) -> list[str]:
         lines.append(f"±: standard deviation over {seeds} seeds, of which the mean is shown.  ")
     cited = table[["system", "source"]].drop_duplicates()
     lines += [
-        f"{system}: {source}.  "
+        f"{plain(system)}: {plain(source)}.  "
         for system, source in zip(cited["system"], cited["source"], strict=True)
         if source
     ]
     return lines
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,14 +1,15 @@
-"""Figures of the training: learning curves."""
+"""Figures of notebook 03: learning curves, also while they grow, and the classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,9 +19,32 @@ from asdlib.report.style import (
     GROUP_COLOURS,
     SPECTROGRAM_COLOURMAP,
     WIDTH_WIDE_IN,
+    logarithmic_ticks,
+    set_wrapped_title,
 )
 
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
+
+
+class LiveFigure:
+    """Show a figure in a notebook and replace it whenever there is more to see.
+
+    ``draw`` makes the figure from the newest state; ``figure`` is the newest one.
+    """
+
+    def __init__(self, draw: Callable[[Any], Figure]) -> None:
+        self.figure = Figure()
+        self._draw = draw
+        self._handle: Any = None  # IPython's handle of the shown figure
+
+    def show(self, state: Any) -> None:
+        """Draw the state and put it in the place of the figure before."""
+        self.figure = self._draw(state)
+        if self._handle is None:
+            self._handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(self.figure)
+        plt.close(self.figure)
 
 
 def draw_training_curves(
@@ -35,21 +59,11 @@ def draw_training_curves(
     ----------
     histories : mapping of seed to DataFrame
         Learning curves, with columns ``epoch, loss, accuracy, scale``; any of them may still
-        be growing.
+        be growing. At least one.
     epochs : int, optional
         Epochs planned: fixes the horizontal axis, so that a live figure does not jump.
     figure : Figure, optional
         A figure to draw anew in, for live updating; by default a new one.
-
-    Returns
-    -------
-    Figure
-        7 in wide.
-
-    Raises
-    ------
-    InputError
-        When there is no learning curve.
     """
     if not histories:
         raise InputError("There is no learning curve to draw: expected one per seed.")
@@ -75,7 +89,7 @@ def draw_training_curves(
     axes[1].set_ylim(0, 1.02)
     if len(histories) > 1:
         axes[2].legend(ncols=2 if len(histories) > 5 else 1)
-    figure.suptitle(_finding(histories, epochs))
+    set_wrapped_title(figure, _finding(histories, epochs))
     return figure
 
 
@@ -92,17 +106,12 @@ def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
 
 
 def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
-    """Draw the loss of each machine's autoencoder over the epochs.
+    """Draw the loss of each machine's autoencoder over the epochs, held-out frames dashed.
 
     Parameters
     ----------
     losses : DataFrame
         ``machine_type, epoch, loss, validation_loss`` [dB²], of one seed.
-
-    Returns
-    -------
-    Figure
-        One colour per machine; logarithmic loss; held-out frames dashed.
     """
     figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
     for number, (machine_type, curve) in enumerate(losses.groupby("machine_type", sort=True)):
@@ -112,7 +121,8 @@ def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
         axis.plot(curve["epoch"], curve["validation_loss"], color=colour, marker=marker, ls="--")
     last = losses[losses["epoch"] == losses["epoch"].max()]
     low, high = (last["loss"] ** 0.5).min(), (last["loss"] ** 0.5).max()
-    axis.set(yscale="log", xlabel="Epoch", ylabel="Loss [dB²]")
+    axis.set(xlabel="Epoch", ylabel="Loss [dB²]")
+    logarithmic_ticks(axis, "y")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title(
         f"After {losses['epoch'].max()} epochs the autoencoders miss a level by "
@@ -123,18 +133,13 @@ def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
 
 
 def draw_class_counts(counts: pd.DataFrame) -> Figure:
-    """Draw how many training clips every class has, one point per class.
+    """Draw how many training clips every class has, a point per class and a row per machine.
 
     Parameters
     ----------
     counts : DataFrame
-        ``class_name, n_clips`` as from :meth:`asdlib.training.ClassTable.counts`.
-
-    Returns
-    -------
-    Figure
-        Machines from top to bottom; the number of clips on a logarithmic axis; domain = colour,
-        grey for supplemental clips.
+        ``class_name, n_clips`` as from :meth:`asdlib.training.ClassTable.counts`. Domain =
+        colour, grey for supplemental clips.
     """
     parts = counts["class_name"].str.split("|", expand=True, n=3)
     machines = sorted(parts[0].unique())
@@ -147,7 +152,8 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
         axis.plot(counts["n_clips"][of_domain], row[of_domain] + offset, ".", alpha=0.7,
                   color=DOMAIN_COLOURS[name], label=label)  # fmt: skip
     axis.set_yticks(range(len(machines)), machines)
-    axis.set(xscale="log", ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
+    axis.set(ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
+    logarithmic_ticks(axis, "x")
     smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
     axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))

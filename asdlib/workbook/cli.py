@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 
 from asdlib.data.layout import is_simulated
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
+from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE
-from asdlib.report.provenance import PROJECT_ROOT
 from asdlib.workbook import datasets
 from asdlib.workbook.datasets import (
     check_machines,

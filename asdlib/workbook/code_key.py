@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from asdlib.report.provenance import PROJECT_ROOT
+from asdlib.files import PROJECT_ROOT
 
 _DRAWS = "report"
 _ORCHESTRATES = "workbook"

@@ -25,8 +25,8 @@ from asdlib.challenge import (
 from asdlib.data.layout import find_machines, scan_folder
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
+from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import progress_bar
-from asdlib.report.provenance import PROJECT_ROOT
 
 #: Microphone that is used where a recording has two: the one near the machine.
 NEAR_CHANNEL = 0

@@ -21,9 +21,8 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
+from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import STATIC_VARIABLE
-from asdlib.report.provenance import PROJECT_ROOT
 from asdlib.workbook.parameters import read_parameter
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,12 +22,12 @@ from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
 from asdlib.report.progress import progress_bar
-from asdlib.report.provenance import collect_provenance, shown_path
 from asdlib.report.save import (
-    mark_as_simulated,
+    collect_provenance,
     save_figure,
     save_table,
     save_text,
+    shown_path,
     sidecar_path,
     was_edited,
     write_sidecar,
@@ -312,12 +311,10 @@ class Run:
 
         The figure is closed: the notebook shows it once, where it displays it.
         """
-        if self.is_simulated:
-            mark_as_simulated(figure)
-        prefix = "simulated_" if self.is_simulated else ""
-        stem = self.figures / f"{prefix}{self.notebook[:2]}_{name}"
-        self._written += save_figure(figure, stem, provenance=self.provenance())
-        plt.close(figure)
+        stem = self.figures / f"{self.notebook[:2]}_{name}"
+        self._written += save_figure(
+            figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
+        )
 
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""

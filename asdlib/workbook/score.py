@@ -7,17 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from asdlib.challenge import EDITIONS, reveal, truth_of_names
 from asdlib.data import read_eval_truth
 from asdlib.errors import InputError
-from asdlib.report.provenance import PROJECT_ROOT, collect_provenance
-from asdlib.report.save import save_table, save_text
-from asdlib.report.tables import render_markdown, result_table
+from asdlib.files import PROJECT_ROOT
+from asdlib.report.save import collect_provenance, save_table, save_text
+from asdlib.report.tables import render_markdown, render_official, result_table
 from asdlib.scoring import (
-    OFFICIAL_METRICS,
     evaluate,
     official_table,
     published_figures,
@@ -150,7 +148,7 @@ def _save(
     table = result_table(metrics, published=_published(options.truth, machines, scores))
     notes = _notes(machines, truth)
     title = f"{name}: scored against {Path(options.truth).name}"
-    text = render_markdown(table, title=title, notes=notes) + _render_official(official)
+    text = render_markdown(table, title=title, notes=notes) + render_official(official)
     for part, file_name in (
         (scores, "scores"), (metrics, "metrics"), (official, "official"), (table, "table"),
     ):  # fmt: skip
@@ -173,20 +171,3 @@ def _notes(machines: set[str], truth: pd.DataFrame) -> tuple[str, ...]:
     if not missing:
         return ()
     return (f"Machines of the list without scores: {', '.join(missing)}; means run without them.",)
-
-
-def _render_official(official: pd.DataFrame) -> str:
-    """Write the organisers' table as Markdown, one block per system."""
-    lines = []
-    for system, rows in official.groupby("system", sort=False):
-        lines += ["", f"## {system}: the organisers' table", ""]
-        lines += ["| machine | row | AUC | pAUC | precision | recall | F1 |"]
-        lines += ["|---|---|---:|---:|---:|---:|---:|"]
-        for names, values in zip(
-            rows[["machine_type", "row"]].to_numpy(),
-            rows[list(OFFICIAL_METRICS)].to_numpy(dtype=float),
-            strict=True,
-        ):
-            texts = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
-            lines.append("| " + " | ".join([*names, *texts]) + " |")
-    return "\n".join(lines) + "\n"

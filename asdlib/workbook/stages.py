@@ -28,7 +28,7 @@ from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
-from asdlib.report.provenance import package_versions
+from asdlib.report.save import package_versions
 from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 
 #: Parameters that say where a notebook works, not what it computes.

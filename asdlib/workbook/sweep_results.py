@@ -8,14 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.report import style, sweep_figures, sweep_tables
+from asdlib.report import experiments, style
 from asdlib.report.progress import progress_bar
-from asdlib.report.provenance import shown_path
-from asdlib.report.save import mark_as_simulated, save_figure, save_table, save_text
+from asdlib.report.save import save_figure, save_table, save_text, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook.run import Run
 from asdlib.workbook.sweep import Cell, reason_of
@@ -134,7 +132,7 @@ def save_results(
     save_table(table, run.results / "sweep.csv", provenance=provenance)
     title = f"{name}: {run.corpus} machines"
     reasons = {cell: reason_of(failure) for cell, failure in failures.items()}
-    text = sweep_tables.render_sweep(table, title=title, failures=reasons)
+    text = experiments.render_sweep(table, title=title, failures=reasons)
     path = save_text(text, run.results / "sweep.md", provenance=provenance)[0]
     _save_figures(run, table, provenance)
     return path
@@ -144,16 +142,14 @@ def _save_figures(run: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> 
     if table["variant"].nunique() < 2:
         return
     style.use_style()
-    prefix = "simulated_" if run.is_simulated else ""
     figures = {
-        "sweep": sweep_figures.draw_sweep(table),
-        "sweep_machines": sweep_figures.draw_sweep_machines(table),
+        "sweep": experiments.draw_sweep(table),
+        "sweep_machines": experiments.draw_sweep_machines(table),
     }
     for name, figure in figures.items():
-        if run.is_simulated:
-            mark_as_simulated(figure)
-        save_figure(figure, run.figures / f"{prefix}{name}", provenance=provenance)
-        plt.close(figure)
+        save_figure(
+            figure, run.figures / name, provenance=provenance, is_simulated=run.is_simulated
+        )
 
 
 def _by_seed(metrics: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
