@@ -5,7 +5,7 @@ import pytest
 
 from asdlib.errors import InputError
 from asdlib.report.tables import TABLE_COLUMNS, render_markdown, result_table
-from asdlib.scoring import METRIC_COLUMNS, published_2025_dev
+from asdlib.scoring import METRIC_COLUMNS, published_figures
 
 EMPTY = "no normal test clips in the target domain"
 
@@ -68,7 +68,7 @@ def test_markdown_shows_values_intervals_counts_and_footnotes(metrics):
 
 
 def test_published_columns_stand_beside_the_machines_that_the_run_has(metrics):
-    published = published_2025_dev()
+    published = published_figures("dcase2025", ["dev"])
     table = result_table(metrics, published=published)
     report = table[table["system"] == "report (Chu and Qian)"]
     assert set(report["machine_type"]) == {"fan", "ToyCar"}

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from asdlib.errors import InputError
 from asdlib.scoring import evaluate, paired_differences
-from asdlib.scoring.bootstrap import resample_weights
+from asdlib.scoring.metrics import resample_weights
 
 N_BOOTSTRAP = 60
 
@@ -65,9 +65,8 @@ def reference_draws(scores: pd.DataFrame, machine: str) -> dict[str, np.ndarray]
     strata = pd.factorize(
         first["domain"] + np.where(first["is_anomaly"], "|anomaly", "|normal")
     )[0]  # fmt: skip
-    drawn = resample_weights(
-        strata.astype(np.int64), n_resamples=N_BOOTSTRAP, seed=0, name=machine
-    ).astype(int)
+    options = {"n_resamples": N_BOOTSTRAP, "seed": 0, "name": machine}
+    drawn = np.vstack(list(resample_weights(strata.astype(np.int64), **options))).astype(int)
     seeds = np.random.default_rng([0, 3]).integers(0, 3, (N_BOOTSTRAP, 2))
     counted = ((first["domain"] == "source") | first["is_anomaly"]).to_numpy()
     result = {}

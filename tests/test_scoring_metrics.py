@@ -5,9 +5,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from asdlib.errors import InputError
-from asdlib.scoring import auc, harmonic_mean, pauc
-from asdlib.scoring.bootstrap import bias_corrected_interval, resample_weights
-from asdlib.scoring.metrics import area_below, roc_points
+from asdlib.scoring import auc, harmonic_mean, metrics, pauc
+from asdlib.scoring.metrics import (
+    Ranking,
+    area_below,
+    bias_corrected_interval,
+)
+
+
+def resample_weights(strata, **options):
+    return np.vstack(list(metrics.resample_weights(strata, **options)))
+
 
 # Few distinct values, so that ties between and within the conditions are the rule.
 TIED = st.integers(-3, 3).map(float)
@@ -46,7 +54,8 @@ def test_weights_count_a_clip_as_often_as_it_was_drawn(score, data):
     if drawn_truth.all() or not drawn_truth.any():
         return
     weight = times[None].astype(float)
-    curve = roc_points(np.array(score), weight * ~truth, weight * truth)
+    ranking = Ranking(np.array(score))
+    curve = ranking.rates(weight * ~truth), ranking.rates(weight * truth)
     for max_fpr in (0.1, 1.0):
         expected = roc_auc_score(drawn_truth, drawn_score, max_fpr=max_fpr)
         assert area_below(*curve, max_fpr=max_fpr)[0] == pytest.approx(expected, abs=1e-12)
@@ -107,6 +116,16 @@ def test_resamples_keep_the_size_of_every_stratum_and_are_reproducible():
     assert (weights != resample_weights(strata, n_resamples=50, seed=3, name="pump")).any()
 
 
+@pytest.mark.parametrize("block_values", [1, 6, 13, 100])
+def test_blocks_change_no_draw(monkeypatch, block_values):
+    strata = np.array([2, 0, 0, 0, 1, 2, 2])
+    whole = resample_weights(strata, n_resamples=37, seed=5, name="fan")
+    monkeypatch.setattr(metrics, "_BLOCK_VALUES", block_values)
+    blocks = list(metrics.resample_weights(strata, n_resamples=37, seed=5, name="fan"))
+    assert len(blocks) == -(-37 // max(1, block_values // 7))
+    np.testing.assert_array_equal(np.vstack(blocks), whole)
+
+
 def test_interval_of_an_unbiased_normal_replicate(rng):
     replicates = rng.normal(0.7, 0.05, (20000, 1))
     low, high = bias_corrected_interval(np.array([0.7]), replicates, confidence=0.95)
@@ -130,7 +149,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says(rng):
             is_anomaly.astype(np.int64), n_resamples=300, seed=trial, name="machine"
         )
         weights = np.vstack([np.ones(50), weights])
-        curve = roc_points(score, weights * ~is_anomaly, weights * is_anomaly)
+        ranking = Ranking(score)
+        curve = ranking.rates(weights * ~is_anomaly), ranking.rates(weights * is_anomaly)
         area = area_below(*curve, max_fpr=1.0)[:, None]
         low, high = bias_corrected_interval(area[0], area[1:], confidence=0.95)
         hits += bool(low[0] <= truth <= high[0])

@@ -18,7 +18,7 @@ from asdlib.scoring import (
     OFFICIAL_METRICS,
     evaluate,
     official_table,
-    published_eval,
+    published_figures,
     read_submission,
 )
 
@@ -128,7 +128,7 @@ def test_decisions_as_the_organisers_document_them():
 def test_published_evaluation_cells_give_the_published_means(
     edition, system, source, target, partial, official
 ):
-    table = published_eval(edition)
+    table = published_figures(edition, ["eval"])
     means = table[(table["system"] == system) & (table["machine_type"] == "all")]
     found = means.set_index("metric")["value"]
     expected = {
@@ -138,7 +138,7 @@ def test_published_evaluation_cells_give_the_published_means(
 
 
 def test_a_year_without_published_figures():
-    assert published_eval("dcase2020").empty
+    assert published_figures("dcase2020", ["eval"]).empty
 
 
 def test_without_decisions_the_areas_stand_alone():

@@ -1,23 +1,21 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
-from asdlib.scoring.autoencoder import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.backends import make_backend
-from asdlib.scoring.curves import roc_curves
+from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
-from asdlib.scoring.explain import Explanation, explain, extreme_clips
+from asdlib.scoring.explain import Explanation, embedding_map, explain, extreme_clips
 from asdlib.scoring.final import FINAL_BACKENDS, hindsight, score_final, score_views
 from asdlib.scoring.fusion import fuse
 from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.machines import score_machines
-from asdlib.scoring.maps import embedding_map
-from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
+from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc, roc_curves
 from asdlib.scoring.neighbours import neighbour_agreement
-from asdlib.scoring.official import OFFICIAL_COLUMNS, OFFICIAL_METRICS, official_table
-from asdlib.scoring.published import (
+from asdlib.scoring.official import (
+    OFFICIAL_COLUMNS,
+    OFFICIAL_METRICS,
     is_dcase2025_dev,
-    published_2025_dev,
-    published_eval,
+    official_table,
     published_figures,
 )
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
@@ -58,8 +56,6 @@ __all__ = [
     "official_table",
     "paired_differences",
     "pauc",
-    "published_2025_dev",
-    "published_eval",
     "published_figures",
     "read_scores",
     "read_submission",

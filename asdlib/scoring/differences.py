@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.bootstrap import bias_corrected_interval
-from asdlib.scoring.evaluation import MetricDraws, draw_metrics
-from asdlib.scoring.metrics import MAX_FPR
+from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
+from asdlib.scoring.metrics import MAX_FPR, bias_corrected_interval
 from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
@@ -125,7 +124,7 @@ def paired_differences(
     array(['new', 1.0, 0.25], dtype=object)
     """
     table = validate_scores(scores)
-    table = table[table["split"] == "test"]
+    table = compact(table[table["split"] == "test"])
     names = list(dict.fromkeys(table["system"]))
     if reference not in names:
         raise InputError(
@@ -186,16 +185,8 @@ def _interval(
 def _mean_over_seeds(draws: FloatArray, seed: int) -> FloatArray:
     """Mean over all seeds in the first row, over seeds drawn with replacement in the others.
 
-    Parameters
-    ----------
-    draws : ndarray of float64, shape (n_seeds, 1 + n_bootstrap, n_metrics)
-    seed : int
-        Seed of the draw; runs of as many seeds draw the same ones.
-
-    References
-    ----------
-    J. N. K. Rao and C. F. J. Wu, "Resampling inference with complex survey data", JASA 83 (1988):
-    drawing n - 1 of n units.
+    ``draws`` has shape (n_seeds, 1 + n_bootstrap, n_metrics). Drawing n - 1 of n units: J. N. K.
+    Rao and C. F. J. Wu, "Resampling inference with complex survey data", JASA 83 (1988).
     """
     count, resamples = len(draws), draws.shape[1] - 1
     fewer = max(1, count - 1)
@@ -224,7 +215,8 @@ def _refuse_other_clips(table: pd.DataFrame, reference: str) -> None:
     """Refuse runs on other clips than the reference's: nothing would be paired."""
     expected = None
     order = table["system"].ne(reference).astype(int)  # the reference first
-    for _, run in table.assign(_order=order).groupby(["_order", "system", "seed"], dropna=False):
+    keys = ["_order", "system", "seed"]
+    for _, run in table.assign(_order=order).groupby(keys, dropna=False, observed=True):
         clips = run[_IDENTITY].sort_values("clip_id").reset_index(drop=True)
         if expected is None:
             expected = clips

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.bootstrap import bias_corrected_interval, resample_weights
-from asdlib.scoring.metrics import MAX_FPR, area_below, harmonic_mean, roc_points
+from asdlib.scoring.metrics import (
+    MAX_FPR,
+    Ranking,
+    area_below,
+    bias_corrected_interval,
+    harmonic_mean,
+    resample_weights,
+)
 from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,7 +41,7 @@ CELL_METRICS = ("auc_source", "auc_target", "pauc")
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """One number: its value first, then its resamples, shape (1 + n_bootstrap,); its clips."""
 
     name: str
@@ -44,6 +52,7 @@ class _Cell:
 
     @property
     def is_computed(self) -> bool:
+        """Whether there were clips to compute it from."""
         return not np.isnan(self.draws[0])
 
 
@@ -51,13 +60,9 @@ class _Cell:
 class MetricDraws:
     """Metrics of one system and seed, on all clips and on every resample of them.
 
-    Attributes
-    ----------
-    rows : DataFrame
-        ``machine_type, metric, n_normal, n_anomaly, reason``, one row per metric.
-    draws : ndarray of float64, shape (1 + n_bootstrap, n_rows)
-        First the values on all clips, then those on the resamples; 0 to 1, NaN where a metric
-        cannot be computed.
+    ``rows`` has ``machine_type, metric, n_normal, n_anomaly, reason`` of each metric; ``draws``,
+    shape (1 + n_bootstrap, n_rows), the values on all clips and then those on the resamples, NaN
+    where a metric cannot be computed.
     """
 
     rows: pd.DataFrame
@@ -123,10 +128,15 @@ def evaluate(
         raise InputError(f"n_bootstrap = {n_bootstrap}: expected 0 or more resamples.")
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence = {confidence}: expected a share between 0 and 1.")
-    table = validate_scores(scores)
+    table = compact(validate_scores(scores))
     parts = []
-    for _, run in table.groupby(["system", "seed"], dropna=False, sort=False):
-        part = _evaluate_run(run, max_fpr, n_bootstrap, confidence, seed)
+    for _, run in table.groupby(["system", "seed"], dropna=False, sort=False, observed=True):
+        drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
+        value = drawn.draws[0]
+        low, high = bias_corrected_interval(value, drawn.draws[1:], confidence=confidence)
+        part = drawn.rows.assign(value=value, ci_low=low, ci_high=high)
+        remark = "the interval is a point because no resample changes the value"
+        part["reason"] = part["reason"].where(low != high, part["reason"].map(_joined(remark)))
         part["system"] = run["system"].iloc[0]
         part["seed"] = pd.array([run["seed"].iloc[0]] * len(part), dtype="Int64")
         parts.append(part)
@@ -136,22 +146,13 @@ def evaluate(
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Average the metrics of each system over its seeds.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        As from :func:`evaluate`.
-
-    Returns
-    -------
-    DataFrame
-        One row per system, machine and metric, in order of appearance: ``value`` is the mean
-        over the seeds; ``spread`` their standard deviation (n - 1; NaN for one seed);
-        ``n_seeds``; ``ci_low`` and ``ci_high`` the means of the seeds' interval ends, which
-        is the uncertainty from the clips for a typical seed, seeds not included; clip counts
-        and ``reason`` of the first seed.
+    One row per system, machine and metric of what :func:`evaluate` gave, in order of appearance:
+    ``value`` is the mean over the seeds; ``spread`` their standard deviation (n - 1; NaN for one
+    seed); ``n_seeds``; ``ci_low`` and ``ci_high`` the means of the seeds' interval ends, which
+    is the uncertainty from the clips for a typical seed, seeds not included; clip counts and
+    ``reason`` of the first seed.
     """
-    keys = ["system", "machine_type", "metric"]
-    grouped = metrics.groupby(keys, sort=False)
+    grouped = metrics.groupby(["system", "machine_type", "metric"], sort=False)
     return grouped.agg(
         value=("value", "mean"),
         spread=("value", "std"),
@@ -164,32 +165,34 @@ def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
+def compact(table: pd.DataFrame) -> pd.DataFrame:
+    """Reduce a validated table to what metrics need, in a quarter of its memory."""
+    few = ["system", "machine_type", "section", "domain", "split"]
+    table = table[["clip_id", "seed", "is_anomaly", "anomaly_score", *few]]
+    return table.fillna({"section": ""}).astype(dict.fromkeys(few, "category"))
+
+
 def draw_metrics(run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: int) -> MetricDraws:
     """Compute the metrics of one system and seed on all clips and on resamples of them.
 
     The resamples depend on the clips and on ``seed`` alone: two systems scored on the same
-    clips meet the same ones, so that the differences of their draws are paired.
-
-    Parameters
-    ----------
-    run : DataFrame
-        Rows of one system and seed as :func:`asdlib.scoring.validate_scores` returns them.
-    max_fpr, n_bootstrap, seed
-        As for :func:`evaluate`.
+    clips meet the same ones, so that the differences of their draws are paired. ``run`` is
+    part of a `compact` table.
     """
-    rows: list[tuple[str, str, _Cell]] = []
-    all_cells: list[_Cell] = []
-    for machine_type, machine in run.groupby("machine_type", sort=True):
-        parts = list(machine.groupby(machine["section"].fillna(""), sort=True))
+    rows: list[tuple[str, str, Cell]] = []
+    all_cells: list[Cell] = []
+    parts: Any = run.groupby(["machine_type", "section"], observed=True).indices
+    for machine_type in sorted({machine for machine, _ in parts}):
+        own = sorted(section for machine, section in parts if machine == machine_type)
         sections = [
-            _section_cells(
-                part,
-                f"{machine_type}" if len(parts) == 1 else f"{machine_type} section {section}",
-                max_fpr,
-                n_bootstrap,
-                seed,
+            section_cells(
+                run.take(parts[machine_type, section]),
+                name=f"{machine_type}" if len(own) == 1 else f"{machine_type} section {section}",
+                max_fpr=max_fpr,
+                n_bootstrap=n_bootstrap,
+                seed=seed,
             )
-            for section, part in parts
+            for section in own
         ]
         for metric, cells in zip(CELL_METRICS, zip(*sections, strict=True), strict=True):
             rows.append((str(machine_type), metric, _mean(cells) if len(cells) > 1 else cells[0]))
@@ -200,80 +203,79 @@ def draw_metrics(run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: i
         rows.append(("all", metric, _mean(all_cells[position::3])))
     rows.append(("all", "official_score", _mean(all_cells)))
     table = pd.DataFrame(
-        {
-            "machine_type": [machine_type for machine_type, _, _ in rows],
-            "metric": [metric for _, metric, _ in rows],
-            "n_normal": [cell.n_normal for _, _, cell in rows],
-            "n_anomaly": [cell.n_anomaly for _, _, cell in rows],
-            "reason": [cell.reason for _, _, cell in rows],
-        }
+        [
+            (machine_type, metric, cell.n_normal, cell.n_anomaly, cell.reason)
+            for machine_type, metric, cell in rows
+        ],
+        columns=["machine_type", "metric", "n_normal", "n_anomaly", "reason"],
     )
     return MetricDraws(table, np.array([cell.draws for _, _, cell in rows]).T)
 
 
-def _evaluate_run(
-    run: pd.DataFrame, max_fpr: float, n_bootstrap: int, confidence: float, seed: int
-) -> pd.DataFrame:
-    drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
-    value = drawn.draws[0]
-    low, high = bias_corrected_interval(value, drawn.draws[1:], confidence=confidence)
-    reasons = [
-        _with_remark(reason, same)
-        for reason, same in zip(drawn.rows["reason"], low == high, strict=True)
-    ]
-    return drawn.rows.assign(value=value, ci_low=low, ci_high=high, reason=reasons)
-
-
-def _section_cells(
-    clips: pd.DataFrame, name: str, max_fpr: float, n_bootstrap: int, seed: int
-) -> list[_Cell]:
-    """AUC source, AUC target and pAUC of one machine and section."""
-    test = clips[clips["split"].eq("test")]
-    known = test[test["is_anomaly"].notna()].sort_values("clip_id")
+def section_cells(
+    clips: pd.DataFrame,
+    *,
+    name: str,
+    max_fpr: float = MAX_FPR,
+    n_bootstrap: int = 0,
+    seed: int = 0,
+) -> list[Cell]:
+    """AUC source, AUC target and pAUC of one machine and section, with their resamples."""
+    is_test = clips["split"].eq("test")
+    known = clips[is_test & clips["is_anomaly"].notna()].sort_values("clip_id")
     score = known["anomaly_score"].to_numpy()
     anomalous = known["is_anomaly"].to_numpy(dtype=bool)
-    domain = known["domain"].fillna("").to_numpy(dtype=object)
-    strata = pd.factorize(pd.Series(domain) + np.where(anomalous, "|anomaly", "|normal"))[0]
-    drawn = resample_weights(strata.astype(np.int64), n_resamples=n_bootstrap, seed=seed, name=name)
-    weights = np.vstack([np.ones(len(known)), drawn])
-    cells = []
+    domain = known["domain"]
+    n_test, n_anomaly = int(is_test.sum()), int(anomalous.sum())
+    del known  # of a million clips every copy counts
+    cells, curves = [], []
     for metric, which in zip(CELL_METRICS, ("source", "target", ""), strict=True):
-        normal = ~anomalous & (domain == which) if which else ~anomalous
-        n_normal, n_anomaly = int(normal.sum()), int(anomalous.sum())
-        reason = _remark(test, known, which, n_normal, n_anomaly)
-        if not which and n_anomaly and 0 < n_normal < 1.0 / max_fpr:
+        normal = ~anomalous & domain.eq(which).to_numpy(bool) if which else ~anomalous
+        n_normal = int(normal.sum())
+        reason = _remark(n_test, domain, which, n_normal, n_anomaly)
+        if not which and n_anomaly and n_normal and n_normal * max_fpr < 1.0:
             few = f"only {n_normal} normal clips: the curve up to rate {max_fpr:g} is interpolated"
-            reason = f"{reason}; {few}" if reason else few
-        used = normal | anomalous
-        draws: FloatArray = np.full(len(weights), np.nan)
+            reason = _joined(few)(reason)
+        draws = np.full(1 + n_bootstrap, np.nan)
+        cells.append(Cell(f"{name} {metric}", draws, n_normal, n_anomaly, reason))
         if n_normal and n_anomaly:
+            used = normal | anomalous
+            curves.append(
+                (draws, used, normal[used], Ranking(score[used]), 1.0 if which else max_fpr)
+            )
+    strata = pd.factorize(2 * pd.factorize(domain)[0] + anomalous)[0]
+    resamples = resample_weights(strata, n_resamples=n_bootstrap, seed=seed, name=name)
+    done = 0
+    for weights in chain([np.ones((1, len(score)))], resamples) if curves else ():
+        for draws, used, normal, ranking, limit in curves:
             weight = weights[:, used]
-            curve = roc_points(score[used], weight * normal[used], weight * anomalous[used])
-            draws = area_below(*curve, max_fpr=1.0 if which else max_fpr)
-        cells.append(_Cell(f"{name} {metric}", draws, n_normal, n_anomaly, reason))
+            false_rate, true_rate = ranking.rates(weight * normal), ranking.rates(weight * ~normal)
+            draws[done : done + len(weights)] = area_below(false_rate, true_rate, max_fpr=limit)
+        done += len(weights)
     return cells
 
 
-def _remark(
-    test: pd.DataFrame, known: pd.DataFrame, which: str, n_normal: int, n_anomaly: int
-) -> str:
-    """Say why a cell cannot be computed, or what it leaves out, or nothing."""
-    if test.empty:
+def _remark(n_test: int, domain: pd.Series, which: str, n_normal: int, n_anomaly: int) -> str:
+    """Say why a cell cannot be computed, or what it leaves out, or nothing.
+
+    ``domain`` has one entry for every test clip of known condition.
+    """
+    if n_test == 0:
         return "no test clips"
-    if known.empty:
+    if domain.empty:
         return "condition of the test clips unknown"
     if n_anomaly == 0:
         return "no anomalous test clips"
     if n_normal == 0:
-        if which and known["domain"].isna().all():
+        if which and domain.isna().all():
             return "domain of the test clips unknown"
         return f"no normal test clips in the {which} domain" if which else "no normal test clips"
-    if len(known) < len(test):
-        return f"condition of {len(test) - len(known)} of {len(test)} test clips unknown"
+    if len(domain) < n_test:
+        return f"condition of {n_test - len(domain)} of {n_test} test clips unknown"
     return ""
 
 
-def _mean(cells: Sequence[_Cell]) -> _Cell:
+def _mean(cells: Sequence[Cell]) -> Cell:
     """Harmonic mean of the cells that could be computed; the reason names the others."""
     computed = [cell for cell in cells if cell.is_computed]
     missing = [cell for cell in cells if not cell.is_computed]
@@ -284,7 +286,7 @@ def _mean(cells: Sequence[_Cell]) -> _Cell:
     if missing:
         why = "; ".join(f"{cell.name} ({cell.reason})" for cell in missing)
         reason = f"covers {len(computed)} of {len(cells)} cells; missing: {why}"
-    return _Cell(
+    return Cell(
         "mean",
         values,
         sum(cell.n_normal for cell in whole),
@@ -293,8 +295,6 @@ def _mean(cells: Sequence[_Cell]) -> _Cell:
     )
 
 
-def _with_remark(reason: str, interval_is_a_point: bool) -> str:
-    remark = "the interval is a point because no resample changes the value"
-    if not interval_is_a_point:
-        return reason
-    return f"{reason}; {remark}" if reason else remark
+def _joined(remark: str) -> Callable[[str], str]:
+    """Put a remark behind what there is to say already."""
+    return lambda reason: f"{reason}; {remark}" if reason else remark

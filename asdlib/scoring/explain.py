@@ -1,4 +1,4 @@
-"""Why a clip has its score: its nearest normal clips, what differs, how normal clips score."""
+"""Why a clip has its score: its nearest normal clips, what differs; and maps for the eye."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from asdlib.errors import InputError
 from asdlib.scoring.scores import validate_scores
@@ -17,6 +21,10 @@ FloatArray = npt.NDArray[np.float64]
 #: A spectrogram that reaches this far down [dB] was cut off there; averages less sharply.
 _FULL_RANGE_DB = 60.0
 _FLOOR_WIDTH_DB = 1.0
+#: Fewest clips that t-SNE is asked to arrange; fewer are laid out along principal components.
+_MIN_TSNE_CLIPS = 10
+#: t-SNE slows down with the number of dimensions; what lies beyond these is noise to it.
+_MAX_DIMENSIONS = 50
 
 
 @dataclass(frozen=True)
@@ -82,16 +90,9 @@ class Explanation:
 def extreme_clips(scores: pd.DataFrame) -> pd.DataFrame:
     """Find the most and the least anomalous test clip of every machine.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores table of one system and seed.
-
-    Returns
-    -------
-    DataFrame
-        ``machine_type, clip_id``, the most anomalous before the least; one row for a machine
-        of one test clip, none for a machine without. Of equal scores the first clip counts.
+    ``machine_type, clip_id`` from a scores table of one system and seed, the most anomalous
+    before the least; one row for a machine of one test clip, none for a machine without. Of
+    equal scores the first clip counts.
     """
     test = _one_run(scores).query("split == 'test'")
     rows = []
@@ -133,10 +134,6 @@ def explain(
         Clip of each row.
     n_neighbours : int
         Training clips to compare with; all where there are fewer.
-
-    Returns
-    -------
-    Explanation
 
     Raises
     ------
@@ -185,8 +182,7 @@ def _nearest(
 ) -> pd.DataFrame:
     rows = _positions([clip_id, *training["clip_id"]], embedding_ids, "embedding")
     vectors = np.asarray(embeddings[rows], dtype=np.float64)
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    distance = np.clip(1.0 - vectors[1:] @ vectors[0], 0.0, 2.0)
+    distance = cdist(vectors[:1], vectors[1:], "cosine")[0]
     nearest = np.argsort(distance, kind="stable")[:n_neighbours]
     found = training.iloc[nearest]
     return pd.DataFrame(
@@ -233,3 +229,44 @@ def _one_run(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _word(domain: object) -> str:
     return "unknown" if pd.isna(domain) else str(domain)  # type: ignore[call-overload]
+
+
+def embedding_map(
+    embeddings: npt.NDArray[np.floating], *, seed: int = 0, perplexity: float = 30.0
+) -> npt.NDArray[np.float32]:
+    """Arrange clips in the plane so that near embeddings (by cosine) stay near.
+
+    t-SNE of the length-normalised embeddings, started from their principal components. Fewer
+    than 10 clips are laid out along their first two principal components. Distances between
+    far groups mean nothing in such a map.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_clips, n_dimensions)
+        Finite, of any length but zero.
+    seed : int
+        Seed of t-SNE.
+    perplexity : float
+        Size of a neighbourhood; lowered to a third of the clips where there are few.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_clips, 2)
+        Without unit.
+
+    References
+    ----------
+    L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR 9 (2008).
+    """
+    if len(embeddings) < 2:
+        return np.zeros((len(embeddings), 2), np.float32)
+    rows = np.asarray(embeddings, dtype=np.float64)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    components = PCA(min(*rows.shape, _MAX_DIMENSIONS), svd_solver="full").fit_transform(rows)
+    if len(rows) < _MIN_TSNE_CLIPS or components[:, 0].std() < 1e-9:
+        padding = max(0, 2 - components.shape[1])
+        return np.pad(components[:, :2], ((0, 0), (0, padding))).astype(np.float32)
+    # Threads that wait for each other at every step cost several times what they save here.
+    with threadpool_limits(1):
+        tsne = TSNE(perplexity=min(perplexity, (len(rows) - 1) / 3.0), random_state=seed)
+        return np.asarray(tsne.fit_transform(components), dtype=np.float32)

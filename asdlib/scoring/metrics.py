@@ -1,4 +1,4 @@
-"""AUC, standardised partial AUC and harmonic mean, for one clip set or many resamples of it.
+"""AUC, standardised partial AUC and harmonic mean, and their bootstrap over clips.
 
 Every clip carries a weight (how often a resample drew it), so that one sort of the scores
 serves the value itself (all weights one) and a thousand bootstrap resamples alike.
@@ -6,15 +6,24 @@ serves the value itself (all weights one) and a thousand bootstrap resamples ali
 
 from __future__ import annotations
 
+import copy
+import zlib
+from collections.abc import Iterator
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from asdlib.errors import InputError
+from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
 
 #: Largest false-positive rate of the challenge's partial AUC.
 MAX_FPR = 0.1
+#: Weights that are held at once: the memory of a bootstrap does not grow with its resamples.
+_BLOCK_VALUES = 1 << 18
 
 
 def auc(anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> float:
@@ -79,19 +88,9 @@ def pauc(
 
 
 def harmonic_mean(values: FloatArray, *, axis: int = -1) -> FloatArray:
-    """Harmonic mean over one axis, of the values that are not NaN.
+    """Harmonic mean over one axis, of the values (0 or more) that are not NaN.
 
-    Parameters
-    ----------
-    values : ndarray of float64
-        0 or more, or NaN for what could not be computed. A zero makes the mean zero (its limit).
-    axis : int
-        The axis to average over.
-
-    Returns
-    -------
-    ndarray of float64
-        NaN where there is no value at all.
+    A zero makes the mean zero (its limit); without any value it is NaN.
 
     Examples
     --------
@@ -103,58 +102,39 @@ def harmonic_mean(values: FloatArray, *, axis: int = -1) -> FloatArray:
         return np.asarray(count / np.nansum(1.0 / values, axis=axis), dtype=np.float64)
 
 
-def roc_points(
-    anomaly_score: FloatArray, normal_weight: FloatArray, anomaly_weight: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """ROC curves of one clip set under several weightings.
+class Ranking:
+    """The order of a clip set's scores, found once for all weightings of the clips.
 
     Parameters
     ----------
     anomaly_score : ndarray of float64, shape (n_clips,)
-    normal_weight, anomaly_weight : ndarray of float64, shape (n_weightings, n_clips)
-        How often each clip counts as a normal one and as an anomaly; 0 leaves it out.
-
-    Returns
-    -------
-    false_rate, true_rate : ndarray of float64, shape (n_weightings, n_points)
-        From (0, 0) to (1, 1), one point per distinct score, 0 to 1. NaN where all weights of
-        the condition are 0.
     """
-    order = np.argsort(-anomaly_score, kind="stable")
-    descending = anomaly_score[order]
-    if len(descending) == 0:
-        nothing = np.full((len(normal_weight), 2), np.nan)
-        return nothing, nothing
-    # Clips of one score enter the curve together: a tie is one slanted segment.
-    last_of_tie = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
-    def rates(weight: FloatArray) -> FloatArray:
-        passed = np.cumsum(weight[:, order], axis=1)[:, last_of_tie]
+    def __init__(self, anomaly_score: FloatArray) -> None:
+        self._order = np.argsort(-anomaly_score, kind="stable")
+        changes = np.flatnonzero(np.diff(anomaly_score[self._order]))
+        # Clips of one score enter the curve together: a tie is one slanted segment.
+        self._last_of_tie = np.append(changes, len(anomaly_score) - 1)
+
+    def rates(self, weight: FloatArray) -> FloatArray:
+        """Share of the weight at or above each distinct score, highest first.
+
+        ``weight`` has shape (n_weightings, n_clips); 0 leaves a clip out. Shape
+        (n_weightings, 1 + n_distinct), from 0 to 1; NaN where all weights are 0.
+        """
+        if weight.shape[1] == 0:
+            return np.full((len(weight), 2), np.nan)
+        passed = np.cumsum(weight[:, self._order], axis=1)[:, self._last_of_tie]
         passed = np.hstack([np.zeros((len(weight), 1)), passed])
         with np.errstate(invalid="ignore"):
             return np.asarray(passed / passed[:, -1:], dtype=np.float64)
-
-    return rates(normal_weight), rates(anomaly_weight)
 
 
 def area_below(false_rate: FloatArray, true_rate: FloatArray, *, max_fpr: float) -> FloatArray:
     """Area below ROC curves up to ``max_fpr``, standardised so that chance is 0.5.
 
-    Parameters
-    ----------
-    false_rate, true_rate : ndarray of float64, shape (n_curves, n_points)
-        As from :func:`roc_points`.
-    max_fpr : float
-        Over 0 and at most 1; at 1 the result is the plain area.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_curves,)
-
-    Raises
-    ------
-    InputError
-        When ``max_fpr`` is out of range.
+    Rates have shape (n_curves, n_points) as `Ranking.rates` gives them; ``max_fpr`` is over 0
+    and at most 1, where the result is the plain area.
     """
     if not 0.0 < max_fpr <= 1.0:
         raise InputError(f"max_fpr = {max_fpr}: expected a rate over 0 and at most 1.")
@@ -163,7 +143,8 @@ def area_below(false_rate: FloatArray, true_rate: FloatArray, *, max_fpr: float)
     width = np.minimum(right, max_fpr) - np.minimum(left, max_fpr)
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.where(right > left, width / (right - left), 0.0)
-    area = np.sum(width * (low + 0.5 * part * (high - low)), axis=1)
+    # A running sum adds from left to right, whatever the number of curves.
+    area = np.cumsum(width * (low + 0.5 * part * (high - low)), axis=1)[:, -1]
     if max_fpr == 1.0:
         return np.asarray(area, dtype=np.float64)
     chance = 0.5 * max_fpr**2
@@ -184,4 +165,134 @@ def _one_curve(
         position = int(np.flatnonzero(~np.isfinite(score))[0])
         raise InputError(f"anomaly_score[{position}] = {score[position]}: expected finite scores.")
     weight = anomalous[None, :].astype(np.float64)
-    return roc_points(score, 1.0 - weight, weight)
+    ranking = Ranking(score)
+    return ranking.rates(1.0 - weight), ranking.rates(weight)
+
+
+def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores table; test clips of known condition are used, sections of a machine together.
+
+    Returns
+    -------
+    DataFrame
+        ``system, seed, machine_type, normal_domain, false_positive_rate,
+        true_positive_rate``, one row per point, rates 0 to 1. ``normal_domain`` is "source" or
+        "target" (normal clips of that domain against all anomalies) or "both" (all clips).
+        A curve that has no normal clips or no anomalies is absent.
+    """
+    keys = ["system", "seed", "machine_type"]
+    table = validate_scores(scores)
+    known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
+    known = known.sort_values("machine_type", kind="stable")
+    parts = []
+    for _, machine in known.groupby(keys, dropna=False, sort=False):
+        anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
+        domain = machine["domain"].fillna("").to_numpy(dtype=object)
+        ranking = Ranking(machine["anomaly_score"].to_numpy())
+        for name in ("source", "target", "both"):
+            normal = ~anomalous & ((domain == name) | (name == "both"))
+            if not normal.any() or not anomalous.any():
+                continue
+            part = pd.DataFrame(
+                {
+                    "false_positive_rate": ranking.rates(normal[None].astype(float))[0],
+                    "true_positive_rate": ranking.rates(anomalous[None].astype(float))[0],
+                }
+            )
+            facts = {key: machine[key].iloc[0] for key in keys}
+            parts.append(part.assign(**facts, normal_domain=name))
+    columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def resample_weights(
+    strata: npt.NDArray[np.int64], *, n_resamples: int, seed: int, name: str
+) -> Iterator[FloatArray]:
+    """Draw clips with replacement inside each stratum; yields how often each was drawn.
+
+    The draw depends on ``seed``, ``name`` and ``strata`` only. Two systems scored on the same
+    clips, in the same order, therefore meet the same resamples: their differences are paired,
+    and no interval depends on which other machines stand in the table.
+
+    Parameters
+    ----------
+    strata : ndarray of int64, shape (n_clips,)
+        Stratum of every clip, such as domain x condition; each keeps its size.
+    n_resamples : int
+        Number of resamples.
+    seed : int
+        Seed of the draw.
+    name : str
+        What is resampled, such as a machine type; different names draw independently.
+
+    Yields
+    ------
+    ndarray of float64, shape (n_of_this_block, n_clips)
+        0, 1, 2...; as many rows at a time as keep the memory small, in all ``n_resamples``.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    at_once = max(1, _BLOCK_VALUES // max(1, len(strata)))
+    blocks = [min(at_once, n_resamples - first) for first in range(0, n_resamples, at_once)]
+    streams = [rng] * len(members)
+    if len(blocks) > 1:
+        # All draws of a stratum come before those of the next, whatever the blocks.
+        for place, own in enumerate(members[:-1]):
+            streams[place] = copy.deepcopy(rng)
+            for count in blocks:
+                rng.integers(0, len(own), (count, len(own)))
+    for count in blocks:
+        weights = np.empty((count, len(strata)))
+        for own, stream in zip(members, streams, strict=True):
+            drawn = stream.integers(0, len(own), (count, len(own)))
+            drawn += np.arange(count)[:, None] * len(own)
+            counts = np.bincount(drawn.ravel(), minlength=drawn.size)
+            weights[:, own] = counts.reshape(drawn.shape)
+        yield weights
+
+
+def bias_corrected_interval(
+    value: FloatArray, replicates: FloatArray, *, confidence: float
+) -> tuple[FloatArray, FloatArray]:
+    r"""Bias-corrected percentile interval of bootstrap replicates.
+
+    The percentiles :math:`\Phi(2 z_0 \pm z_{\alpha/2})` of the replicates, where
+    :math:`\Phi(z_0)` is the share of replicates below the value (ties count half). The partial
+    AUC of a resample of few clips lies too high on average; plain percentiles inherit that.
+
+    Parameters
+    ----------
+    value : ndarray of float64, shape (n_values,)
+        What was measured on all clips.
+    replicates : ndarray of float64, shape (n_resamples, n_values)
+        The same on every resample.
+    confidence : float
+        Over 0 and under 1.
+
+    Returns
+    -------
+    low, high : ndarray of float64, shape (n_values,)
+        NaN where the value is NaN or there are no replicates.
+
+    References
+    ----------
+    B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", SIAM 1982, chapter 10.
+    """
+    normal = NormalDist()
+    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    n_resamples = len(replicates)
+    for column in np.flatnonzero(~np.isnan(value)) if n_resamples else ():
+        drawn = replicates[:, column]
+        # Sums of rounded numbers: what differs by a rounding error is a tie.
+        tie = np.isclose(drawn, value[column], rtol=0, atol=1e-12)
+        below = (np.sum((drawn < value[column]) & ~tie) + 0.5 * tie.sum()) / n_resamples
+        shift = 2.0 * normal.inv_cdf(np.clip(below, 0.5 / n_resamples, 1 - 0.5 / n_resamples))
+        reach = normal.inv_cdf(0.5 + 0.5 * confidence)
+        shares = [normal.cdf(shift - reach), normal.cdf(shift + reach)]
+        low[column], high[column] = np.quantile(drawn, shares)
+    return low, high

@@ -1,25 +1,49 @@
-"""The organisers' result table: AUC, pAUC, precision, recall and F1 with all their means."""
+"""The organisers' figures: their result table for a system, and what was published.
+
+The official score of DCASE Task 2 is the harmonic mean of all machine x {AUC source, AUC target,
+pAUC} cells; the cells are those of `asdlib.scoring.evaluate`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support
 
 from asdlib.errors import InputError
-from asdlib.scoring.metrics import auc, pauc
+from asdlib.scoring.evaluation import CELL_METRICS, section_cells
+from asdlib.scoring.metrics import harmonic_mean
 from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
 
 OFFICIAL_METRICS = ("auc", "pauc", "precision", "recall", "f1")
 OFFICIAL_COLUMNS = ["machine_type", "section", "row", *OFFICIAL_METRICS, "n_normal", "n_anomaly"]
-DOMAINS = ("source", "target")
+MACHINES_2025_DEV = ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+_DOMAINS = ("source", "target")
 #: The organisers put this in place of smaller values before a harmonic mean.
 _SMALLEST = sys.float_info.epsilon
+_PUBLISHED = Path(__file__).with_name("published.csv")
+_REPORTS = "DCASE 2025 Challenge Task 2 technical reports, development set"
+_DEV_SOURCES = {
+    "report (Chu and Qian)": "F. Chu and M. Qian, DCASE 2025 Challenge technical report, table 2",
+    "baseline MSE": "DCASE 2025 Challenge Task 2, official autoencoder baseline, mean squared "
+    "error",
+    "baseline Mahalanobis": "DCASE 2025 Challenge Task 2, official autoencoder baseline, "
+    "selective Mahalanobis distance",
+}
+#: Released clips of a machine by split, domain and condition (anomalous or not).
+_RELEASED_2025_DEV = {
+    ("train", "source", False): 990,
+    ("train", "target", False): 10,
+    **{("test", domain, is_anomaly): 50 for domain in _DOMAINS for is_anomaly in (False, True)},
+}
 
 
 def official_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +92,7 @@ def official_table(scores: pd.DataFrame) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     halves: list[_Half] = []
     for (machine_type, section), clips in test.groupby(["machine_type", "section"], dropna=False):
-        both = [_half(clips, domain) for domain in DOMAINS]
+        both = _halves(clips)
         rows += [(machine_type, section, *half.row) for half in [*both, *_means(both)]]
         halves += both
     rows += [("all", "", *half.row) for half in _means(halves)]
@@ -94,38 +118,33 @@ class _Half:
         return (self.name, *self.figures.tolist(), self.n_normal, self.n_anomaly)
 
 
-def _half(clips: pd.DataFrame, domain: str) -> _Half:
-    score = clips["anomaly_score"].to_numpy()
-    anomalous = clips["is_anomaly"].to_numpy(dtype=bool)
-    own = clips["domain"].eq(domain).to_numpy(dtype=bool)
-    normal = own & ~anomalous
-    if not normal.any() or not anomalous.any():
-        what = "anomalous clips" if normal.any() else f"normal clips of the domain {domain}"
-        raise InputError(
-            f"{clips['machine_type'].iloc[0]}: has no {what}; the official table needs them."
-        )
-    used = own | anomalous
-    decided = clips["is_decided_anomalous"]
-    quality = (np.nan, np.nan, np.nan)
-    if decided.notna().all():
-        quality = _decision_quality(anomalous[own], decided.to_numpy(dtype=bool)[own])
-    values = (auc(score[used], anomalous[used]), pauc(score, anomalous), *quality)
-    return _Half(domain, np.array(values), int(normal.sum()), int(anomalous.sum()))
+def _halves(clips: pd.DataFrame) -> list[_Half]:
+    """Figures of both domains of one machine's test clips."""
+    machine_type = clips["machine_type"].iloc[0]
+    *areas, partial = section_cells(clips, name=machine_type)
+    halves = []
+    for domain, area in zip(_DOMAINS, areas, strict=True):
+        if not area.is_computed:
+            what = "anomalous clips" if area.n_normal else f"normal clips of the domain {domain}"
+            raise InputError(f"{machine_type}: has no {what}; the official table needs them.")
+        quality = _decision_quality(clips[clips["domain"].eq(domain)])
+        values = np.array([area.draws[0], partial.draws[0], *quality])
+        halves.append(_Half(domain, values, area.n_normal, area.n_anomaly))
+    return halves
 
 
-def _decision_quality(
-    anomalous: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_]
-) -> tuple[float, float, float]:
+def _decision_quality(clips: pd.DataFrame) -> list[float]:
     """Precision, recall and F1 of decisions, 0 where nothing could be counted."""
-    hits = float(np.sum(anomalous & decided))
-    precision = hits / max(float(decided.sum()), _SMALLEST)
-    recall = hits / max(float(anomalous.sum()), _SMALLEST)
-    return precision, recall, 2.0 * precision * recall / max(precision + recall, _SMALLEST)
+    if clips["is_decided_anomalous"].isna().any():
+        return [np.nan] * 3
+    truth, decided = clips["is_anomaly"].astype(bool), clips["is_decided_anomalous"].astype(bool)
+    quality = precision_recall_fscore_support(truth, decided, average="binary", zero_division=0)
+    return list(quality[:3])
 
 
 def _means(halves: list[_Half]) -> list[_Half]:
     """Compute the organisers' four means over domains (and machines)."""
-    source, target = ([half for half in halves if half.name == domain] for domain in DOMAINS)
+    source, target = ([half for half in halves if half.name == domain] for domain in _DOMAINS)
     parts = {
         "arithmetic mean": halves,
         "harmonic mean": halves,
@@ -148,3 +167,79 @@ def _total(halves: list[_Half]) -> tuple[int, int]:
 def _harmonic(values: FloatArray) -> FloatArray:
     floored = np.maximum(values, _SMALLEST)
     return np.asarray(len(floored) / np.sum(1.0 / floored, axis=0))
+
+
+def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:
+    """All published figures that may stand beside a run on a year's real data.
+
+    Parameters
+    ----------
+    edition : str
+        ``dcase2023`` to ``dcase2026``.
+    subsets : sequence of str
+        ``dev``, ``eval`` or both; with both, means over all machines are left out, because
+        nobody published them over both.
+
+    Returns
+    -------
+    DataFrame
+        ``system, machine_type, metric, value, source``; values 0 to 1. Where the cells are known,
+        all of them (those of ``eval`` as the organisers' evaluator prints them) and the means
+        computed from them; of other systems the harmonic mean per machine and the official
+        score only. Empty where nothing is known here.
+    """
+    table = pd.read_csv(_PUBLISHED)
+    table = table[table["edition"].eq(edition) & table["subset"].isin(subsets)]
+    parts = []
+    for (subset, system), cells in table.groupby(["subset", "system"], sort=False):
+        source = _DEV_SOURCES.get(str(system), _REPORTS)
+        if subset == "eval":
+            source = (
+                f"DCASE {edition.removeprefix('dcase')} Challenge Task 2, official autoencoder "
+                f"{system}, evaluation set, documentation of the organisers' evaluator"
+            )
+        rows = _mean_rows(cells) if cells["pauc"].isna().all() else _cell_rows(cells)
+        part = pd.DataFrame(rows, columns=["machine_type", "metric", "value"])
+        parts.append(part.assign(system=str(system), source=source))
+    columns = ["system", "machine_type", "metric", "value", "source"]
+    if not parts:
+        return pd.DataFrame(columns=columns).astype({"value": float})
+    published = pd.concat(parts, ignore_index=True)[columns]
+    return published[published["machine_type"] != "all"] if len(subsets) > 1 else published
+
+
+def _cell_rows(table: pd.DataFrame) -> list[tuple[str, str, float]]:
+    """All cells, machine by machine, and their harmonic means."""
+    values = table[list(CELL_METRICS)].to_numpy(dtype=float)
+    rows = []
+    for machine_type, cells in zip(table["machine_type"], values, strict=True):
+        rows += [(machine_type, *cell) for cell in zip(CELL_METRICS, cells, strict=True)]
+        rows.append((machine_type, "hmean", float(harmonic_mean(cells))))
+    means = harmonic_mean(values, axis=0)
+    rows += [("all", *cell) for cell in zip(CELL_METRICS, means, strict=True)]
+    return [*rows, ("all", "official_score", float(harmonic_mean(values.ravel())))]
+
+
+def _mean_rows(table: pd.DataFrame) -> list[tuple[str, str, float]]:
+    return [
+        (machine_type, "official_score" if machine_type == "all" else "hmean", value)
+        for machine_type, value in zip(table["machine_type"], table["hmean"], strict=True)
+    ]
+
+
+def is_dcase2025_dev(clips: pd.DataFrame) -> bool:
+    """Tell whether a clip table is the real 2025 development set, whole or some of its machines.
+
+    Published figures may stand beside a run only then. A machine counts as real when it has
+    the released name and counts: 990 source and 10 target training clips, and 50 test clips
+    per domain and condition. ``clips`` has ``machine_type, split, domain, is_anomaly``.
+    """
+    names = set(clips["machine_type"].unique())
+    if not names or not names <= set(MACHINES_2025_DEV):
+        return False
+    used = clips[clips["split"].isin(["train", "test"])]
+    keys = ["machine_type", "split", "domain", "is_anomaly"]
+    counts = used.groupby(keys, dropna=False, observed=True).size().to_dict()
+    return counts == {
+        (name, *kind): size for name in names for kind, size in _RELEASED_2025_DEV.items()
+    }

@@ -160,8 +160,11 @@ def parse_numbers(text: pd.Series) -> pd.Series:
 
 
 def _text(column: pd.Series) -> pd.Series:
-    text = column.astype("string").str.strip()
-    return text.mask(text.eq("").fillna(False))
+    """Text without blanks around it, NA where there is none; equal texts share their memory."""
+    codes, found = pd.factorize(column)
+    text = pd.Series(found).astype("string").str.strip()
+    text = text.mask(text.eq("").fillna(False))
+    return pd.Series(text.array.take(codes, allow_fill=True), index=column.index)
 
 
 def _refuse_unknown(table: pd.DataFrame, name: str, known: set[str]) -> None:

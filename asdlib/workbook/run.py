@@ -32,7 +32,7 @@ from asdlib.report.save import (
     was_edited,
     write_sidecar,
 )
-from asdlib.scoring import is_dcase2025_dev, published_2025_dev, published_figures
+from asdlib.scoring import is_dcase2025_dev, published_figures
 from asdlib.workbook.parameters import PARAMETERS, check_machine_names, check_parameters
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Run:
         """
         if self.dataset.get("verified"):
             return published_figures(self.dataset["edition"], self.dataset["subsets"])
-        return published_2025_dev() if is_dcase2025_dev(clips) else None
+        return published_figures("dcase2025", ["dev"]) if is_dcase2025_dev(clips) else None
 
     def seed_folder(self, seed: int) -> Path:
         """Folder of what was trained with one seed."""

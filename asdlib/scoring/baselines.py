@@ -49,11 +49,6 @@ def selective_mahalanobis(
     ndarray of float64, shape (n_clips,)
         0 and up.
 
-    Raises
-    ------
-    InputError
-        When there is no domain, or a covariance is zero or not finite.
-
     References
     ----------
     N. Harada et al., "First-shot anomaly sound detection for machine condition monitoring: a
@@ -111,38 +106,27 @@ def score_autoencoder(
     -------
     DataFrame
         As from :func:`asdlib.scoring.score_machines`, one row per clip and system.
-
-    Raises
-    ------
-    InputError
-        When a machine or clip has no residuals; it is named.
     """
     scored = scored_clips(clips)
-    mse: dict[str, float] = {}
-    distance: dict[str, float] = {}
+    scores: dict[str, dict[str, float]] = {"ae_mse": {}, "ae_mahalanobis": {}}
     for machine_type in sorted(scored["machine_type"].unique()):
         if machine_type not in reconstructions:
             raise InputError(f"{machine_type}: has no autoencoder. Run notebook 03 with it.")
         arrays = reconstructions[machine_type]
         names = arrays["clip_id"].tolist()
-        mse |= dict(zip(names, arrays["mse"], strict=True))
+        scores["ae_mse"] |= dict(zip(names, arrays["mse"], strict=True))
         squared = selective_mahalanobis(
             arrays["mean_residual"], arrays["covariance"], arrays["n_stacks"]
         )
-        distance |= dict(zip(names, squared, strict=True))
-    missing = [clip_id for clip_id in scored["clip_id"] if clip_id not in mse]
+        scores["ae_mahalanobis"] |= dict(zip(names, squared, strict=True))
+    missing = [clip_id for clip_id in scored["clip_id"] if clip_id not in scores["ae_mse"]]
     if missing:
         raise InputError(
             f"{missing[0]}: has no residual ({len(missing)} clips have none). Run notebook 03 "
             "with the same clips."
         )
-    tables = [
-        scores_table(
-            scored,
-            np.array([score[clip_id] for clip_id in scored["clip_id"]]),
-            system=name,
-            seed=seed,
-        )
-        for name, score in {"ae_mse": mse, "ae_mahalanobis": distance}.items()
-    ]
+    tables = []
+    for name, of_clip in scores.items():
+        own = np.array([of_clip[clip_id] for clip_id in scored["clip_id"]])
+        tables.append(scores_table(scored, own, system=name, seed=seed))
     return pd.concat(tables, ignore_index=True)
