@@ -20,6 +20,7 @@ from asdlib.report.style import (
     SPECTROGRAM_COLOURMAP,
     WIDTH_WIDE_IN,
     logarithmic_ticks,
+    mel_axis,
     set_wrapped_title,
 )
 
@@ -227,10 +228,7 @@ def draw_augmentation(
         )  # fmt: skip
         axis.set_title(name)
         axis.set_xlabel("Time [s]")
-    shown = [f for f in (500, 1000, 2000, 4000) if band_centres_hz[0] <= f <= band_centres_hz[-1]]
-    axes[0].set_yticks(np.interp(shown, band_centres_hz, np.arange(n_mels)),
-                       [f"{f / 1000:g}" for f in shown])  # fmt: skip
-    axes[0].set_ylabel("Mel band at [kHz]")
+    mel_axis(axes[0], band_centres_hz)
     figure.colorbar(image, ax=axes, label="Level [dB]", pad=0.01)
     first, second, *_, exchanged = (float(level.mean()) for level in clips_db.values())
     figure.suptitle(
