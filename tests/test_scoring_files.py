@@ -6,8 +6,9 @@ from scipy import stats
 from asdlib.errors import InputError
 from asdlib.scoring import (
     SCORE_COLUMNS,
+    conformal_threshold,
     decide,
-    gamma_threshold,
+    false_alarms,
     read_submission,
     write_submission,
 )
@@ -35,31 +36,54 @@ def scores(rng):
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1e-5, 0.0), (1.0, -50.0)])
-def test_threshold_is_the_quantile_of_a_gamma_distribution(rng, scale, shift):
-    sample = shift + scale * rng.gamma(3.0, size=4000)
-    threshold, method, reason = gamma_threshold(sample)
-    assert (method, reason) == ("gamma", "")
-    assert threshold == pytest.approx(shift + scale * stats.gamma.ppf(0.9, 3.0), rel=0.03)
+@pytest.mark.parametrize("n_train", [9, 19, 60])
+@pytest.mark.parametrize("draw", ["gamma", "cauchy"])
+def test_a_conformal_threshold_keeps_its_promise_for_any_distribution(rng, n_train, draw):
+    sample = rng.gamma(3.0, size=(4000, n_train + 1))
+    if draw == "cauchy":
+        sample = rng.standard_cauchy((4000, n_train + 1))
+    rang = [row[-1] > conformal_threshold(row[:-1])[0] for row in sample]
+    # Exactly 1 - ceil((n + 1) 0.9) / (n + 1), give or take three binomial standard deviations.
+    expected = 1 - np.ceil((n_train + 1) * 0.9 - 1e-9) / (n_train + 1)
+    assert np.mean(rang) == pytest.approx(expected, abs=3 * np.sqrt(0.09 / 4000))
+    assert expected <= 0.1 + 1e-9
 
 
-def test_thresholds_that_cannot_be_fitted_say_so(rng):
-    assert gamma_threshold([1.0, 2.0, 3.0]) == (
-        pytest.approx(2.8),
-        "quantile",
-        "only 3 training clips",
-    )
-    assert gamma_threshold([0.25] * 8) == (0.25, "quantile", "all training scores are equal")
-    threshold, method, reason = gamma_threshold([np.nan])
+def test_thresholds_that_promise_nothing_say_so():
+    assert conformal_threshold([1.0, 3.0, 2.0]) == (3.0, "3 clips cannot promise it, 9 could")
+    assert conformal_threshold(np.arange(9)) == (8.0, "")
+    threshold, reason = conformal_threshold([np.nan])
     assert np.isnan(threshold)
-    assert (method, reason) == ("none", "no training clip has a score")
-    # Two far groups are no gamma distribution.
-    groups = np.append(rng.normal(1, 1e-3, 80), rng.normal(1000, 1e-3, 20))
-    threshold, method, reason = gamma_threshold(groups)
-    assert threshold == pytest.approx(np.quantile(groups, 0.9)) or method == "gamma"
-    assert np.mean(groups > threshold) < 0.2
-    with pytest.raises(InputError, match="share_below = 90"):
-        gamma_threshold([1.0], share_below=90)
+    assert reason == "no training clip has a score"
+    with pytest.raises(InputError, match="false_alarm_rate = 10"):
+        conformal_threshold([1.0], false_alarm_rate=10)
+
+
+def test_the_promise_holds_in_the_domain_that_scores_higher(scores):
+    fan = scores["machine_type"] == "fan"
+    target = fan & (scores["split"] == "train") & (np.arange(len(scores)) % 2 == 0)
+    scores.loc[target, "domain"] = "target"
+    scores.loc[target, "anomaly_score"] += 100
+    decided, thresholds = decide(scores)
+    assert thresholds.set_index("machine_type").loc["fan", "threshold"] > 100
+    rang = decided.loc[target, "is_decided_anomalous"].astype(bool)
+    assert rang.mean() <= 0.1
+
+
+def test_promised_and_met_false_alarms(scores):
+    decided, thresholds = decide(scores)
+    test = decided["split"] == "test"
+    decided.loc[test, "is_anomaly"] = False
+    met = false_alarms(decided, thresholds)
+    assert met["n_normal"].tolist() == [12, 12]
+    assert met["promised"].eq(0.1).all()
+    for row in met.itertuples():
+        own = decided[test & (decided["machine_type"] == row.machine_type)]
+        assert row.met == pytest.approx(own["is_decided_anomalous"].astype(bool).mean())
+        interval = stats.binomtest(round(row.met * 12), 12).proportion_ci()
+        assert (row.met_low, row.met_high) == pytest.approx((interval.low, interval.high))
+    decided.loc[test, "is_anomaly"] = pd.NA
+    assert false_alarms(decided, thresholds).empty
 
 
 def test_decisions_compare_with_the_machines_own_threshold(scores):
@@ -77,7 +101,8 @@ def test_a_machine_without_training_scores_gets_no_decision(scores):
     no_train = (scores["machine_type"] == "fan") & (scores["split"] == "train")
     scores.loc[no_train, "anomaly_score"] = np.nan
     decided, thresholds = decide(scores)
-    assert thresholds.set_index("machine_type").loc["fan", "method"] == "none"
+    reasons = thresholds.set_index("machine_type")["reason"]
+    assert reasons["fan"] == "no training clip has a score"
     is_empty = decided["is_decided_anomalous"].isna()
     assert is_empty.eq(decided["machine_type"] == "fan").all()
 

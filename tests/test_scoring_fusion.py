@@ -1,4 +1,4 @@
-"""Fusion, the final system and the choice of neighbours: known answers."""
+"""Fusion and the final system: known answers."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,6 @@ import pytest
 
 from asdlib import scoring
 from asdlib.errors import InputError
-from asdlib.scoring.selection import SELECTION_COLUMNS
 
 
 def clip_table(n_source=12, n_target=4, n_test=6, machine_type="fan"):
@@ -29,7 +28,7 @@ def scores_of(clips, score, system="a"):
     return table
 
 
-def test_fusion_averages_in_units_of_training_scatter(rng):
+def test_fusion_averages_bounded_scores_in_units_of_training_scatter(rng):
     clips = clip_table()
     first, second = rng.normal(3, 2, len(clips)), rng.normal(-50, 10, len(clips))
     is_train = clips["split"].eq("train").to_numpy()
@@ -37,10 +36,23 @@ def test_fusion_averages_in_units_of_training_scatter(rng):
     expected = np.zeros(len(clips))
     for score in (first, second):
         scatter = max(score[is_train].std(), 0.05 * abs(score[is_train].mean()))
-        expected += (score - score[is_train].mean()) / scatter / 2
+        z = (score - score[is_train].mean()) / scatter
+        expected += np.sign(z) * np.log(1 + np.abs(z)) / 2
     np.testing.assert_allclose(fused["anomaly_score"], expected)
     assert fused["system"].eq("f").all()
     assert fused["seed"].isna().all()
+
+
+def test_one_view_cannot_outvote_the_others(rng):
+    """A normal clip that one view puts 1000 scatters off stays below one that all put 8 off."""
+    clips = clip_table(n_test=2)
+    tables = []
+    for view in range(4):
+        score = rng.normal(0, 1, len(clips))
+        score[-2:] = [1000.0 if view == 0 else 0.0, 8.0]
+        tables.append(scores_of(clips, score))
+    shouted, agreed = scoring.fuse(tables, system="f", seed=0)["anomaly_score"].to_numpy()[-2:]
+    assert shouted < agreed
 
 
 def test_fusion_joins_by_name_and_is_blind_to_affine_changes(rng):
@@ -71,12 +83,11 @@ def test_final_system_hears_what_one_of_its_views_hears(rng):
     deaf = rng.normal(5, 1, (len(clips), 10))
     keen = deaf.copy()
     keen[clips["is_anomaly"].to_numpy(bool), 0] += 30
-    neighbours = dict.fromkeys(scoring.FINAL_BACKENDS, 2)
-    tables = scoring.score_views(
-        {"deaf": (ids, deaf), "keen": (ids, keen)}, clips, neighbours=neighbours, seed=3
-    )
-    assert list(tables) == ["deaf", "keen"]
-    metrics = scoring.evaluate(scoring.score_final(tables, seed=3), n_bootstrap=0)
+    views = {"lines": (ids, deaf), "spectrum": (ids, keen)}
+    tables = scoring.score_views(views, clips, neighbours=2, seed=3)
+    assert list(tables) == ["lines", "spectrum"]
+    fused = scoring.fuse(list(tables.values()), system="final", seed=3)
+    metrics = scoring.evaluate(fused, n_bootstrap=0)
     hmean = metrics[metrics["metric"] == "hmean"]["value"].iloc[0]
     assert metrics["system"].eq("final").all()
     assert hmean > 0.9
@@ -87,54 +98,18 @@ def test_final_system_hears_what_one_of_its_views_hears(rng):
 def test_final_system_scores_every_test_clip_of_tiny_machines(rng, n_source, n_target):
     clips = clip_table(n_source, n_target)
     view = (clips["clip_id"].tolist(), rng.normal(size=(len(clips), 4)))
-    neighbours = dict.fromkeys(scoring.FINAL_BACKENDS, 2)
-    tables = scoring.score_views({"v": view}, clips, neighbours=neighbours, seed=None)
-    final = scoring.score_final(tables, seed=None)
+    tables = scoring.score_views({"lines": view, "spectrum": view}, clips, neighbours=2, seed=None)
+    final = scoring.fuse(list(tables.values()), system="final", seed=None)
     assert final.loc[final["split"] == "test", "anomaly_score"].notna().all()
 
 
-def states(rng, *, noise):
-    """Three source states and one target state: directions of their own, blurred by noise."""
-    attribute = np.repeat(["a", "b", "c", "d"], [15, 15, 15, 5])
-    domain = np.repeat(["source", "target"], [45, 5])
-    direction = {"a": 0, "b": 1, "c": 2, "d": 3}
-    values = np.eye(6)[[direction[name] for name in attribute]] * 3 + 2
-    values = values + noise * rng.normal(size=values.shape)
-    training = pd.DataFrame({"machine_type": "fan", "domain": domain, "attribute": attribute})
-    return values, training
-
-
-def test_unheard_states_are_found_where_the_profile_shows_them(rng):
-    candidates = [("knn", 1), ("local_density", 2)]
-    clear, training = states(rng, noise=0.1)
-    table = scoring.held_out_states({"p": clear}, training, candidates=candidates)
-    assert list(table.columns) == SELECTION_COLUMNS
-    assert table["n_states"].eq(3).all()
-    assert table["hmean"].gt(0.95).all()
-    blurred, training = states(rng, noise=100.0)
-    table = scoring.held_out_states({"p": blurred}, training, candidates=candidates)
-    assert table["auc_source"].between(0.3, 0.7).all()
-
-
-def test_the_choice_takes_the_best_neighbours_and_says_why(rng):
-    table = pd.DataFrame(
-        {
-            "backend": ["knn"] * 4,
-            "neighbours": [1, 2, 1, 2],
-            "machine_type": ["fan", "fan", "pump", "pump"],
-            "hmean": [0.6, 0.5, 0.6, 0.8],
-        }
+def test_standardised_views_hear_a_quiet_value_beside_loud_ones(rng):
+    """A value of small scatter that leaves it counts, whatever the others' level and scatter."""
+    clips = clip_table(n_source=40, n_target=10, n_test=40)
+    rows = rng.normal(-60, 1, (len(clips), 6)) * [1, 1, 1, 5, 5, 5]
+    rows[clips["is_anomaly"].to_numpy(bool), 0] += 6
+    tables = scoring.score_views(
+        {"spectrum": (clips["clip_id"].tolist(), rows)}, clips, neighbours=2, seed=None
     )
-    assert scoring.choose_neighbours(table, "knn") == (
-        2,
-        "unheard states are told from normal clips best (1: 0.600, 2: 0.650)",
-    )
-
-
-def test_machines_of_one_state_leave_nothing_to_choose_by(rng):
-    values, training = states(rng, noise=0.1)
-    table = scoring.held_out_states(
-        {"p": values}, training.assign(attribute=pd.NA), candidates=[("knn", 1)]
-    )
-    assert table.empty
-    assert scoring.choose_neighbours(table, "knn")[0] == 2
+    metrics = scoring.evaluate(tables["spectrum"], n_bootstrap=0)
+    assert metrics[metrics["metric"] == "hmean"]["value"].iloc[0] > 0.9

@@ -10,8 +10,10 @@ from asdlib.spectra.profiles import (
     ENVELOPE_BANDS_HZ,
     N_LINES,
     envelope_profile,
+    fluctuation_profile,
     line_profile,
     modulation_profile,
+    spectrum_profile,
 )
 from tests.spectra_corpus import clip_row, waveform_store
 
@@ -108,9 +110,41 @@ def test_the_store_holds_the_profiles_of_the_clips(rng, tmp_path):
 
 def test_unknown_kinds_and_short_clips_are_refused(rng, tmp_path):
     clips, waveforms = stored(tmp_path, [noise(rng, 0.5), noise(rng, 0.002)])
-    with pytest.raises(InputError, match="kind='loudness': expected one of lines"):
+    with pytest.raises(InputError, match="kind='loudness': expected one of spectrum"):
         spectra.open_profiles(waveforms, clips, kind="loudness", cache_dir=tmp_path)
     with pytest.raises(InputError, match=r"fan/train/0001\.wav: y has 32 samples"):
         spectra.open_profiles(waveforms, clips, kind="lines", cache_dir=tmp_path)
     with pytest.raises(InputError, match="no band"):
         envelope_profile(np.ones(1000), sr=900)
+
+
+@pytest.mark.parametrize("seconds", [1.3, 3.2, 10.0])
+@pytest.mark.parametrize("place", [0.02, 0.5, 0.98])
+def test_no_stretch_of_a_clip_goes_unheard(rng, seconds, place):
+    """A flicker anywhere, at the very end too, changes the modulation by more than noise does."""
+    frames = round(seconds * 31.25)
+    log_mel = 0.5 * rng.standard_normal((128, frames))
+    flicker = log_mel.copy()
+    middle = int(place * (frames - 8)) + 4
+    flicker[:, middle - 4 : middle + 4] += 20 * (-1.0) ** np.arange(8)
+    quiet, heard = (modulation_profile(x, frame_rate_hz=31.25) for x in (log_mel, flicker))
+    assert np.abs(heard - quiet).max() > 6
+    y = noise(rng, seconds)
+    impact = y.copy()
+    start = int(place * (len(y) - 800))
+    impact[start : start + 800] += 30 * np.sin(2 * np.pi * 1500 * np.arange(800) / SR)
+    quiet, heard = envelope_profile(y, sr=SR), envelope_profile(impact, sr=SR)
+    assert np.abs(heard - quiet).max() > 6
+
+
+def test_spectrum_and_fluctuation_are_their_definitions(rng):
+    log_mel = rng.normal(-50, 3, (128, 40))
+    spectrum = spectrum_profile(log_mel)
+    np.testing.assert_allclose(spectrum[:128], log_mel.mean(axis=1))
+    np.testing.assert_allclose(spectrum[128:], log_mel.std(axis=1))
+    steps = log_mel[:, 1:] - log_mel[:, :-1]
+    np.testing.assert_allclose(fluctuation_profile(log_mel), steps.std(axis=1))
+    assert not fluctuation_profile(log_mel[:, :1]).any()
+    louder = spectrum_profile(log_mel + 6)
+    np.testing.assert_allclose(louder[:128], spectrum[:128] + 6)
+    np.testing.assert_allclose(louder[128:], spectrum[128:])

@@ -2,13 +2,21 @@
 
 from asdlib.scoring.backends import make_backend
 from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
+from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
 from asdlib.scoring.explain import Explanation, embedding_map, explain, extreme_clips
-from asdlib.scoring.final import FINAL_BACKENDS, hindsight, score_final, score_views
-from asdlib.scoring.fusion import fuse
+from asdlib.scoring.final import (
+    AUTOENCODER,
+    VIEW_METRICS,
+    VIEWS,
+    bounded,
+    fuse,
+    score_machines,
+    score_views,
+    time_average,
+)
 from asdlib.scoring.knn import Backend, KNNBackend
-from asdlib.scoring.machines import score_machines
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc, roc_curves
 from asdlib.scoring.neighbours import neighbour_agreement
 from asdlib.scoring.official import (
@@ -19,18 +27,19 @@ from asdlib.scoring.official import (
     published_figures,
 )
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
-from asdlib.scoring.selection import NEIGHBOURS, choose_neighbours, held_out_states
 from asdlib.scoring.submission import read_submission, write_submission
-from asdlib.scoring.threshold import decide, gamma_threshold
-from asdlib.scoring.trivial import time_average
 
 __all__ = [
+    "AUTOENCODER",
+    "VIEWS",
+    "VIEW_METRICS",
+    "bounded",
+    "conformal_threshold",
+    "false_alarms",
     "CELL_METRICS",
     "DIFFERENCE_COLUMNS",
-    "FINAL_BACKENDS",
     "MAX_FPR",
     "METRIC_COLUMNS",
-    "NEIGHBOURS",
     "OFFICIAL_COLUMNS",
     "OFFICIAL_METRICS",
     "SCORE_COLUMNS",
@@ -38,17 +47,13 @@ __all__ = [
     "Explanation",
     "KNNBackend",
     "auc",
-    "choose_neighbours",
     "decide",
     "embedding_map",
     "evaluate",
     "explain",
     "extreme_clips",
     "fuse",
-    "gamma_threshold",
     "harmonic_mean",
-    "held_out_states",
-    "hindsight",
     "is_dcase2025_dev",
     "make_backend",
     "mean_over_seeds",
@@ -61,7 +66,6 @@ __all__ = [
     "read_submission",
     "roc_curves",
     "score_autoencoder",
-    "score_final",
     "score_machines",
     "score_views",
     "selective_mahalanobis",

@@ -1,12 +1,17 @@
-"""The final system: several views of a clip, two answers to the imbalance of the domains.
+r"""The final system: several ways to hear a clip, none of which may shout the others down.
 
-A view is one way to describe a clip: what a network has learnt, and profiles that nothing was
-learnt for. None hears every fault: a network is deaf to what its classes do not differ in, a
-profile of tones to impacts. Ten target clips among a thousand source clips need a backend that
-weighs them, and local density and domain-wise standardisation each do so on an assumption that
-no training data can test. So nothing is singled out: every view is scored by both, and all
-are averaged in units of their scatter over normal training clips. The neighbours of each
-backend follow from the rule of :mod:`asdlib.scoring.selection`.
+A *view* is one way to describe a clip. None hears every fault: a network is deaf to what its
+classes do not differ in, a profile of tones to impacts, a profile blind to level to a fault of
+level. So nothing is singled out. Every view is scored by the domain that suits the clip best
+(`asdlib.scoring.domains.DomainMinimumBackend`), in units of its own scatter over held-out
+normal training clips, and the views are averaged with a bounded influence of each:
+
+.. math:: s(x) = \frac1V \sum_v \operatorname{sign}(z_v) \ln(1 + |z_v|), \qquad
+          z_v = \frac{s_v(x) - \mu_v}{\sigma_v}
+
+A view that is three scatters off counts 1.4, one that is thirty off 3.4: it must not be able to
+outvote all others, for a view whose scatter happens to be tiny gives a normal clip of another
+day such a z. No weight is fitted and no test clip is used.
 """
 
 from __future__ import annotations
@@ -18,117 +23,284 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.scoring.backends import make_backend
-from asdlib.scoring.evaluation import evaluate
-from asdlib.scoring.fusion import fuse
-from asdlib.scoring.machines import score_machines
+from asdlib.errors import InputError
+from asdlib.scoring.domains import DomainMinimumBackend, held_out_scores, mean_and_scatter
+from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
+from asdlib.scoring.scores import scored_clips, scores_table
 
-#: Backends that every view is scored by.
-FINAL_BACKENDS = ("local_density", "domain_minimum")
+#: Views of rows, and how rows are compared: by direction, or by the Euclidean distance in units
+#: of every value's scatter over the machine's training clips.
+VIEW_METRICS = {
+    "spectrum": "standardised",
+    "fluctuation": "standardised",
+    "lines": "cosine",
+    "envelope": "cosine",
+    "modulation": "cosine",
+    "embedding": "cosine",
+}
+#: The view that has its scores from elsewhere: both ways of the official baseline.
+AUTOENCODER = "autoencoder"
+VIEWS = (*VIEW_METRICS, AUTOENCODER)
 
 #: Clips of the rows, and the rows, shape (n_clips, n_values).
 View = tuple[Sequence[str], npt.NDArray[np.floating]]
+
+
+def time_average(log_mel: npt.NDArray[np.floating], *, block: int = 64) -> npt.NDArray[np.float32]:
+    """Average log-mel spectrum of each clip, the rows of the trivial detector.
+
+    Scored by `KNNBackend` with one neighbour it is the trivial detector: cosine 1-NN on the
+    time-averaged log-mel, no training.
+
+    Parameters
+    ----------
+    log_mel : ndarray of float, shape (n_clips, n_mels, n_frames)
+        Level [dB]; may be memory-mapped.
+    block : int
+        Clips converted at once.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_clips, n_mels)
+        Level [dB].
+
+    Raises
+    ------
+    InputError
+        When the array has another number of axes or no frame.
+    """
+    if log_mel.ndim != 3 or log_mel.shape[2] == 0:
+        raise InputError(
+            f"log_mel has shape {log_mel.shape}: expected (n_clips, n_mels, n_frames)."
+        )
+    average = np.empty(log_mel.shape[:2], np.float32)
+    for first in range(0, len(log_mel), block):
+        rows = slice(first, first + block)
+        average[rows] = log_mel[rows].mean(axis=2, dtype=np.float32)
+    return average
+
+
+def score_machines(
+    rows: npt.NDArray[np.floating],
+    clip_ids: Sequence[str],
+    clips: pd.DataFrame,
+    *,
+    system: str,
+    seed: int | None,
+    metric: str = "cosine",
+    make_backend: Callable[..., Backend] = KNNBackend,
+    on_progress: Callable[[int], object] = lambda machines: None,
+) -> pd.DataFrame:
+    """Score all training and test clips, machine by machine.
+
+    A backend is fitted on the machine's training clips. Its test clips are scored against all
+    of them; a training clip would find itself, so each third of the training clips is scored
+    against the others (`asdlib.scoring.domains.parts`).
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n_clips, n_values)
+        Embeddings or profiles.
+    clip_ids : sequence of str
+        The clip of each row; joined to ``clips`` by name, never by position.
+    clips : DataFrame
+        Clip table. Supplemental clips are not scored.
+    system : str
+        Name of the system, for the table.
+    seed : int or None
+        Seed of the run; None where nothing is random.
+    metric : {"cosine", "standardised"}
+        See `VIEW_METRICS`.
+    make_backend : callable
+        Gives a fresh backend for every machine, called with ``metric="cosine"`` or
+        ``"euclidean"``; by default 1-NN.
+    on_progress : callable
+        Called with 1 after every machine.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``SCORE_COLUMNS``, in the order of ``clips``, ``is_decided_anomalous`` still
+        empty (see :func:`asdlib.scoring.decide`). The training clip of a one-clip machine has
+        no score (NaN): there is no other clip to compare it with.
+
+    Raises
+    ------
+    InputError
+        When a clip has no row, a machine has no training clip, or a row is not finite or, for
+        the cosine, zero; the clip or machine is named.
+    """
+    scored = scored_clips(clips)
+    joined = _joined(rows, clip_ids, scored["clip_id"], allow_zero=metric != "cosine")
+    make = partial(make_backend, metric="euclidean" if metric == "standardised" else metric)
+    anomaly_score = np.full(len(scored), np.nan)
+    for machine_type, own in scored.groupby("machine_type"):
+        is_train = own["split"].eq("train").to_numpy()
+        if not is_train.any():
+            raise InputError(
+                f"{machine_type}: has {len(own)} test clips and no training clip to compare "
+                "them with. Add normal clips to its folder 'train' or leave the machine out."
+            )
+        values = joined[own.index]
+        if metric == "standardised":
+            values = values / _scatter(values[is_train])
+        domains = own.loc[is_train, "domain"].fillna("").to_numpy(str)
+        backend = make()
+        backend.fit(values[is_train], domains=domains)
+        score = np.empty(len(own))
+        score[~is_train] = backend.anomaly_score(values[~is_train]) if (~is_train).any() else []
+        score[is_train] = (
+            backend.held_out()
+            if isinstance(backend, DomainMinimumBackend)
+            else held_out_scores(make, values[is_train], domains)
+        )
+        anomaly_score[own.index] = score
+        on_progress(1)
+    return scores_table(scored, anomaly_score, system=system, seed=seed)
 
 
 def score_views(
     views: Mapping[str, View],
     clips: pd.DataFrame,
     *,
-    neighbours: Mapping[str, int],
+    neighbours: int,
     seed: int | None,
     on_progress: Callable[[int], object] = lambda machines: None,
 ) -> dict[str, pd.DataFrame]:
-    """Score all training and test clips by each view alone.
+    """Score all training and test clips by each view of rows alone.
 
     Parameters
     ----------
     views : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
-        What is compared, by name.
+        By name, keys of `VIEW_METRICS`.
     clips : DataFrame
         Clip table.
-    neighbours : mapping of str to int
-        Neighbours of each backend of ``FINAL_BACKENDS``.
+    neighbours : int
+        Neighbours in each domain.
     seed : int or None
         Seed of the network among the views.
     on_progress : callable
-        Called with 1 after every machine of every view and backend.
+        Called with 1 after every machine of every view.
 
     Returns
     -------
     dict of str to DataFrame
-        One scores table per view (see :func:`asdlib.scoring.score_machines`), ``system`` its
-        name: the mean of the backends' standardised scores.
+        One scores table per view (`score_machines`), ``system`` its name.
 
     Raises
     ------
     InputError
         As `score_machines`.
     """
-    tables = {}
-    for view, (clip_ids, values) in views.items():
-        by_backend = [
-            score_machines(
-                values,
-                clip_ids,
-                clips,
-                system=f"{view}, {name}",
-                seed=seed,
-                make_backend=partial(make_backend, name, k=neighbours[name]),
-                on_progress=on_progress,
-            )
-            for name in FINAL_BACKENDS
-        ]
-        tables[view] = fuse(by_backend, system=view, seed=seed)
-    return tables
+    return {
+        view: score_machines(
+            values,
+            clip_ids,
+            clips,
+            system=view,
+            seed=seed,
+            metric=VIEW_METRICS[view],
+            make_backend=partial(DomainMinimumBackend, neighbours),
+            on_progress=on_progress,
+        )
+        for view, (clip_ids, values) in views.items()
+    }
 
 
-def score_final(tables: Mapping[str, pd.DataFrame], *, seed: int | None) -> pd.DataFrame:
-    """Fuse the views to the scores table of system ``final``.
+def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd.DataFrame:
+    """Average the scores of several views, systems or seeds with bounded influence of each.
 
     Parameters
     ----------
-    tables : mapping of str to DataFrame
-        As from `score_views`.
+    tables : sequence of DataFrame
+        Scores of the same clips as from `score_machines`, one table each.
+    system : str
+        Name of the fused system.
     seed : int or None
-        Seed of the network among the views.
-    """
-    return fuse(list(tables.values()), system="final", seed=seed)
-
-
-def hindsight(
-    views: Mapping[str, View],
-    clips: pd.DataFrame,
-    *,
-    candidates: Sequence[tuple[str, int]],
-    on_progress: Callable[[int], object] = lambda candidates: None,
-) -> pd.DataFrame:
-    """Official score that every backend would have reached: test labels, so never for a choice.
-
-    Parameters
-    ----------
-    views : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
-        As for `score_views`.
-    clips : DataFrame
-        Clip table.
-    candidates : sequence of (str, int)
-        Backends by name and their neighbours; each scores all views alone.
-    on_progress : callable
-        Called with 1 after every candidate.
+        Seed that the fused scores belong to; None for several.
 
     Returns
     -------
     DataFrame
-        ``backend, neighbours, official_score``; NaN where nothing can be computed.
+        Of the first table's form: columns ``SCORE_COLUMNS``; ``anomaly_score`` is the mean of
+        the `bounded` scores, about 0 for a normal clip.
+
+    Raises
+    ------
+    InputError
+        When there is no table, or the tables do not hold the same clips.
     """
-    rows = []
-    for name, k in candidates:
-        make = partial(make_backend, name, k=k)
-        tables = [
-            score_machines(values, clip_ids, clips, system=view, seed=None, make_backend=make)
-            for view, (clip_ids, values) in views.items()
-        ]
-        metrics = evaluate(fuse(tables, system=name, seed=None), n_bootstrap=0)
-        official = metrics.loc[metrics["metric"] == "official_score", "value"].iloc[0]
-        rows.append([name, k, official])
-        on_progress(1)
-    return pd.DataFrame(rows, columns=["backend", "neighbours", "official_score"])
+    if not tables:
+        raise InputError("There is nothing to fuse: expected one scores table or more.")
+    fused = tables[0].reset_index(drop=True).copy()
+    parts = [bounded(table).reindex(fused["clip_id"]).to_numpy() for table in tables]
+    for table in tables:
+        if len(table) != len(fused) or set(table["clip_id"]) != set(fused["clip_id"]):
+            raise InputError(
+                f"The scores of system {table['system'].iloc[0]!r} are not of the same clips as "
+                "the first table's. Fuse systems that were scored on one clip table."
+            )
+    fused["anomaly_score"] = np.mean(parts, axis=0)
+    fused["is_decided_anomalous"] = pd.array([pd.NA] * len(fused), dtype="boolean")
+    fused["system"] = system
+    fused["seed"] = pd.array([seed] * len(fused), dtype="Int64")
+    return fused
+
+
+def bounded(table: pd.DataFrame) -> pd.Series:
+    """Give what one view contributes to the final score: sign(z)·ln(1 + |z|), by ``clip_id``.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One system's scores; z is taken machine by machine over its training clips.
+    """
+    score = pd.Series(np.nan, index=table["clip_id"])
+    for _, machine in table.groupby("machine_type", sort=False):
+        values = machine["anomaly_score"].to_numpy(np.float64)
+        mean, scatter = mean_and_scatter(values[machine["split"].eq("train").to_numpy()])
+        z = (values - mean) / scatter
+        score[machine["clip_id"]] = np.sign(z) * np.log1p(np.abs(z))
+    return score
+
+
+def _scatter(train: FloatArray) -> FloatArray:
+    """Scatter of every value over the training clips, held up by the typical one.
+
+    A value that hardly varies in a few clips must not decide alone.
+    """
+    spread = train.std(axis=0)
+    scale = np.sqrt(spread**2 + np.median(spread) ** 2)
+    return np.asarray(np.where(scale > 0, scale, 1.0))
+
+
+def _joined(
+    rows: npt.NDArray[np.floating],
+    clip_ids: Sequence[str],
+    wanted: pd.Series,
+    *,
+    allow_zero: bool,
+) -> FloatArray:
+    """Rows of the wanted clips, checked, in their order."""
+    names = pd.Index(clip_ids)
+    if len(names) != len(rows) or not names.is_unique:
+        raise InputError(
+            f"{len(rows)} embeddings for {len(names)} clip names ({names.nunique()} "
+            "different): expected one embedding per clip."
+        )
+    positions = names.get_indexer(pd.Index(wanted))
+    missing = wanted[positions < 0]
+    if len(missing):
+        raise InputError(
+            f"{missing.iloc[0]}: has no embedding ({len(missing)} clips have none). "
+            "Compute the embeddings from the same clip table."
+        )
+    joined = np.asarray(rows[positions], np.float64)
+    length = np.linalg.norm(joined, axis=1)
+    bad = ~np.isfinite(length) | ((length == 0) & (not allow_zero))
+    if bad.any():
+        raise InputError(
+            f"{wanted[bad].iloc[0]}: its embedding is zero or not finite ({bad.sum()} clips). "
+            "The clip may be silent or damaged: leave it out, or retrain."
+        )
+    return joined

@@ -1,8 +1,12 @@
 """Profiles: what a clip sounds like in a few hundred numbers, with nothing learnt.
 
-A network hears what tells its classes apart, and may be deaf to the rest. Three profiles keep
-what a mechanic listens for, each blind to the colour and the level of the recording:
+A network hears what tells its classes apart, and may be deaf to the rest. Two profiles keep level
+and colour, three are blind to them and keep what a mechanic listens for:
 
+``spectrum``
+    Mean and scatter over time of the level in every mel band: colour, loudness, restlessness.
+``fluctuation``
+    Scatter of the change from frame to frame: crackle, rattle, single events.
 ``lines``
     Fine structure of the stationary spectrum: tones and their neighbours, the colour removed.
 ``envelope``
@@ -16,7 +20,9 @@ Each is compared between clips of one machine by the scoring backends.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +40,7 @@ from asdlib.spectra.logmel import ClipTransform
 from asdlib.spectra.mel import LogMelSettings
 
 Samples = npt.NDArray[Any]
-PROFILES = ("lines", "envelope", "modulation")
+PROFILES = ("spectrum", "fluctuation", "lines", "envelope", "modulation")
 
 N_LINES = 1024
 _LINE_SEGMENT = 4096
@@ -48,9 +54,46 @@ _ENVELOPE_RATE_HZ = 2000.0
 _ENVELOPE_SEGMENT = 4096
 _ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65)
 _MEL_GROUPS = 16
-_MODULATION_FRAMES = 256
+_MODULATION_FRAMES = 128
 _N_MODULATION = 16
 _SLOWEST_HZ = 0.3
+_LOWEST_MEL_HZ = 50.0
+
+
+def spectrum_profile(log_mel: npt.ArrayLike) -> Array:
+    """Mean and standard deviation over time of every mel band.
+
+    Parameters
+    ----------
+    log_mel : array_like, shape (n_mels, n_frames)
+        Level [dB].
+
+    Returns
+    -------
+    ndarray of float64, shape (2 * n_mels,)
+        [dB], the means first.
+    """
+    level = np.asarray(log_mel, dtype=np.float64)
+    return np.concatenate([level.mean(axis=1), level.std(axis=1)])
+
+
+def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
+    """Measure the standard deviation of the change from frame to frame in every mel band.
+
+    Parameters
+    ----------
+    log_mel : array_like, shape (n_mels, n_frames)
+        Level [dB].
+
+    Returns
+    -------
+    ndarray of float64, shape (n_mels,)
+        [dB]; 0 for a single frame.
+    """
+    level = np.asarray(log_mel, dtype=np.float64)
+    if level.shape[1] < 2:
+        return np.zeros(len(level))
+    return np.asarray(np.diff(level, axis=1).std(axis=1))
 
 
 def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
@@ -148,12 +191,7 @@ def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array
     """
     level = np.asarray(log_mel, dtype=np.float64)
     groups = level.reshape(_MEL_GROUPS, -1, level.shape[1]).mean(axis=1)
-    frequencies_hz, power = signal.welch(
-        groups - groups.mean(axis=1, keepdims=True),
-        fs=frame_rate_hz,
-        nperseg=min(_MODULATION_FRAMES, groups.shape[1]),
-        axis=1,
-    )
+    frequencies_hz, power = _averaged_power(groups, sr=frame_rate_hz, segment=_MODULATION_FRAMES)
     edges_hz = np.asarray(
         np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1), dtype=np.float64
     )
@@ -223,24 +261,40 @@ def open_profiles(
 
 def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
     """Profile of int16 samples."""
-    if kind != "modulation":
+    if kind in ("lines", "envelope"):
         profile = line_profile if kind == "lines" else envelope_profile
         return lambda samples: profile(samples / FULL_SCALE, sr=sr)
-    settings = LogMelSettings(sample_rate=round(sr), fmax=sr / 2)
+    settings = LogMelSettings(sample_rate=round(sr), fmin=_LOWEST_MEL_HZ, fmax=sr / 2, top_db=None)
     transform = ClipTransform(settings)
+    of_log_mel: dict[str, Callable[[Array], Array]] = {
+        "spectrum": spectrum_profile,
+        "fluctuation": fluctuation_profile,
+        "modulation": partial(modulation_profile, frame_rate_hz=sr / settings.hop_length),
+    }
 
-    def modulation(samples: Samples) -> Array:
+    def profile_of(samples: Samples) -> Array:
         level = np.empty((settings.n_mels, settings.n_frames(len(samples))), np.float32)
         transform(samples, level)
-        return modulation_profile(level, frame_rate_hz=sr / settings.hop_length)
+        return of_log_mel[kind](level.astype(np.float64))
 
-    return modulation
+    return profile_of
 
 
-def _averaged_power(samples: Array, *, sr: float, segment: int) -> tuple[Array, Array]:
-    """Welch's averaged power spectral density of Hann segments that overlap by half."""
-    frequencies_hz, power = signal.welch(samples, fs=sr, nperseg=min(segment, len(samples)))
-    return frequencies_hz, power
+def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, Array]:
+    """Averaged power spectral density along the last axis (Welch, 1967).
+
+    Hann segments that overlap by half or more, the first at the beginning and the last at the
+    end, so that no part of a clip goes unheard; each less its mean.
+    """
+    n_samples = series.shape[-1]
+    length = min(segment, n_samples)
+    count = math.ceil((n_samples - length) / (length / 2)) + 1
+    starts = np.linspace(0, n_samples - length, count).round().astype(np.int64)
+    pieces = series[..., starts[:, None] + np.arange(length)]
+    window = signal.get_window("hann", length)
+    lines = fft.rfft((pieces - pieces.mean(axis=-1, keepdims=True)) * window)
+    power = (np.abs(lines) ** 2).mean(axis=-2) * 2 / (sr * np.sum(window**2))
+    return np.asarray(fft.rfftfreq(length, 1 / sr)), np.asarray(power)
 
 
 def _decibels(power: Array) -> Array:

@@ -130,12 +130,10 @@ def _is_backend(name: str) -> bool:
 
 
 def _is_view(name: str) -> bool:
-    from asdlib.spectra import PROFILES
-    from asdlib.training import LEARNED_VIEWS
+    from asdlib.scoring import VIEWS
 
-    known = (*LEARNED_VIEWS, *PROFILES)
-    if name not in known:
-        raise InputError(f"view {name!r}: expected one of {', '.join(known)}.")
+    if name not in VIEWS:
+        raise InputError(f"view {name!r}: expected one of {', '.join(VIEWS)}.")
     return True
 
 
@@ -221,10 +219,10 @@ PARAMETERS: dict[str, Kind] = {
     "backends": _list(_word("the name of a backend", _is_backend)),
     "views": _list(
         _word("the name of a view", _is_view),
-        " of one or more, none twice",
-        lambda x: x and _is_distinct(x),
+        ", none twice",
+        _is_distinct,
     ),
-    "final_neighbours": _whole(0),
+    "final_neighbours": _whole(1),
     "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
     "confidence": _number("between 0 and 1", lambda x: 0 < x < 1),
     "n_bootstrap": _whole(100),

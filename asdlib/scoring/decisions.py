@@ -1,0 +1,145 @@
+"""Decisions: thresholds that promise a false-alarm rate, and whether the promise was kept."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from asdlib.errors import InputError
+from asdlib.scoring.scores import validate_scores
+
+_KEYS = ["system", "seed", "machine_type"]
+THRESHOLD_COLUMNS = [*_KEYS, "threshold", "false_alarm_rate", "n_train", "reason"]
+FALSE_ALARM_COLUMNS = [*_KEYS, "domain", "promised", "met", "met_low", "met_high", "n_normal"]
+
+
+def conformal_threshold(
+    scores: npt.ArrayLike, *, false_alarm_rate: float = 0.1
+) -> tuple[float, str]:
+    r"""Score that a new normal clip exceeds with at most a given probability.
+
+    The :math:`\lceil (n + 1)(1 - \alpha) \rceil`-th smallest of n scores of normal clips that
+    were not learnt from: for exchangeable clips the promise holds whatever the distribution.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (n_clips,)
+        Held-out scores of normal clips; NaN is left out.
+    false_alarm_rate : float
+        α, over 0 and under 1.
+
+    Returns
+    -------
+    threshold : float
+        The largest score where there are too few clips for the promise; NaN without any.
+    reason : str
+        Why the promise cannot be given; else empty.
+
+    Raises
+    ------
+    InputError
+        When the rate is out of range.
+
+    References
+    ----------
+    V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005, ch. 2; for
+    outliers S. Bates et al., "Testing for outliers with conformal p-values", Ann. Stat. 2023.
+
+    Examples
+    --------
+    >>> conformal_threshold(np.arange(19), false_alarm_rate=0.1)
+    (17.0, '')
+    """
+    if not 0.0 < false_alarm_rate < 1.0:
+        raise InputError(f"false_alarm_rate = {false_alarm_rate}: expected a share from 0 to 1.")
+    known = np.sort(np.asarray(scores, dtype=np.float64))
+    known = known[np.isfinite(known)]
+    if len(known) == 0:
+        return float("nan"), "no training clip has a score"
+    # Rounding must not turn 10 of 10 into 11.
+    rank = math.ceil((len(known) + 1) * (1 - false_alarm_rate) - 1e-9)
+    if rank <= len(known):
+        return float(known[rank - 1]), ""
+    needed = math.ceil(1 / false_alarm_rate - 1e-9) - 1
+    return float(known[-1]), f"{len(known)} clips cannot promise it, {needed} could"
+
+
+def decide(
+    scores: pd.DataFrame, *, false_alarm_rate: float = 0.1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fill ``is_decided_anomalous``: score above the machine's threshold.
+
+    The promise is to hold in every domain, and nobody says which domain a new clip belongs to:
+    the threshold is the highest of the domains' `conformal_threshold`.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores table; thresholds come from its rows of ``split == "train"``, which were scored
+        by clips of other parts of the recordings (`asdlib.scoring.score_machines`).
+    false_alarm_rate : float
+        Promised, over 0 and under 1.
+
+    Returns
+    -------
+    scores : DataFrame
+        The same with decisions; empty where a machine has no threshold or a clip no score.
+    thresholds : DataFrame
+        Columns ``THRESHOLD_COLUMNS``, one row per system, seed and machine; ``reason`` says
+        what the promise does not cover.
+    """
+    table = validate_scores(scores)
+    thresholds = []
+    for _, machine in table.groupby(_KEYS, dropna=False, sort=False):
+        train = machine[machine["split"].eq("train") & machine["anomaly_score"].notna()]
+        threshold, reasons = float("nan"), []
+        for domain, own in train.groupby(train["domain"].fillna("no domain"), sort=True):
+            of_domain, reason = conformal_threshold(
+                own["anomaly_score"].to_numpy(), false_alarm_rate=false_alarm_rate
+            )
+            threshold = float(np.fmax(threshold, of_domain))
+            reasons += [f"{domain}: {reason}"] if reason else []
+        if train.empty:
+            reasons = ["no training clip has a score"]
+        else:
+            scored = machine["anomaly_score"].dropna()
+            table.loc[scored.index, "is_decided_anomalous"] = scored > threshold
+        first = machine.iloc[0]
+        reason = "; ".join(reasons)
+        thresholds.append([*first[_KEYS], threshold, false_alarm_rate, len(train), reason])
+    found = pd.DataFrame(thresholds, columns=THRESHOLD_COLUMNS).astype({"seed": "Int64"})
+    return table, found
+
+
+def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Compare the promised false-alarm rate with the one met on normal test clips.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Decided scores (`decide`) with the truth of the test clips.
+    thresholds : DataFrame
+        As from `decide`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``FALSE_ALARM_COLUMNS``, one row per system, seed, machine and domain that has
+        normal test clips; ``met`` with its exact 95 % interval (Clopper and Pearson, 1934).
+    """
+    normal = scores[scores["split"].eq("test") & scores["is_anomaly"].eq(False).fillna(False)]
+    decided = normal[normal["is_decided_anomalous"].notna()]
+    rows = []
+    for keys, own in decided.groupby([*_KEYS, "domain"], dropna=False, sort=False):
+        count, total = int(own["is_decided_anomalous"].sum()), len(own)
+        interval = stats.binomtest(count, total).proportion_ci()
+        rows.append([*keys, count / total, interval.low, interval.high, total])
+    columns = [*_KEYS, "domain", "met", "met_low", "met_high", "n_normal"]
+    met = pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
+    promised = thresholds[[*_KEYS, "false_alarm_rate"]]
+    met = met.merge(promised.rename(columns={"false_alarm_rate": "promised"}), on=_KEYS)
+    return met[FALSE_ALARM_COLUMNS]
