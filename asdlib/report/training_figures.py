@@ -184,7 +184,8 @@ def draw_adacos_scale(
         curve.plot(history["epoch"], history["scale"], color=colour, marker=marker,
                    label=f"seed {seed}")  # fmt: skip
     curve.axhline(first_scale, color="k", ls=":", label="√2 ln(C − 1)")
-    curve.set(xlabel="Epoch", ylabel="Scale s of AdaCos", ylim=(0, None))
+    highest = max(first_scale, *(history["scale"].max() for history in histories.values()))
+    curve.set(xlabel="Epoch", ylabel="Scale s of AdaCos", ylim=(0, 1.1 * highest))
     curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     curve.legend(loc="lower left")
     last_scale = float(next(iter(histories.values()))["scale"].iloc[-1])
@@ -210,7 +211,7 @@ def draw_augmentation(
     Parameters
     ----------
     clips_db : mapping of str to ndarray, shape (n_mels, n_frames)
-        Levels [dB] by the panels' titles, the last one after StatEx with the second.
+        Levels [dB] by the panels' titles.
     band_centres_hz : ndarray, shape (n_mels,)
         Centre frequencies of the mel bands [Hz].
     duration_s : float
@@ -230,9 +231,7 @@ def draw_augmentation(
         axis.set_xlabel("Time [s]")
     mel_axis(axes[0], band_centres_hz)
     figure.colorbar(image, ax=axes, label="Level [dB]", pad=0.01)
-    first, second, *_, exchanged = (float(level.mean()) for level in clips_db.values())
     figure.suptitle(
-        f"StatEx moves the first clip's mean level from {first:.0f} to {exchanged:.0f} dB; "
-        f"the second clip's is {second:.0f} dB"
+        "Mixup adds two clips in power; StatEx gives the pattern of one the other's level"
     )
     return figure
