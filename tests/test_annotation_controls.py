@@ -12,7 +12,9 @@ from asdlib.data import simulate
 from asdlib.data.simulate.machines import find_model
 from asdlib.spectra import LogMelSettings, open_log_mel
 
-N_CLIPS, DURATION_S = 24, 3.0
+pytestmark = pytest.mark.slow
+
+N_CLIPS, DURATION_S = 24, 2.0
 STATES = simulate.states_of(find_model("bearingSim"), "source")
 
 

@@ -274,7 +274,7 @@ def corpus(tmp_path: Path, rng, rates_hz, *, seconds=2.0, machine="m"):
 
 def test_rates_become_attributes(tmp_path, rng):
     rates = np.tile([9.0, 13.0], 11)
-    clips, waveforms, log_mel = corpus(tmp_path, rng, rates, seconds=4.0)
+    clips, waveforms, log_mel = corpus(tmp_path, rng, rates, seconds=2.0)
     seen = []
     found = annotate(clips, waveforms, log_mel, workers=1, on_progress=seen.append)
     table = found.attributes

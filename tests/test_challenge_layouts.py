@@ -65,12 +65,11 @@ def laid_out(request, realdata, tmp_path_factory):
     rows += [("eval", machine, "test", name) for machine, name in test]
     for row in rows:
         layout.add(*row)
-    return year, layout.root, rows, truth
+    return year, read_clips(layout.root), rows, truth
 
 
 def test_every_listed_clip_is_read(laid_out):
-    year, root, rows, _ = laid_out
-    clips = read_clips(root)
+    year, clips, rows, _ = laid_out
     wanted = Counter((machine, split) for _, machine, split, _ in rows)
     assert clips.groupby(["machine_type", "split"]).size().to_dict() == wanted
     eval_machines = edition(f"dcase{year}").machines["eval"]
@@ -80,8 +79,8 @@ def test_every_listed_clip_is_read(laid_out):
 
 
 def test_training_clips_have_the_classes_of_the_lists(laid_out):
-    year, root, rows, _ = laid_out
-    train = read_clips(root).query("split == 'train'")
+    year, clips, rows, _ = laid_out
+    train = clips.query("split == 'train'")
     domains = Counter(
         (machine, name.split("_")[2]) for _, machine, split, name in rows if split == "train"
     )
@@ -95,8 +94,8 @@ def test_training_clips_have_the_classes_of_the_lists(laid_out):
 
 
 def test_revealed_clips_have_the_counts_of_the_list(laid_out):
-    year, root, _, truth = laid_out
-    shown = reveal(read_clips(root).query("split == 'test'"), truth)
+    year, clips, _, truth = laid_out
+    shown = reveal(clips.query("split == 'test'"), truth)
     shown = shown[shown["machine_type"].isin(truth["machine_type"])]
     keys = ["machine_type", "domain", "is_anomaly"]
     found = shown.groupby(keys).size()
@@ -108,8 +107,8 @@ def test_revealed_clips_have_the_counts_of_the_list(laid_out):
 
 
 def test_true_attributes_are_found_for_the_training_clips(laid_out, realdata):
-    year, root, _, _ = laid_out
-    train = read_clips(root).query("split == 'train'")
+    year, clips, _, _ = laid_out
+    train = clips.query("split == 'train'")
     lists = realdata / "dcase_lists" / "ground_truth_attributes" / f"dcase{year}t2"
     found = read_true_attributes(lists, train)
     # None were released for 2023, whose names carry all attributes.

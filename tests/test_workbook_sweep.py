@@ -412,10 +412,11 @@ def test_real_notebooks_have_keys_of_their_own(tmp_path):
 # -- the whole -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_smoke_sweep_of_the_workbook(simulated_smoke, tmp_path):
     path = tmp_path / "smoke.yaml"
     path.write_text(
-        "{reference: {profile: smoke, machines: [bearingSim]}, seeds: [0],"
+        "{reference: {profile: smoke, machines: [bearingSim], details: false}, seeds: [0],"
         "variants: {two neighbours: {neighbours: 2}, trivial: {system: trivial}}}"
     )
     arguments = ["sweep", str(path), "--data", str(simulated_smoke), "--out", str(tmp_path)]
