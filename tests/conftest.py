@@ -1,6 +1,7 @@
 """Fixtures that every test may use, and how tests share the cores."""
 
 import os
+import sys
 
 # Before anything imports numpy or torch: as many processes run as there are cores.
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
@@ -46,6 +47,14 @@ def _no_real_hosts() -> Iterator[None]:
         for name in ("ASDLIB_ZENODO_URL", "ASDLIB_GITHUB_URL"):
             patch.setenv(name, "http://127.0.0.1:1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    """Close what a test has drawn."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

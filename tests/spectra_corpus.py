@@ -43,6 +43,11 @@ def stored(folder, rows, signals):
 
 def waveform_store(folder, ids, rows, *, sample_rate=SR):
     """Waveform store of int16 rows."""
+    return array_store(folder / "waveforms", ids, rows, sample_rate=sample_rate)
+
+
+def array_store(folder, ids, rows, **settings):
+    """Store of rows of any length, each of samples or of frames."""
     starts = np.cumsum([0, *map(len, rows)])
     flat = np.concatenate(rows)
 
@@ -50,12 +55,12 @@ def waveform_store(folder, ids, rows, *, sample_rate=SR):
         out[:] = flat[starts[first] : starts[last]]
 
     return open_or_build(
-        folder / "waveforms",
-        settings={"sample_rate": sample_rate, "content": hashlib.sha256(flat).hexdigest()},
+        folder,
+        settings={**settings, "content": hashlib.sha256(flat).hexdigest()},
         ids=ids,
         lengths=np.diff(starts),
-        row_shape=(),
-        dtype="<i2",
+        row_shape=flat.shape[1:],
+        dtype=flat.dtype,
         fill=fill,
         block_rows=50,
         workers=1,

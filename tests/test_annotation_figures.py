@@ -1,6 +1,5 @@
 """Figures of notebook 02 say what they show, from one clip to a thousand."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +8,6 @@ from asdlib.annotation import inspect_sound, score_agreement
 from asdlib.report import annotation_figures as figures
 from asdlib.report import envelope_figures
 from asdlib.report.progress import STATIC_VARIABLE
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def test_the_cluster_evidence_names_the_number():

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from spectra_corpus import SR, coloured_noise, waveform_store
+from spectra_corpus import SR, array_store, coloured_noise, waveform_store
 
 from asdlib.annotation import (
     MachineEvidence,
@@ -12,7 +12,6 @@ from asdlib.annotation import (
     inspect_clip,
     inspect_sound,
 )
-from asdlib.data.store import open_or_build
 from asdlib.errors import InputError
 
 
@@ -59,15 +58,8 @@ def test_exemplars_and_averages_of_classes(tmp_path):
     details = MachineEvidence("m", "00", ids, points, None, None, None)
     labels = pd.DataFrame({"clip_id": ids[::-1], "attribute": list("cbbbaaa")})
     assert find_exemplars(details, labels, n_classes=2) == {"a": ids[1], "b": ids[4]}
-    levels = np.repeat(np.arange(7, dtype=np.float16), 3 * 2).reshape(21, 2)
-
-    def fill(first, last, out):
-        out[:] = levels[3 * first : 3 * last]
-
-    log_mel = open_or_build(
-        tmp_path / "m", settings={}, ids=ids, lengths=np.full(7, 3), row_shape=(2,),
-        dtype=np.float16, fill=fill, block_rows=8, workers=1,
-    )  # fmt: skip
+    levels = np.repeat(np.arange(7, dtype=np.float16), 3 * 2).reshape(7, 3, 2)
+    log_mel = array_store(tmp_path, ids, levels)
     averages = average_classes(details, labels, log_mel)
     assert averages.index.tolist() == [("a", 3), ("b", 3), ("c", 1)]
     assert averages.to_numpy().tolist() == [[1.0] * 3, [4.0] * 3, [6.0] * 3]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 from sklearn.cluster import KMeans
-from spectra_corpus import waveform_store
+from spectra_corpus import array_store, waveform_store
 
 from asdlib.annotation import (
     ORACLE,
@@ -25,7 +25,6 @@ from asdlib.annotation import (
 from asdlib.annotation.choice import choose_method
 from asdlib.annotation.clustering import find_clusters_by_domain, information, partition
 from asdlib.annotation.levels import name_frequencies
-from asdlib.data import open_or_build
 from asdlib.errors import InputError
 
 SR = 16000
@@ -240,24 +239,9 @@ def corpus(tmp_path: Path, rng, rates_hz, *, seconds=2.0, machine="m"):
         y = (1 + depth * np.cos(2 * np.pi * rate * t + rng.uniform(0, 6))) * rng.standard_normal(n)
         rows.append(np.round(2000 * y).astype(np.int16))
     ids = [f"{machine}/train/{i:04d}.wav" for i in range(len(rows))]
-    lengths = np.full(len(rows), n)
-
-    def fill(first, last, out):
-        out[:] = np.concatenate(rows[first:last])
-
-    waveforms = open_or_build(
-        tmp_path / "w", settings={}, ids=ids, lengths=lengths, row_shape=(), dtype=np.int16,
-        fill=fill, block_rows=8, workers=1,
-    )  # fmt: skip
-    mels = rng.standard_normal((len(rows) * 16, 30)).astype(np.float16)
-
-    def fill_mels(first, last, out):
-        out[:] = mels[first * 16 : last * 16]
-
-    log_mel = open_or_build(
-        tmp_path / "m", settings={}, ids=ids, lengths=np.full(len(rows), 16), row_shape=(30,),
-        dtype=np.float16, fill=fill_mels, block_rows=8, workers=1,
-    )  # fmt: skip
+    waveforms = waveform_store(tmp_path, ids, rows)
+    mels = rng.standard_normal((len(rows), 16, 30)).astype(np.float16)
+    log_mel = array_store(tmp_path / "log_mel", ids, mels)
     clips = pd.DataFrame(
         {
             "clip_id": ids,

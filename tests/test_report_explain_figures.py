@@ -6,7 +6,6 @@ import re
 import wave
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +23,6 @@ def close_figures():
     with mpl.rc_context():
         use_style()
         yield
-        plt.close("all")
 
 
 def explanation(rng, **changes):

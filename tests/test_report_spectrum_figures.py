@@ -1,7 +1,6 @@
 """Figures of notebook 01: any number of machines, titles that say what was found."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +22,6 @@ def _style():
         mpl.use("Agg")
         use_style()
         yield
-        plt.close("all")
 
 
 def finding(figure):

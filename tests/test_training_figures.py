@@ -1,7 +1,6 @@
 """Learning curves as a figure."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +14,6 @@ from asdlib.report.training_figures import (
 )
 
 mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def history(n_epochs: int, accuracy: float) -> pd.DataFrame:
