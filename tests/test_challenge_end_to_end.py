@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from challenge_server import EVAL_TRUTH, TINY, fill, serve
 
-from asdlib.challenge import Hosts, catalogue
+from asdlib.challenge import catalogue
 from asdlib.scoring import read_scores
 from asdlib.workbook import cli
 
@@ -57,7 +57,8 @@ def blind(tmp_path_factory):
         fill(server, n_samples=16000)
         for path in [path for path in server.files if "datasets" in path]:
             del server.files[path]
-        patch.setattr(Hosts, "from_environment", lambda: server.hosts)
+        patch.setenv("ASDLIB_ZENODO_URL", server.url)
+        patch.setenv("ASDLIB_GITHUB_URL", server.url)
         patch.setitem(catalogue.EDITIONS, "dcase2025", TINY)
         book = Workbook(tmp_path_factory.mktemp("out"), server)
         for number in ("01", "02", "03", "04"):
