@@ -19,7 +19,8 @@ ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 UNKNOWN = {
     "data": set(ROOMS) - {"data"},
     "spectra": set(ROOMS) - {"data", "spectra"},
-    "scoring": {"training", "spectra", "report", "workbook", "challenge"},
+    "training": {"spectra", "annotation", "scoring", "report", "workbook", "challenge"},
+    "scoring": {"spectra", "annotation", "training", "report", "workbook", "challenge"},
 }
 
 
@@ -67,6 +68,11 @@ def test_every_module_is_counted():
     print("\n" + shown)
     assert all(room in shown for room in ROOMS)
     assert f"{len(list(PACKAGE.rglob('*.py')))} modules" in shown.splitlines()[-1]
+
+
+def test_no_module_has_another_ones_name():
+    names = Counter(path.name for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_rooms_know_each_other_in_one_direction():

@@ -1,6 +1,5 @@
 """Finished sweeps are read back; sentences, table and figures say only what is certain."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,12 +89,6 @@ def table() -> pd.DataFrame:
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def test_markdown_marks_what_can_be_told_apart(table):
