@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
 import pytest
 
 from asdlib.data import content_key, open_existing, open_or_build
+from asdlib.data.cache import cached, read_arrays, write_arrays
 from asdlib.errors import InputError
 
 N_ROWS = 20
@@ -384,3 +386,44 @@ def test_two_processes_build_a_store_once(tmp_path):
     assert_complete(store)
     assert rows.rows == []
     assert progress == [N_ROWS]
+
+
+def test_whole_run_results_are_kept_and_read_by_their_settings(tmp_path):
+    path, made = tmp_path / "new" / "result.npz", []
+
+    def make():
+        made.append(1)
+        return {"level_db": np.arange(3.0)}
+
+    def result(seed=0):
+        return cached(path, make, kind="residuals", settings={"seed": seed})["level_db"].tolist()
+
+    assert result() == result() == [0.0, 1.0, 2.0]
+    assert len(made) == 1
+    result(seed=1)
+    assert len(made) == 2
+
+
+def test_a_flipped_bit_in_a_result_is_found_and_the_result_made_anew(tmp_path):
+    path = tmp_path / "result.npz"
+    arrays = {"level_db": np.arange(50.0), "settings": np.array("{}")}
+    write_arrays(path, arrays)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        with suppress(InputError):  # else the bit means nothing, such as a date
+            found = read_arrays(path, "level_db")
+            np.testing.assert_array_equal(found["level_db"], arrays["level_db"])
+    path.write_bytes(whole[:-30])
+    made = cached(path, lambda: {"level_db": np.ones(1)}, kind="residuals", settings={})
+    assert made["level_db"].tolist() == [1.0]
+
+
+def test_a_result_that_lacks_an_array_is_damaged(tmp_path):
+    write_arrays(tmp_path / "result.npz", {"settings": np.array("{}")})
+    with pytest.raises(InputError, match="result.npz: is damaged"):
+        read_arrays(tmp_path / "result.npz", "level_db")
+    with pytest.raises(InputError, match="there are no arrays. Run the notebook first"):
+        read_arrays(tmp_path / "other.npz")

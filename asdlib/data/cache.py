@@ -202,8 +202,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     write_atomically(path, content.getvalue())
 
 
-def read_arrays(path: Path, *, what: str = "arrays", made_in: str = "") -> Arrays:
-    """Read all arrays of an ``.npz`` file; nothing is unpickled, and its checksums are compared.
+def read_arrays(
+    path: Path, *names: str, what: str = "arrays", made_in: str = "the notebook"
+) -> Arrays:
+    """Read all arrays of an ``.npz`` file, ``names`` among them.
+
+    Nothing is unpickled, and the file's checksums are compared.
 
     Raises
     ------
@@ -215,6 +219,8 @@ def read_arrays(path: Path, *, what: str = "arrays", made_in: str = "") -> Array
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
             json.loads(str(arrays["settings"]))
+            if not set(names) <= set(arrays):
+                raise KeyError(*names)
             return arrays
     except FileNotFoundError as error:
         raise InputError(f"{path}: there are no {what}. Run {made_in} first.") from error

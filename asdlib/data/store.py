@@ -13,7 +13,7 @@ A build that is killed is taken up again: blocks that ``done.txt`` lists and who
 holds (a power cut may lose what was written last) are kept, the others are computed.
 
 Opening compares the settings, identifiers and lengths with the key, and the rows with the
-checksums of ``done.txt``: all of them up to 1 GiB (0.4 s per GiB and core, from memory), a random
+checksums of ``done.txt``: all of them up to 1 GiB (0.6 s per GiB, from memory), a random
 quarter of a GiB of a larger store; :meth:`ArrayStore.verify` reads all. Nothing is pickled, so
 that reading a store never runs code from it.
 """

@@ -160,4 +160,5 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read the file of `open_embeddings`; refuses one that is missing or damaged."""
-    return _from_arrays(read_arrays(path, what="embeddings", made_in="notebook 03"))
+    names = ("clip_id", "embedding", "intermediate")
+    return _from_arrays(read_arrays(path, *names, what="embeddings", made_in="notebook 03"))

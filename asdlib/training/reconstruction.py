@@ -198,7 +198,8 @@ class _Job:
 
 def load_reconstruction(path: Path) -> Arrays:
     """Read one machine's file of `open_reconstructions`; refuses one that is missing or damaged."""
-    return read_arrays(path, what="residuals", made_in="notebook 03")
+    names = ("clip_id", "mse", "mean_residual", "domain", "covariance", "n_stacks", "loss")
+    return read_arrays(path, *names, what="residuals", made_in="notebook 03")
 
 
 def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:
