@@ -27,6 +27,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if is_part or watched else min(available_cores(), MOST_PROCESSES)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Among several processes: what takes longest comes first, what shares a fixture together."""
     if not hasattr(config, "workerinput"):

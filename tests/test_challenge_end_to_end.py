@@ -52,8 +52,7 @@ class Workbook:
 @pytest.fixture(scope="module")
 def blind(tmp_path_factory):
     """A run made while the released lists cannot be had."""
-    patch = pytest.MonkeyPatch()
-    with serve() as server:
+    with serve() as server, pytest.MonkeyPatch.context() as patch:
         fill(server, n_samples=16000)
         for path in [path for path in server.files if "datasets" in path]:
             del server.files[path]
@@ -64,7 +63,6 @@ def blind(tmp_path_factory):
         for number in ("01", "02", "03", "04"):
             book.run("--only", number)
         yield book
-    patch.undo()
 
 
 def test_the_evaluation_set_from_nothing_to_its_table(blind):

@@ -113,7 +113,7 @@ def test_failed_cells_are_reported_and_tried_again(bench, cluster, capsys):
 
 
 def test_a_killed_worker_loses_nothing(bench, cluster):
-    text = "{seeds: [0], reference: {epochs: 8, pause_s: 0.2}}"
+    text = "{seeds: [0], reference: {epochs: 12, pause_s: 0.2}}"
     cells, failures = bench.cells(text), {"not": "run"}
 
     def run() -> None:
@@ -123,15 +123,15 @@ def test_a_killed_worker_loses_nothing(bench, cluster):
     thread = threading.Thread(target=run)
     thread.start()
     marks = bench.out / "build" / "sweeps" / "shared" / "checkpoints"
-    wait_until(lambda: len(list(marks.glob("*/*"))) >= 3)
     with Client(cluster) as client:
+        wait_until(lambda: len(list(marks.glob("*/*"))) >= 3)
         for pid in client.run(os.getpid).values():
             os.kill(pid, signal.SIGKILL)
     thread.join(60)
     assert failures == {}
     assert all(cell.is_finished for cell in cells)
     (trained,) = marks.iterdir()
-    pids = [(trained / str(epoch)).read_text() for epoch in range(8)]
+    pids = [(trained / str(epoch)).read_text() for epoch in range(12)]
     # The second process went on from the first one's epochs.
     assert len(set(pids)) == 2
     assert pids[0] != pids[-1]
@@ -333,7 +333,10 @@ def test_key_of_a_stage_holds_what_shaped_it(bench):
     assert changed("{seeds: [0], reference: {window: box}}") == [True, True, True]
     assert changed("seeds: [1]") == [False, True, True]
     assert changed("{seeds: [0], reference: {machines: [fan]}}") == [True, True, True]
-    (bench.data / "fan/train/section_00_source_train_normal_0000_pro_A.wav").touch()
+    path = bench.data / "fan/train/section_00_source_train_normal_0000_pro_A.wav"
+    path.touch()
+    assert changed("seeds: [0]") == [False, False, False]
+    path.write_bytes(path.read_bytes()[:-2] + b"ab")
     assert changed("seeds: [0]") == [True, True, True]
 
 
