@@ -16,8 +16,6 @@ from asdlib.annotation.inspection import (
     find_exemplars,
     inspect_clip,
     inspect_sound,
-    read_samples,
-    sample_rate_of,
 )
 from asdlib.annotation.labelling import METHODS, ORACLE, Annotation, annotate
 from asdlib.annotation.levels import find_levels
@@ -38,8 +36,6 @@ __all__ = [
     "fixed_clusters",
     "inspect_clip",
     "inspect_sound",
-    "read_samples",
-    "sample_rate_of",
     "score_agreement",
     "shuffled",
     "track_frequencies",

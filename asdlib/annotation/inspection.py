@@ -106,18 +106,8 @@ def inspect_clip(
     clip_id: str, waveforms: ArrayStore, *, bands_hz: Sequence[Band] | None = None
 ) -> SoundInspection:
     """Inspect one clip of a waveform store; see `inspect_sound`."""
-    samples = read_samples(clip_id, waveforms) / FULL_SCALE
-    return inspect_sound(samples, sr=sample_rate_of(waveforms), bands_hz=bands_hz)
-
-
-def read_samples(clip_id: str, waveforms: ArrayStore) -> npt.NDArray[np.int16]:
-    """Read the samples of one clip."""
-    return np.asarray(waveforms.row(int(waveforms.positions([clip_id])[0])), dtype=np.int16)
-
-
-def sample_rate_of(waveforms: ArrayStore) -> int:
-    """Read the sampling rate of a waveform store [Hz]."""
-    return int(waveforms.settings["sample_rate"])
+    samples = waveforms.row_of(clip_id) / FULL_SCALE
+    return inspect_sound(samples, sr=waveforms.settings["sample_rate"], bands_hz=bands_hz)
 
 
 def find_exemplars(

@@ -102,6 +102,10 @@ class ArrayStore:
         """View of one row, shape (length, *row_shape)."""
         return self.flat[self.offsets[position] : self.offsets[position + 1]]
 
+    def row_of(self, clip_id: str) -> npt.NDArray[Any]:
+        """View of the row of one clip."""
+        return self.row(int(self.positions([clip_id])[0]))
+
     def fixed(self) -> npt.NDArray[Any]:
         """View of all rows as one array (n_rows, length, *row_shape), for rows of one length.
 

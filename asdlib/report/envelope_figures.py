@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from asdlib.annotation import MachineEvidence, inspect_clip, read_samples, sample_rate_of
+from asdlib.annotation import MachineEvidence, inspect_clip
 from asdlib.annotation.inspection import SoundInspection
 from asdlib.data.store import ArrayStore
 from asdlib.report.explain_figures import audio_players
@@ -181,7 +181,7 @@ def _show_clip(
     inspection = inspect_clip(clip_id, waveforms, bands_hz=bands_hz)
     figure = draw_inspection(inspection, title=clip_id)
     sound = audio_players(
-        {clip_id: read_samples(clip_id, waveforms)}, sample_rate=sample_rate_of(waveforms)
+        {clip_id: waveforms.row_of(clip_id)}, sample_rate=waveforms.settings["sample_rate"]
     )
     display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)
