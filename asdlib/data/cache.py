@@ -41,10 +41,11 @@ VERSIONS = {
     "profile_lines": 3,
     "profile_envelope": 3,
     "profile_modulation": 3,
+    "injected": 1,
     "families": 4,
     "checkpoint": 2,
     "embeddings": 1,
-    "residuals": 1,
+    "residuals": 2,
 }
 _BLOCK_BYTES, _BLOCK_CLIPS = 4 << 20, 32
 
@@ -60,6 +61,7 @@ def map_clips(
     row_shape: tuple[int, ...] = (),
     dtype: npt.DTypeLike = np.float32,
     sample_rate: float | None = None,
+    names: Sequence[str] | None = None,
     cache_dir: Path,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
@@ -91,6 +93,8 @@ def map_clips(
         Element type on disk.
     sample_rate : float or None
         Rate that the function reckons with [Hz]; another rate of the source is refused.
+    names : sequence of str or None
+        Identifiers of the new rows, where a clip gives several; None for ``clip_ids``.
     cache_dir : Path
         Folder of all caches.
     workers : int or None
@@ -134,7 +138,7 @@ def map_clips(
         return open_or_build(
             Path(cache_dir) / kind,
             settings={**settings, "source": source.directory.name, "version": VERSIONS[kind]},
-            ids=list(clip_ids),
+            ids=list(clip_ids if names is None else names),
             lengths=row_lengths,
             row_shape=row_shape,
             dtype=dtype,

@@ -13,13 +13,16 @@ from asdlib.spectra.features import (
     open_log_mel,
 )
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
+from asdlib.spectra.injection import INJECTIONS, inject
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles
+from asdlib.spectra.rehearsal import open_rehearsal, plan_rehearsal
 from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
 __all__ = [
+    "INJECTIONS",
     "OFFICIAL_LOG_MEL",
     "CycleTime",
     "FrequencyFamily",
@@ -38,13 +41,16 @@ __all__ = [
     "envelope_spectrum",
     "fit_length",
     "fitted_samples",
+    "inject",
     "kurtogram",
     "log_mel",
     "open_average_spectra",
     "open_frames",
     "open_log_mel",
     "open_profiles",
+    "open_rehearsal",
     "open_spectrum",
+    "plan_rehearsal",
     "spectral_kurtosis",
     "spectrogram",
     "tonal_families",

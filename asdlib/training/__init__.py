@@ -20,6 +20,7 @@ from asdlib.training.reconstruction import (
     load_reconstruction,
     loss_table,
     open_reconstructions,
+    reconstruct,
 )
 from asdlib.training.settings import TrainSettings, choose_device
 
@@ -51,5 +52,6 @@ __all__ = [
     "mix_levels",
     "open_embeddings",
     "open_reconstructions",
+    "reconstruct",
     "train",
 ]

@@ -138,7 +138,11 @@ def open_embeddings(
         ids = np.asarray(clip_ids, dtype=np.str_)
         return {"clip_id": ids, "embedding": embedding, "intermediate": intermediate}
 
-    made_by = {**model.identity.as_dict(), "clips": content_key({"clip_ids": list(clip_ids)})}
+    made_by = {
+        **model.identity.as_dict(),
+        "checkpoint": model.path.parent.name,
+        "clips": content_key({"clip_ids": list(clip_ids)}),
+    }
     arrays = cached(
         path,
         describe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ from asdlib.training.frame_autoencoder import (
 from asdlib.training.settings import choose_device
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+#: What the names of the weights begin with in a machine's file.
+_WEIGHT = "network."
 
 
 def open_reconstructions(
@@ -193,6 +196,7 @@ class _Job:
             "covariance": covariance,
             "n_stacks": n_stacks,
             **{name: np.array(values) for name, values in history.items()},
+            **{_WEIGHT + name: value.cpu().numpy() for name, value in network.state_dict().items()},
         }
 
 
@@ -200,6 +204,38 @@ def load_reconstruction(path: Path) -> Arrays:
     """Read one machine's file of `open_reconstructions`; refuses one that is missing or damaged."""
     names = ("clip_id", "mse", "mean_residual", "domain", "covariance", "n_stacks", "loss")
     return read_arrays(path, *names, what="residuals", made_in="notebook 03")
+
+
+def reconstruct(arrays: Arrays, frames: ArrayStore, clip_ids: Sequence[str]) -> Arrays:
+    """Reconstruct other clips by a machine's trained autoencoder.
+
+    Parameters
+    ----------
+    arrays : dict of arrays
+        The machine's file (`load_reconstruction`).
+    frames : ArrayStore
+        Frames of the clips, with the settings of those that were learnt from.
+    clip_ids : sequence of str
+        Rows of ``frames``.
+
+    Returns
+    -------
+    dict of arrays
+        The same file with these clips' ``clip_id``, ``mse`` and ``mean_residual`` appended.
+    """
+    network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
+    network.load_state_dict(
+        {
+            name.removeprefix(_WEIGHT): torch.from_numpy(value)
+            for name, value in arrays.items()
+            if name.startswith(_WEIGHT)
+        }
+    )
+    positions = frames.positions(clip_ids)
+    stacks = FrameStacks(frames.flat, torch.device("cpu"))
+    mse, residual = clip_residuals(network, stacks, stack_starts(frames.offsets, positions))
+    new = {"clip_id": np.asarray(clip_ids, str), "mse": mse, "mean_residual": residual}
+    return {**arrays, **{name: np.concatenate([arrays[name], new[name]]) for name in new}}
 
 
 def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:

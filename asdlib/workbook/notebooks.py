@@ -40,6 +40,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "duration_s": 2.0,
         "crop_frames": 0,
         "n_bootstrap": 100,
+        "sensitivity_clips": 1,
     },
     "demo": {},
     "full": {

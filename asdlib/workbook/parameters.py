@@ -223,6 +223,7 @@ PARAMETERS: dict[str, Kind] = {
         _is_distinct,
     ),
     "final_neighbours": _whole(1),
+    "sensitivity_clips": _whole(0),
     "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
     "confidence": _number("between 0 and 1", lambda x: 0 < x < 1),
     "n_bootstrap": _whole(100),
