@@ -27,18 +27,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if is_part or watched else min(available_cores(), MOST_PROCESSES)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Among several processes: what takes longest comes first, what shares a fixture together."""
-    if not hasattr(config, "workerinput"):
-        return
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for item in items:
-        if any(
-            definitions[-1].scope == "module"
-            for definitions in item._fixtureinfo.name2fixturedefs.values()
-        ):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    """Among several processes, which take whole files, those that take longest come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
