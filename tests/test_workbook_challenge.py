@@ -26,7 +26,6 @@ def server(monkeypatch):
         fill(found)
         monkeypatch.setenv("ASDLIB_ZENODO_URL", found.url + "/")
         monkeypatch.setenv("ASDLIB_GITHUB_URL", found.url)
-        monkeypatch.setattr(Hosts, "from_environment", lambda: found.hosts)
         monkeypatch.setitem(catalogue.EDITIONS, "dcase2025", TINY)
         yield found
 
