@@ -31,7 +31,7 @@ from asdlib import annotation, data, spectra  # noqa: E402
 from asdlib.cores import available_cores  # noqa: E402
 from asdlib.data import simulate  # noqa: E402
 from asdlib.data.simulate.corpus import render, write_wav  # noqa: E402
-from asdlib.data.simulate.plan import ClipPlan, CorpusSize, plan_machine  # noqa: E402
+from asdlib.data.simulate.machines import ClipPlan, CorpusSize, plan_machine  # noqa: E402
 from asdlib.data.store import ArrayStore  # noqa: E402
 
 BELOW_HALL_DB = 40.0

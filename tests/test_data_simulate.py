@@ -11,10 +11,9 @@ import scipy.signal
 
 from asdlib.data import parse, read_clips, read_true_attributes, simulate
 from asdlib.data.simulate import BearingGeometry, Fault, bearing_frequencies, bearing_signal
-from asdlib.data.simulate.machines import MODELS, find_model
-from asdlib.data.simulate.model import Clip
-from asdlib.data.simulate.plan import plan_machine
+from asdlib.data.simulate.machines import MODELS, find_model, plan_machine
 from asdlib.data.simulate.scene import seeded
+from asdlib.data.simulate.sources import Clip
 from asdlib.errors import InputError
 
 SR = simulate.SAMPLE_RATE_HZ
@@ -120,7 +119,7 @@ def test_correspondence_files_cover_every_clip(corpus):
     assert len(read_true_attributes(folder.parents[2], clips)) == len(clips)
 
 
-def test_faults_are_listed_for_exactly_the_anomalies(corpus):
+def test_faults_and_sessions_are_listed_for_exactly_their_clips(corpus):
     for machine_type in FEW:
         folder = corpus / "ground_truth_attributes" / "simulated" / "dev_data" / machine_type
         with (folder / "faults_00_test.csv").open(newline="") as file:
@@ -129,6 +128,11 @@ def test_faults_are_listed_for_exactly_the_anomalies(corpus):
             path.name for path in corpus.rglob(f"{machine_type}/test/*anomaly*.wav")
         }
         assert {row["fault"] for row in rows} <= set(MODELS[machine_type].faults)
+        with (folder / "sessions_00.csv").open(newline="") as file:
+            sessions = {row["file_name"]: int(row["session"]) for row in csv.DictReader(file)}
+        raw = corpus / "dev_data" / "raw" / machine_type
+        assert set(sessions) == {str(path.relative_to(raw)) for path in raw.rglob("*.wav")}
+        assert set(sessions.values()) == set(range(6))
 
 
 def test_manifest_says_what_it_is(corpus):
@@ -214,7 +218,7 @@ def test_a_clip_is_the_same_in_a_longer_corpus():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"seed": 1}, "of version 1, size smoke, seed 0, expected"), ({"size": "demo"}, "size demo")],
+    [({"seed": 1}, "of version 2, size smoke, seed 0, expected"), ({"size": "demo"}, "size demo")],
 )
 def test_other_settings_at_the_same_place_are_refused(corpus, change, message):
     with pytest.raises(InputError, match=message):
@@ -408,18 +412,18 @@ def test_levels_are_those_of_recordings():
 
 
 def test_clean_and_noise_add_up_to_different_sounds():
-    state = find_model("fanSim").states[0]
+    state = find_model("gearboxSim").states[0]
     noise = simulate.synthesise_clip(
-        "fanSim", state, duration_s=4.0, rng=np.random.default_rng(0), with_machine=False
+        "gearboxSim", state, duration_s=4.0, rng=np.random.default_rng(0), with_machine=False
     )
     clean = simulate.synthesise_clip(
-        "fanSim", state, duration_s=4.0, rng=np.random.default_rng(0), with_background=False
+        "gearboxSim", state, duration_s=4.0, rng=np.random.default_rng(0), with_background=False
     )
-    blade_hz = simulate.describe("fanSim")[state.attribute]["blade_pass_hz"]
+    mesh_hz = simulate.describe("gearboxSim")[state.attribute]["mesh_hz"]
 
     def line(y):
         spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))[: 2000 * 4]
-        return line_at(np.arange(len(spectrum)) / 4, spectrum / np.median(spectrum), blade_hz, 0.03)
+        return line_at(np.arange(len(spectrum)) / 4, spectrum / np.median(spectrum), mesh_hz, 0.03)
 
     assert line(clean) > 3 * line(noise)
 

@@ -1,4 +1,4 @@
-"""Rolling-element bearings: characteristic frequencies, fault impacts, a known answer."""
+"""Rolling-element bearings: characteristic frequencies, a known answer, and the bearing rig."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asdlib.data.simulate.sources import (
-    FloatArray,
-    event_times,
-    from_db,
-    impacts,
-    ring_down,
-    rotation,
-)
+from asdlib.data.simulate.model import Fault, MachineModel, State
+from asdlib.data.simulate.sources import Clip, FloatArray, from_db
 from asdlib.errors import InputError
 
 FAULT_PLACES = ("outer", "inner", "ball")
@@ -21,20 +15,10 @@ FAULT_PLACES = ("outer", "inner", "ball")
 
 @dataclass(frozen=True)
 class BearingGeometry:
-    """Geometry of a rolling bearing.
-
-    Attributes
-    ----------
-    n_elements : int
-        Number of rolling elements.
-    diameter_ratio : float
-        Element diameter over pitch diameter, d/D, between 0 and 1.
-    contact_angle_deg : float
-        Contact angle [degrees].
-    """
+    """Geometry of a rolling bearing."""
 
     n_elements: int
-    diameter_ratio: float
+    diameter_ratio: float  # element over pitch diameter, d/D, between 0 and 1
     contact_angle_deg: float = 0.0
 
 
@@ -42,24 +26,9 @@ def bearing_frequencies(shaft_rate_hz: float, geometry: BearingGeometry) -> dict
     """Characteristic frequencies of a bearing with a fixed outer ring.
 
     With r = d/D cos(alpha) and n elements: FTF = fr/2 (1 - r), BPFO = n FTF,
-    BPFI = n fr/2 (1 + r), BSF = fr D/(2d) (1 - r^2) [1]_.
-
-    Parameters
-    ----------
-    shaft_rate_hz : float
-        Rate of the inner ring, fr [Hz].
-    geometry : BearingGeometry
-        n, d/D and alpha.
-
-    Returns
-    -------
-    dict of str to float
-        ``ftf_hz``, ``bpfo_hz``, ``bpfi_hz``, ``bsf_hz``, without slip.
-
-    References
-    ----------
-    .. [1] R. B. Randall, J. Antoni, "Rolling element bearing diagnostics - a tutorial",
-       Mechanical Systems and Signal Processing 25 (2011), equations 1 to 4.
+    BPFI = n fr/2 (1 + r), BSF = fr D/(2d) (1 - r^2), without slip, where fr is the rate of the
+    inner ring (R. B. Randall, J. Antoni, Mechanical Systems and Signal Processing 25 (2011),
+    equations 1 to 4).
 
     Examples
     --------
@@ -82,50 +51,30 @@ def fault_impacts(
     place: str,
     geometry: BearingGeometry,
     response: FloatArray,
-    rng: np.random.Generator,
+    clip: Clip,
     *,
-    sample_rate: int,
     slip: float = 0.01,
 ) -> FloatArray:
-    """Impacts of a local fault, at about unit root mean square.
+    """Impacts of a local fault of a shaft's bearing, at about unit root mean square.
 
     A pit of the outer ring is struck at BPFO with nearly equal force; one of the inner ring
     at BPFI, with the load zone passing once a revolution; one of an element at 2 BSF, with
-    the load zone passing once a turn of the cage.
-
-    Parameters
-    ----------
-    angle : ndarray, shape (n_samples,)
-        Revolutions of the shaft.
-    place : str
-        ``outer``, ``inner`` or ``ball``.
-    geometry : BearingGeometry
-        Sets the rates.
-    response : ndarray, shape (n_taps,)
-        What one impact of unit force sounds like.
-    rng : numpy.random.Generator
-        Slip and force.
-    sample_rate : int
-        Sampling rate [Hz].
-    slip : float
-        Relative standard deviation of the angle between impacts.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
+    the load zone passing once a turn of the cage. ``slip`` is the relative standard deviation
+    of the angle between impacts.
     """
     orders = bearing_frequencies(1.0, geometry)
-    order = {"outer": orders["bpfo_hz"], "inner": orders["bpfi_hz"], "ball": 2 * orders["bsf_hz"]}[
-        place
-    ]
-    times = event_times(angle, order, rng, sample_rate=sample_rate, slip=slip)
-    force = 1.0 + 0.2 * rng.standard_normal(len(times))
-    zone_order = {"outer": 0.0, "inner": 1.0, "ball": orders["ftf_hz"]}[place]
+    order, zone_order = {
+        "outer": (orders["bpfo_hz"], 0.0),
+        "inner": (orders["bpfi_hz"], 1.0),
+        "ball": (2 * orders["bsf_hz"], orders["ftf_hz"]),
+    }[place]
+    times = clip.events(angle, order, slip)
+    force = 1.0 + 0.2 * clip.rng.standard_normal(len(times))
     if zone_order:
-        turn = np.interp(times * sample_rate, np.arange(len(angle)), angle) * zone_order
+        turn = np.interp(times * clip.sample_rate, np.arange(len(angle)), angle) * zone_order
         force *= np.clip(0.4 + np.cos(2 * np.pi * turn), 0.05, None)
     mean_square = np.sum(force**2) * np.sum(response**2) / len(angle)
-    train = impacts(len(angle), sample_rate, times, force, response)
+    train = clip.impacts(times, force, response)
     return train / float(np.sqrt(mean_square))
 
 
@@ -178,11 +127,6 @@ def bearing_signal(
     InputError
         For an unknown fault, or numbers outside their range.
 
-    References
-    ----------
-    R. B. Randall, J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical
-    Systems and Signal Processing 25 (2011), section 2.
-
     Examples
     --------
     >>> geometry = BearingGeometry(n_elements=8, diameter_ratio=0.25)
@@ -197,11 +141,103 @@ def bearing_signal(
         raise InputError("duration_s, sample_rate and shaft_rate_hz must be positive.")
     if not 0 < geometry.diameter_ratio < 1 or geometry.n_elements < 1:
         raise InputError(f"{geometry}: expected n_elements >= 1 and 0 < diameter_ratio < 1.")
-    n_samples = round(duration_s * sample_rate)
-    sound = rng.standard_normal(n_samples)
+    clip = Clip(round(duration_s * sample_rate), sample_rate, rng)
+    sound = rng.standard_normal(clip.n_samples)
     if fault is None:
         return sound
-    angle = rotation(n_samples, sample_rate, shaft_rate_hz, rng, wander=0.0)
-    response = ring_down(sample_rate, resonances_hz, rng, decay_s=0.0015, scatter=0.0)
-    train = fault_impacts(angle, fault, geometry, response, rng, sample_rate=sample_rate, slip=slip)
+    angle = clip.rotation(shaft_rate_hz, wander=0.0)
+    response = clip.ring(resonances_hz, decay_s=0.0015, scatter=0.0)
+    train = fault_impacts(angle, fault, geometry, response, clip, slip=slip)
     return sound + from_db(snr_db) * train
+
+
+# --- bearing rig ------------------------------------------------------------------------
+
+BEARINGS = {"A": BearingGeometry(8, 0.27), "B": BearingGeometry(12, 0.19, 15.0)}
+_RESONANCES_HZ = {"A": (1700.0, 3100.0, 5200.0), "B": (2300.0, 4100.0, 6300.0)}
+
+
+def _bearing_state(product: str, velocity: int, location: str, domain: str) -> State:
+    return State(
+        attribute=f"pro_{product}_vel_{velocity}_loc_{location}",
+        domain=domain,
+        quantities={
+            "shaft_rate_hz": float(velocity),
+            "n_elements": BEARINGS[product].n_elements,
+            "diameter_ratio": BEARINGS[product].diameter_ratio,
+            "contact_angle_deg": BEARINGS[product].contact_angle_deg,
+            "slot_tone_hz": 18.0 * velocity,
+            **bearing_frequencies(float(velocity), BEARINGS[product]),
+        },
+        resonances_hz=_RESONANCES_HZ[product],
+        structure=f"pro_{product}_loc_{location}",
+    )
+
+
+def synthesise_bearing(state: State, fault: Fault, clip: Clip) -> FloatArray:
+    """Bearing rig: shaft and slot tones, rolling noise in the housing's resonances.
+
+    The rolling noise is modulated at the shaft rate (residual unbalance, load zone) and grows
+    by 20 dB per decade of speed. Faults: pits of the outer and inner ring and of an element
+    (impacts at BPFO, BPFI, 2 BSF), looseness (impacts and modulation at half the shaft rate).
+    Faults of level and colour, spread over the whole surface so that no line tells them: worn
+    raceway (the roughness, and with it all rolling noise, grows), dry raceway (asperity noise
+    at high frequencies), lost preload (contact stiffness falls and with it the housing's
+    resonances, as its square root; T. A. Harris, M. N. Kotzalas, "Rolling Bearing Analysis",
+    5th ed. (2006)).
+    """
+    rng = clip.rng
+    rate_hz = state["shaft_rate_hz"] * clip.pace * clip.scatter(0.006)
+    angle = clip.rotation(rate_hz)
+    shaft = clip.tones(angle, [1.0, 0.5, 0.35, 0.25, 0.2, 0.15])
+    slots = clip.tones(angle, 0.75 ** np.arange(8), order=18)
+    resonances = state.resonances(-fault.grows("lost_preload", 0.08, 0.20))
+    rolling = clip.noise(resonances, quality=2.5, floor_db=-14, tilt_db=-2)
+    depth = 0.45 * clip.scatter(0.15) + 0.10 * clip.scatter(0.3)
+    phase = rng.uniform()
+    course = 1.0 + depth * np.cos(2 * np.pi * (angle + phase))
+    course += fault.grows("looseness", 0.07, 0.3) * np.cos(np.pi * (angle + phase))
+    speed_db = 20.0 * np.log10(state["shaft_rate_hz"] / 14.0)
+    rough_db = fault.grows("worn_raceway", 3.0, 7.5)
+    sound = clip.level(-3 + speed_db + rough_db) * rolling * np.clip(course, 0.0, None)
+    sound += clip.level(-9) * slots + clip.level(-9) * shaft
+    odd = clip.of_fault
+    geometry = BEARINGS[state.attribute.split("_")[1]]
+    for place in FAULT_PLACES:
+        level = from_db(speed_db) * fault.level(f"{place}_pit", -14, -6)
+        if level:
+            response = odd.ring(state.resonances_hz, decay_s=0.0012)
+            sound += level * fault_impacts(angle, place, geometry, response, odd)
+    if fault.name == "looseness":
+        times = odd.events(angle, 0.5, slip=0.03)
+        size = fault.level("looseness", -22, -14) * np.sqrt(clip.sample_rate / (0.5 * rate_hz))
+        sound += odd.impacts(times, size, odd.ring((700.0, 1500.0), 0.006), spread=0.4)
+    dry = from_db(speed_db) * fault.level("dry_raceway", -9, -2)
+    if dry:
+        sound += dry * odd.noise((3500.0, 6500.0), quality=1.2)
+    return sound
+
+
+MODELS = (
+    MachineModel(
+        machine_type="bearingSim",
+        has_attributes=False,
+        supplemental="noise",
+        states=(
+            _bearing_state("A", 8, "A", "source"),
+            _bearing_state("A", 16, "B", "source"),
+            _bearing_state("B", 12, "A", "source"),
+            _bearing_state("B", 20, "B", "source"),
+            _bearing_state("A", 24, "A", "source"),
+            _bearing_state("A", 12, "C", "target"),
+            _bearing_state("B", 16, "D", "target"),
+        ),
+        faults=(
+            "outer_pit", "inner_pit", "ball_pit", "looseness",
+            "worn_raceway", "dry_raceway", "lost_preload",
+        ),
+        synthesise=synthesise_bearing,
+        snr_db=0.0,
+        domain_shift=0.4,
+    ),
+)  # fmt: skip

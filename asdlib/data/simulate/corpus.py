@@ -21,11 +21,13 @@ from asdlib.cores import available_cores
 from asdlib.data.simulate.machines import (
     MACHINES,
     SAMPLE_RATE_HZ,
+    SIZES,
     VERSION,
+    ClipPlan,
     find_model,
+    plan_machine,
     synthesise_clip,
 )
-from asdlib.data.simulate.plan import SIZES, ClipPlan, plan_machine
 from asdlib.data.simulate.scene import seeded
 from asdlib.data.simulate.sources import FloatArray
 from asdlib.errors import InputError
@@ -51,8 +53,9 @@ def write_corpus(
 
     Files: ``dev_data/raw/<machine>/{train,test,supplemental}/*.wav`` and
     ``attributes_00.csv``; ``ground_truth_attributes/simulated/dev_data/<machine>/`` with the
-    true attributes of machines that hide them and the fault of every test clip; last of all
-    ``simulated.json``, whose presence means that everything else is there.
+    true attributes of machines that hide them, the fault of every anomalous clip and the
+    recording session of every clip; last of all ``simulated.json``, whose presence means that
+    everything else is there.
 
     Parameters
     ----------
@@ -129,15 +132,12 @@ def _machines_there(root: Path, size: str, seed: int) -> list[str]:
     wanted = {"version": VERSION, "size": size, "seed": seed}
     there = {key: found.get(key) for key in wanted}
     if there != wanted:
+        words = [", ".join(f"{key} {value}" for key, value in d.items()) for d in (there, wanted)]
         raise InputError(
-            f"{root}: holds a simulated corpus of {_words(there)}, expected {_words(wanted)}. "
+            f"{root}: holds a simulated corpus of {words[0]}, expected {words[1]}. "
             "Choose another folder or delete this one."
         )
     return [machine for machine in found["machines"] if machine in MACHINES]
-
-
-def _words(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def _manifest(size: str, seed: int, plans: dict[str, list[ClipPlan]]) -> dict[str, Any]:
@@ -221,6 +221,7 @@ def render(plan: ClipPlan, seed: int) -> FloatArray:
         fault=plan.fault,
         duration_s=plan.duration_s,
         seed=seed,
+        session=plan.session,
         rng=seeded(VERSION, seed, plan.machine_type, plan.true_name, "clip"),
         with_machine=plan.kind != "noise",
         with_background=plan.kind != "clean",
@@ -228,19 +229,9 @@ def render(plan: ClipPlan, seed: int) -> FloatArray:
 
 
 def write_wav(path: Path, sound: FloatArray) -> None:
-    """Write 16 kHz mono PCM16 so that the file is there whole or not at all.
+    """Write a sound in units of full scale (clipped beyond) as 16 kHz mono PCM16.
 
-    Parameters
-    ----------
-    path : Path
-        In a folder that exists.
-    sound : ndarray, shape (n_samples,)
-        In units of full scale; clipped beyond.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
+    The file is there whole or not at all; one that cannot be written raises InputError.
     """
     pcm = np.clip(np.round(sound * 32768.0), -32768, 32767).astype("<i2")
     buffer = io.BytesIO()
@@ -270,6 +261,8 @@ def _write_tables(root: Path, machine_type: str, clips: list[ClipPlan]) -> None:
         if clip.fault.name
     ]
     _write_csv(truth / "faults_00_test.csv", [["file_name", "fault", "severity"], *faults])
+    sessions = [[f"{clip.split}/{clip.file_name}", str(clip.session)] for clip in clips]
+    _write_csv(truth / "sessions_00.csv", [["file_name", "session"], *sessions])
     if model.has_attributes:
         return
     for split in ("train", "test"):

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from asdlib.data.simulate.model import Clip, Fault, MachineModel, State
-from asdlib.data.simulate.sources import (
-    FloatArray,
-    harmonic_series,
-    impacts,
-    resonance_gain,
-    ring_down,
-    shaped_noise,
-)
+from asdlib.data.simulate.model import Fault, MachineModel, State
+from asdlib.data.simulate.sources import Clip, FloatArray, from_db
 
 # --- slide ------------------------------------------------------------------------------
 
@@ -52,71 +45,70 @@ def synthesise_slide(state: State, fault: Fault, clip: Clip) -> FloatArray:
     The carriage follows a trapezoidal speed profile with a dwell at each end. Friction noise
     follows the speed to the power 1.5, the drive's whine glides with the speed, the ends
     thump. Faults: damaged rail (an impact at one place of every pass), loose belt (slap after
-    every start), missing grease (more and harsher friction), damaged drive (modulation once
-    per turn of the drive), misaligned rail (friction grows towards one end), worn damper
-    (harder thumps).
+    every start), misaligned rail (more friction towards one end, less towards the other), worn
+    damper (harder thumps). Faults of colour and level: missing grease (more and harsher
+    friction), worn carriage (lost preload of its balls lowers contact stiffness and with it the
+    resonances), missing bellows (a cover holds back high frequencies, as its mass law says).
     """
-    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
-    speed = state["speed_m_s"] * clip.scatter(0.01)
-    velocity, starts = _to_and_fro(state, speed, clip)
-    place = np.clip(np.cumsum(velocity) / sr, 0.0, state["stroke_m"])
+    rng, odd, stroke = clip.rng, clip.of_fault, state["stroke_m"]
+    speed = state["speed_m_s"] * clip.pace * clip.scatter(0.01)
+    velocity, place, starts = _to_and_fro(state, speed, clip)
     pace = np.abs(velocity) / speed
-    drive = np.cumsum(np.abs(velocity)) / sr * state["shaft_rate_hz"] / state["speed_m_s"]
-    drive += rng.uniform()
-    gain = resonance_gain(n, sr, state.resonances_hz, quality=2, floor_db=-14, tilt_db=-2)
-    friction = shaped_noise(n, gain, rng) * pace**1.5
-    friction *= 1.0 + fault.grows("misaligned_rail", 0.5, 1.5) * place / state["stroke_m"]
-    worn = fault.grows("damaged_drive", 0.3, 1.0)
-    friction *= 1.0 + (0.2 + worn) * np.cos(2 * np.pi * drive)
-    whine = harmonic_series(
-        drive,
-        (0.7 * clip.scatter(0.04)) ** np.arange(10),
-        rng,
-        sample_rate=sr,
-        order=int(state["drive_order"]),
-    )
-    whine *= pace * (1.0 + worn * np.cos(2 * np.pi * drive))
+    drive = np.cumsum(np.abs(velocity)) / clip.sample_rate
+    drive = drive * state["shaft_rate_hz"] / state["speed_m_s"] + rng.uniform()
+    resonances = state.resonances(-fault.grows("worn_carriage", 0.06, 0.18))
+    friction = clip.noise(resonances, quality=2, floor_db=-14, tilt_db=-2) * pace**1.5
+    friction *= 1.0 + fault.grows("misaligned_rail", 0.7, 1.7) * (place / stroke - 0.5)
+    friction *= 1.0 + 0.2 * np.cos(2 * np.pi * drive)
+    order = int(state["drive_order"])
+    whine = clip.tones(drive, (0.7 * clip.scatter(0.04)) ** np.arange(10), order=order) * pace
     speed_db = 15.0 * np.log10(state["speed_m_s"] / 0.3)
-    sound = clip.level(-1 + speed_db) * friction + clip.level(-5 + speed_db) * whine
-    harder = 1.0 + fault.grows("worn_damper", 0.5, 2.0)
-    thump = ring_down(sr, (260.0, 620.0, 1500.0), rng, decay_s=0.012)
-    size = clip.level(-9) * harder * np.sqrt(sr * state["cycle_time_s"] / 2)
-    sound += impacts(n, sr, starts, size * np.exp(0.2 * rng.standard_normal(len(starts))), thump)
+    sound = clip.level(1 + speed_db) * friction + clip.level(-4 + speed_db) * whine
+    harder = 1.0 + fault.grows("worn_damper", 0.4, 1.4)
+    per_stroke = np.sqrt(clip.sample_rate * state["cycle_time_s"] / 2)
+    thump = clip.ring((260.0, 620.0, 1500.0), decay_s=0.012)
+    sound += clip.impacts(starts, clip.level(-9) * harder * per_stroke, thump, spread=0.2)
+    sound = clip.coloured(sound, 1600, 16000, fault.grows("missing_bellows", 2.0, 7.0))
     if fault.name == "missing_grease":
-        harsh = shaped_noise(n, resonance_gain(n, sr, (3000.0, 5500.0), quality=1.5), rng)
-        sound += fault.level("missing_grease", -9, 0) * harsh * pace
-    times: FloatArray = np.empty(0)
+        harsh = odd.noise((3000.0, 5500.0), quality=1.5)
+        sound += from_db(speed_db) * fault.level("missing_grease", -6, 0) * harsh * pace
     if fault.name == "damaged_rail":
-        passed = np.diff(np.sign(place - rng.uniform(0.3, 0.7) * state["stroke_m"])) != 0
-        times = np.flatnonzero(passed) / sr
-        response = ring_down(sr, state.resonances_hz, rng, decay_s=0.005)
-    elif fault.name == "loose_belt":
-        delays = np.array([0.05, 0.085, 0.115]) * clip.scatter(0.1)
-        times = (starts[:, None] + delays).ravel()
-        response = ring_down(sr, (480.0, 1150.0, 2300.0), rng, decay_s=0.006)
-    if len(times):
-        level = fault.level("damaged_rail", -14, -4) + fault.level("loose_belt", -14, -4)
-        force = level * np.sqrt(n / len(times)) * np.exp(0.3 * rng.standard_normal(len(times)))
-        sound += impacts(n, sr, times, force, response)
+        passed = np.diff(np.sign(place - odd.rng.uniform(0.3, 0.7) * stroke)) != 0
+        times = np.flatnonzero(passed) / clip.sample_rate
+        response = odd.ring(state.resonances_hz, decay_s=0.005)
+        force = fault.level("damaged_rail", -15, -7) * per_stroke
+        sound += odd.impacts(times, force, response, spread=0.3)
+    if fault.name == "loose_belt":
+        times = (starts[:, None] + np.array([0.05, 0.085, 0.115]) * odd.scatter(0.1)).ravel()
+        response = odd.ring((480.0, 1150.0, 2300.0), decay_s=0.006)
+        force = fault.level("loose_belt", -14, -5) * per_stroke / np.sqrt(6.0)
+        sound += odd.impacts(times, force, response, spread=0.3)
     return sound
 
 
-def _to_and_fro(state: State, speed: float, clip: Clip) -> tuple[FloatArray, FloatArray]:
-    """Velocity [m/s] over the clip and the times [s] at which a stroke starts or ends."""
+def _to_and_fro(
+    state: State, speed: float, clip: Clip
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Velocity [m/s] and place [m] over the clip, times [s] at which a stroke starts or ends.
+
+    The cycle begins at one end with the carriage at rest; the clip begins anywhere in it. The
+    place is therefore summed up from the beginning of the cycle: were it from that of the clip,
+    the carriage would never reach a damage on the far side of where it happens to start.
+    """
     ramp = speed / state["acceleration_m_s2"]
     cruise = max(state["stroke_m"] / speed - ramp, 0.0)
     dwell = state["dwell_s"] * clip.scatter(0.03)
     half = 2 * ramp + cruise + dwell
-    time = np.arange(clip.n_samples) / clip.sample_rate
+    before = int(clip.rng.uniform(0, 2 * half) * clip.sample_rate)
+    time = np.arange(before + clip.n_samples) / clip.sample_rate
     knots = np.array([0.0, ramp, ramp + cruise, 2 * ramp + cruise, half])
-    offset = clip.rng.uniform(0, 2 * half)
-    phase = (time + offset) % (2 * half)
-    forward = phase < half
-    profile = np.interp(phase % half, knots, [0.0, speed, speed, 0.0, 0.0])
-    velocity = np.where(forward, profile, -profile)
-    first = np.arange(np.floor(offset / half), np.ceil((offset + time[-1]) / half) + 1) * half
-    starts = np.sort(np.concatenate([first, first + half - dwell])) - offset
-    return velocity, starts[(starts > 0) & (starts < time[-1])]
+    profile = np.interp(time % half, knots, [0.0, speed, speed, 0.0, 0.0])
+    velocity = np.where(time % (2 * half) < half, profile, -profile)
+    place = np.cumsum(velocity) / clip.sample_rate
+    first = np.arange(np.ceil(time[-1] / half) + 1) * half
+    starts = np.sort(np.concatenate([first, first + half - dwell])) - before / clip.sample_rate
+    starts = starts[(starts > 0) & (starts < clip.n_samples / clip.sample_rate)]
+    return velocity[before:], place[before:], starts
 
 
 # --- valve ------------------------------------------------------------------------------
@@ -151,66 +143,65 @@ def synthesise_valve(state: State, fault: Fault, clip: Clip) -> FloatArray:
     """Solenoid valve that opens in a pattern: clicks, flow hiss while open, coil hum.
 
     The plunger clicks sharply on opening and duller on closing; between the two the flow
-    hisses. Faults: leak (hiss while closed), missing clicks (some strokes fail), bouncing
-    plunger (a click is followed by smaller ones), weak spring (late and soft closing),
-    clogged seat (less and higher hiss), burr (scraping before the click).
+    hisses, at a level that differs from opening to opening. Faults: leak (hiss while closed),
+    missing clicks (some strokes fail, at least one of every clip), weak spring (late and soft
+    closing), burr (scraping before the click). Faults of the flow's colour and level, heard
+    in the frames in which the valve is open and diluted by the rest in a time average: clogged
+    seat (less and higher hiss: the Strouhal number holds the frequency to the width of the
+    gap), eroded seat (wider gap, lower hiss), wrong pressure (louder or quieter hiss; valve
+    noise in IEC 60534-8-3).
     """
-    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
+    n, sr, rng, odd = clip.n_samples, clip.sample_rate, clip.rng, clip.of_fault
     period_s, openings, open_s = _PATTERNS[state.attribute.removeprefix("pat_")]
-    period_s *= clip.scatter(0.004)
+    period_s *= clip.scatter(0.004) / clip.pace
     cycles = np.arange(-1, int(n / sr / period_s) + 2) * period_s
     opens = (cycles[:, None] + np.array(openings)).ravel() - rng.uniform(0, period_s)
-    if fault.name == "missing_click":
-        opens = opens[rng.uniform(size=len(opens)) > fault.grows("missing_click", 0.12, 0.5)]
     opens = opens + 0.002 * rng.standard_normal(len(opens))
     late = 1.0 + fault.grows("weak_spring", 0.1, 0.4)
     closes = opens + open_s * late * np.exp(0.01 * rng.standard_normal(len(opens)))
-    sharp = ring_down(sr, state.resonances_hz, rng, decay_s=0.002)
-    dull = ring_down(sr, (700.0, 1700.0, 3600.0), rng, decay_s=0.004)
+    works = np.ones(len(opens))
+    if fault.name == "missing_click":
+        share = fault.grows("missing_click", 0.12, 0.5)
+        heard = np.flatnonzero((opens > 0.3) & (closes < n / sr))
+        works[odd.rng.permutation(heard)[: max(1, round(share * len(heard)))]] = 0.0
+    sharp = clip.ring(state.resonances_hz, decay_s=0.002)
+    dull = clip.ring((700.0, 1700.0, 3600.0), decay_s=0.004)
     unit = np.sqrt(sr / state["click_rate_hz"])
-    sound = np.zeros(n)
     soft = 1.0 - fault.grows("weak_spring", 0.2, 0.55)
-    for times, level, response in (
-        (opens, clip.level(-1), sharp),
-        (closes, clip.level(-4) * soft, dull),
-    ):
-        force = level * unit * np.exp(0.12 * rng.standard_normal(len(times)))
-        sound += impacts(n, sr, times, force, response)
-        rebound = fault.grows("bouncing_plunger", 0.2, 0.5)
-        for count, delay_s in enumerate((0.022, 0.037, 0.048), start=1):
-            if rebound:
-                sound += impacts(n, sr, times + delay_s, force * rebound**count, response)
-    is_open = _gate(opens, closes, n, sr)
-    narrow = fault.grows("clogged_seat", 0.2, 0.6)
-    centres = (2400.0 * (1 + narrow), 5200.0)
-    hiss = shaped_noise(n, resonance_gain(n, sr, centres, quality=1.2, floor_db=-16), rng)
-    leak = fault.level("leak", -16, -6)
-    sound += clip.level(-5) * hiss * (is_open * (1.0 - narrow) + leak * (1.0 - is_open))
+    sound = clip.impacts(opens, clip.level(0.5) * unit * works, sharp, spread=0.12)
+    sound += clip.impacts(closes, clip.level(-2.5) * soft * unit * works, dull, spread=0.12)
+    flow = works * np.exp(0.1 * rng.standard_normal(len(opens)))
+    is_open = _gate(opens, closes, flow, clip)
+    narrow = fault.grows("clogged_seat", 0.25, 0.6) - fault.grows("eroded_seat", 0.25, 0.5)
+    pressure_db = fault.either_way("wrong_pressure", clip, 3.0, 6.5)
+    hiss = clip.noise((2400.0 * (1 + narrow), 5200.0 * (1 + narrow / 2)), 1.2, floor_db=-16)
+    hiss *= clip.level(-2 + pressure_db) * (1.0 - max(narrow, 0.0))
+    leak = fault.level("leak", -10, -2)
+    sound += hiss * (is_open + leak * (1.0 - np.clip(is_open, 0.0, 1.0)))
     if fault.name == "burr":
-        scrape = shaped_noise(n, resonance_gain(n, sr, (4200.0, 6800.0), quality=3), rng)
-        sound += fault.level("burr", -8, 3) * scrape * _gate(opens - 0.035, opens, n, sr)
-    mains = np.arange(n) / sr * 100.0 + rng.uniform()
-    coil = harmonic_series(mains, [1, 0.6, 0.4, 0.3, 0.2], rng, sample_rate=sr)
-    return sound + clip.level(-11) * coil * (0.2 + 0.8 * is_open)
+        scrape = odd.noise((4200.0, 6800.0), quality=3)
+        before = _gate(opens - 0.035, opens, np.ones(len(opens)), clip)
+        sound += fault.level("burr", -4, 4) * scrape * before
+    coil = clip.tones(np.arange(n) / sr * 100.0 + rng.uniform(), [1, 0.6, 0.4, 0.3, 0.2])
+    return sound + clip.level(-10) * coil * (0.2 + 0.8 * is_open)
 
 
-def _gate(starts: FloatArray, ends: FloatArray, n_samples: int, sample_rate: int) -> FloatArray:
-    """One between starts and ends [s], zero elsewhere, with flanks of 4 ms."""
-    steps = np.zeros(n_samples)
-    for times, step in ((starts, 1.0), (ends, -1.0)):
-        positions = np.clip((times * sample_rate).astype(int), 0, n_samples - 1)
-        np.add.at(steps, positions, step)
-    width = int(0.004 * sample_rate)
-    box = np.clip(np.cumsum(steps), 0.0, 1.0)
+def _gate(starts: FloatArray, ends: FloatArray, heights: FloatArray, clip: Clip) -> FloatArray:
+    """Heights between starts and ends [s], zero elsewhere, with flanks of 4 ms."""
+    steps = np.zeros(clip.n_samples)
+    for times, sign in ((starts, 1.0), (ends, -1.0)):
+        positions = np.clip((times * clip.sample_rate).astype(int), 0, clip.n_samples - 1)
+        np.add.at(steps, positions, sign * heights)
+    width = int(0.004 * clip.sample_rate)
+    box = np.clip(np.cumsum(steps), 0.0, None)
     total = np.concatenate([np.zeros(width), np.cumsum(box)])
     flanked: FloatArray = (total[width:] - total[:-width]) / width
     return flanked
 
 
-MODELS = {
-    "sliderSim": MachineModel(
+MODELS = (
+    MachineModel(
         machine_type="sliderSim",
-        duration_s=(10.0, 10.0),
         has_attributes=False,
         supplemental="noise",
         states=(
@@ -222,20 +213,15 @@ MODELS = {
             _slide_state("B", 160, "target"),
         ),
         faults=(
-            "damaged_rail",
-            "loose_belt",
-            "missing_grease",
-            "damaged_drive",
-            "misaligned_rail",
-            "worn_damper",
+            "damaged_rail", "loose_belt", "misaligned_rail", "worn_damper",
+            "missing_grease", "worn_carriage", "missing_bellows",
         ),
-        snr_db=(-2.5, 2.5),
+        snr_db=0.0,
         domain_shift=0.3,
         synthesise=synthesise_slide,
     ),
-    "valveSim": MachineModel(
+    MachineModel(
         machine_type="valveSim",
-        duration_s=(10.0, 10.0),
         has_attributes=True,
         supplemental="clean",
         states=(
@@ -246,15 +232,11 @@ MODELS = {
             _valve_state("04", "target"),
         ),
         faults=(
-            "leak",
-            "missing_click",
-            "bouncing_plunger",
-            "weak_spring",
-            "clogged_seat",
-            "burr",
+            "leak", "missing_click", "weak_spring", "burr",
+            "clogged_seat", "eroded_seat", "wrong_pressure",
         ),
-        snr_db=(-0.5, 4.5),
+        snr_db=2.0,
         domain_shift=0.3,
         synthesise=synthesise_valve,
     ),
-}
+)  # fmt: skip

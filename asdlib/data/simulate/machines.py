@@ -1,36 +1,42 @@
-"""The seven machine types and how one clip of them is made."""
+"""The seven machine types, how one clip of them is made, and which clips a corpus has."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import scipy.fft
 
-from asdlib.data.simulate import cyclic, rotating, toys
-from asdlib.data.simulate.model import Clip, Fault, MachineModel, State
-from asdlib.data.simulate.scene import Hall, draw_curve, draw_hall, record, seeded
-from asdlib.data.simulate.sources import FloatArray
+from asdlib.data.simulate import bearings, cyclic, rotating, toys
+from asdlib.data.simulate.model import Fault, MachineModel, State
+from asdlib.data.simulate.scene import Scene, draw_curve, draw_scene, next_session, record, seeded
+from asdlib.data.simulate.sources import Clip, FloatArray
 from asdlib.errors import InputError
 
-VERSION = 1
+VERSION = 2
 SAMPLE_RATE_HZ = 16000
 LEAD_S = 0.25
 
-MODELS: dict[str, MachineModel] = dict(
-    sorted({**toys.MODELS, **rotating.MODELS, **cyclic.MODELS}.items())
-)
+MODELS: dict[str, MachineModel] = {
+    model.machine_type: model
+    for model in (*toys.MODELS, *bearings.MODELS, *rotating.MODELS, *cyclic.MODELS)
+}
 MACHINES: tuple[str, ...] = tuple(MODELS)
+
+# Sessions of the training and of the test clips of a domain: half of the test sessions were
+# never heard in training, for normal and anomalous clips alike.
+SESSIONS: dict[tuple[str, str], tuple[int, ...]] = {
+    ("source", "train"): (0, 1, 2, 3),
+    ("source", "test"): (2, 3, 4, 5),
+    ("target", "train"): (0, 1),
+    ("target", "test"): (0, 1, 2, 3),
+}
 
 
 def find_model(machine_type: str) -> MachineModel:
-    """Model of a machine type.
-
-    Raises
-    ------
-    InputError
-        For an unknown machine type.
-    """
+    """Model of a machine type; an unknown one raises InputError."""
     if machine_type not in MODELS:
         raise InputError(
             f"machine type {machine_type!r} is not simulated: expected one of "
@@ -42,21 +48,9 @@ def find_model(machine_type: str) -> MachineModel:
 def describe(machine_type: str) -> dict[str, dict[str, float | str]]:
     """Physical quantities behind every attribute of a machine type.
 
-    Parameters
-    ----------
-    machine_type : str
-        One of ``MACHINES``.
-
-    Returns
-    -------
-    dict of str to dict
-        Attribute -> ``domain`` and the nominal quantities, their unit as suffix of the name
-        (``shaft_rate_hz``, ``bpfo_hz``, ``joint_rate_hz``, ``cycle_time_s``, ...).
-
-    Raises
-    ------
-    InputError
-        For an unknown machine type.
+    Attribute -> ``domain`` and the nominal quantities, their unit as suffix of the name
+    (``shaft_rate_hz``, ``bpfo_hz``, ``joint_rate_hz``, ``cycle_time_s``, ...). An unknown machine
+    type raises InputError.
 
     Examples
     --------
@@ -74,14 +68,17 @@ def states_of(model: MachineModel, domain: str) -> list[State]:
     return [state for state in model.states if state.domain == domain]
 
 
-@lru_cache(maxsize=64)
-def plant_hall(seed: int, machine_type: str, domain: str) -> Hall:
-    """Hall and microphone of a machine type in a domain, drawn once per corpus seed."""
+@lru_cache(maxsize=256)
+def plant_scene(seed: int, machine_type: str, domain: str, session: int) -> Scene:
+    """Hall, microphone and drift of a machine type in a session, drawn once per corpus seed."""
+    if session:
+        rng = seeded(VERSION, seed, machine_type, "session", domain, session)
+        return next_session(plant_scene(seed, machine_type, domain, session - 1), rng)
     rng = seeded(VERSION, seed, machine_type, "hall", domain)
     if domain == "source":
-        return draw_hall(rng)
-    origin = plant_hall(seed, machine_type, "source")
-    return draw_hall(rng, origin=origin, shift=MODELS[machine_type].domain_shift)
+        return draw_scene(rng)
+    origin = plant_scene(seed, machine_type, "source", 0)
+    return draw_scene(rng, origin=origin, shift=MODELS[machine_type].domain_shift)
 
 
 @lru_cache(maxsize=256)
@@ -98,49 +95,136 @@ def synthesise_clip(
     fault: Fault | None = None,
     duration_s: float = 10.0,
     seed: int = 0,
+    session: int = 0,
     rng: np.random.Generator,
     with_machine: bool = True,
     with_background: bool = True,
 ) -> FloatArray:
-    """Sound of one clip.
+    """Sound of one clip in units of full scale, unclipped, shape (round(duration_s * 16000),).
 
-    Parameters
-    ----------
-    machine_type : str
-        One of ``MACHINES``.
-    state : State
-        Operating state, one of the model's.
-    fault : Fault, optional
-        None: healthy.
-    duration_s : float
-        Length [s].
-    seed : int
-        Seed of the corpus: draws the plant (halls, microphones, structures).
-    rng : numpy.random.Generator
-        Scatter of this clip.
-    with_machine, with_background : bool
-        Leave out the machine (noise) or the hall (clean).
-
-    Returns
-    -------
-    ndarray of float64, shape (round(duration_s * 16000),)
-        In units of full scale, unclipped.
+    With the same ``rng`` everything that two calls share is the same: a faulty clip is its
+    healthy twin (``fault`` None) with the fault, and machine alone and hall alone add up to the
+    mixture. ``seed`` draws the plant (halls, microphones, structures, sessions), ``session``
+    counts from 0 and drift grows with it, ``rng`` draws the scatter of this clip.
     """
     model = find_model(machine_type)
     n_samples = round(duration_s * SAMPLE_RATE_HZ)
     shortest = n_samples + round(LEAD_S * SAMPLE_RATE_HZ)
     lead = scipy.fft.next_fast_len(shortest, real=True) - n_samples
-    clip = Clip(n_samples + lead, SAMPLE_RATE_HZ, rng)
-    lowest_db, highest_db = model.snr_db
-    snr_db = float(rng.triangular(lowest_db, 0.5 * (lowest_db + highest_db), highest_db))
-    sound = model.synthesise(state, fault or Fault(), clip) if with_machine else None
+    scene = plant_scene(seed, machine_type, state.domain, session)
+    of_machine, of_scene = rng.spawn(2)
+    clip = Clip(n_samples + lead, SAMPLE_RATE_HZ, of_machine, scene.pace)
     return record(
-        sound,
-        plant_hall(seed, machine_type, state.domain),
+        model.synthesise(state, fault or Fault(), clip) if with_machine else None,
+        scene,
         plant_path(seed, machine_type, state.structure),
         sample_rate=SAMPLE_RATE_HZ,
         lead_samples=lead,
         n_samples=n_samples,
-        snr_db=snr_db if with_background else None,
-        rng=rng,
+        snr_db=model.snr_db,
+        with_background=with_background,
+        rng=of_scene,
     )
+
+
+@dataclass(frozen=True)
+class CorpusSize:
+    """Clips per machine (``test``: per domain and condition), and how long they are."""
+
+    train_source: int
+    train_target: int
+    test: int
+    supplemental: int
+    short_s: float | None = None  # length where the machine's clips are 10 s; None: as they are
+
+
+SIZES: dict[str, CorpusSize] = {
+    "smoke": CorpusSize(12, 3, 4, 4, short_s=2.0),
+    "demo": CorpusSize(100, 10, 25, 20),
+    "full": CorpusSize(990, 10, 50, 100),
+}
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """One clip to be written: ``file_name`` as published, ``true_name`` with its attribute.
+
+    ``kind`` is ``mixed``, ``clean`` or ``noise``; the fault of a normal clip ``Fault("", 0)``.
+    """
+
+    machine_type: str
+    split: str
+    file_name: str
+    true_name: str
+    state: State
+    fault: Fault
+    session: int
+    duration_s: float
+    kind: str = "mixed"
+
+
+def plan_machine(machine_type: str, size: CorpusSize, seed: int) -> list[ClipPlan]:
+    """All clips of a machine type, in order of their names' groups.
+
+    The clip of a name is the same in a corpus of any size of the same clip lengths.
+    """
+    cells = [
+        ("source", "train", "normal", size.train_source),
+        ("target", "train", "normal", size.train_target),
+        *(
+            (domain, "test", condition, size.test)
+            for domain in ("source", "target")
+            for condition in ("normal", "anomaly")
+        ),
+        ("source", "supplemental", "", size.supplemental),
+    ]
+    return [clip for cell in cells for clip in _plan_cell(machine_type, size, seed, *cell)]
+
+
+def _plan_cell(
+    machine_type: str,
+    size: CorpusSize,
+    seed: int,
+    domain: str,
+    split: str,
+    condition: str,
+    count: int,
+) -> Iterator[ClipPlan]:
+    model = find_model(machine_type)
+    states = states_of(model, domain)
+    kind = model.supplemental if split == "supplemental" else "mixed"
+    group = f"section_00_{domain}_{split}_{condition}"
+    if split == "supplemental":
+        group = f"section_00_{'machine' if kind == 'clean' else 'noise'}_{domain}"
+    sessions = SESSIONS[domain, "test" if split == "test" else "train"]
+    for number in range(count):
+        key = (seed, machine_type, group)
+        state = states[_turn(len(states), number, *key, "state")]
+        severity, spread = seeded(VERSION, *key, number, "plan").uniform(size=2)
+        fault = Fault()
+        if condition == "anomaly":
+            which = _turn(len(model.faults), number, *key, "fault")
+            fault = Fault(model.faults[which], float(severity))
+        attribute = "noAttribute" if kind == "noise" else state.attribute
+        shown = attribute if model.has_attributes else "noAttribute"
+        shortest, longest = model.duration_s
+        duration_s = shortest + (longest - shortest) * float(spread)
+        if size.short_s is not None and longest <= 10.0:
+            duration_s *= size.short_s / 10.0
+        yield ClipPlan(
+            machine_type=machine_type,
+            split=split,
+            file_name=f"{group}_{number:04d}_{shown}.wav",
+            true_name=f"{group}_{number:04d}_{attribute}.wav",
+            state=state,
+            fault=fault,
+            session=sessions[_turn(len(sessions), number, *key, "session")],
+            duration_s=duration_s,
+            kind=kind,
+        )
+
+
+def _turn(count: int, number: int, *key: object) -> int:
+    """Choice among ``count`` for clip ``number``: every block of ``count`` has each once."""
+    order = seeded(VERSION, *key, number // count).permutation(count)
+    return int(order[number % count])

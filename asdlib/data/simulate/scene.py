@@ -1,36 +1,43 @@
-"""The scene around a machine: transfer path, factory background, microphone, levels.
+"""The scene around a machine: sessions, transfer path, factory background, microphone, levels.
 
 A plant is drawn once per corpus seed: its halls (one per machine type and domain), their
-neighbouring machines and microphones, and the structure-borne path of every machine. Each
-clip then scatters around its plant. All linear parts act in one frequency response.
+neighbouring machines and microphones, the structure-borne path of every machine, and the
+sessions in which each was recorded. Each clip then scatters around its session. All linear
+parts act in one frequency response, and machine and hall are simply added.
+
+Sizes of scatter and drift are those of recordings. Within one recording of a desk fan, of
+brushless motors and between neighbouring clips of a lathe the level of normal clips scatters by
+0.1 to 0.5 dB and a band of a third of an octave by 0.5 to 1.1 dB; between days, specimens or
+distant clips of the same machines, all healthy, they differ by 1 to 4 dB in level and 1.3 to
+7 dB in colour, as much as many of their faults. Scatter within a session is therefore small here
+and drift between sessions large.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
 from asdlib.data.simulate.sources import (
+    Clip,
     FloatArray,
     frequency_grid,
     from_db,
-    harmonic_series,
     octave_grid,
-    ring_down,
-    rotation,
-    shaped_noise,
+    slope_gain,
 )
 
 # Knots of smooth level curves [Hz], two an octave.
 CURVE_KNOTS_HZ = 62.5 * 2.0 ** (np.arange(15) / 2.0)
-SNR_BAND_FROM_HZ = 100.0
 # Scatter of background colour and transfer path from clip to clip, per knot [dB].
-CLIP_SCATTER_DB = 2.0
+CLIP_SCATTER_DB = 0.5
+# A recorder is AC-coupled: second-order high-pass [Hz], nothing at all at 0 Hz. Pulses and
+# half-waves have a mean, and without this the mean sample of a clip tells the fault.
+MICROPHONE_FROM_HZ = 20.0
 SPEED_OF_SOUND_M_S = 343.0
 
 
@@ -41,38 +48,20 @@ def seeded(*parts: object) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Hall:
-    """Background and microphone of one machine type in one domain.
+class Scene:
+    """What surrounds one machine type in one domain and session; curves at ``CURVE_KNOTS_HZ``."""
 
-    Attributes
-    ----------
-    tilt_db : float
-        Slope of the broadband background [dB per octave].
-    curve_db : ndarray, shape (15,)
-        Deviation of the background from that slope at ``CURVE_KNOTS_HZ`` [dB].
-    level_db : float
-        Level of the background above 100 Hz, set by the gain of the microphone [dB re full
-        scale].
-    hum_db : float
-        Level of the mains hum below the background [dB].
-    neighbours : tuple of (rate_hz, order, level_db)
-        Machines next door: harmonic series at ``order * rate_hz``.
-    impact_rate_hz : float
-        Mean rate of foreign impacts.
-    microphone_db : ndarray, shape (15,)
-        Response of the microphone and its mounting at ``CURVE_KNOTS_HZ`` [dB].
-    distance_m : float
-        Distance of the microphone from the machine.
-    """
-
-    tilt_db: float
-    curve_db: FloatArray
-    level_db: float
-    hum_db: float
-    neighbours: tuple[tuple[float, float, float], ...]
-    impact_rate_hz: float
-    microphone_db: FloatArray
-    distance_m: float
+    tilt_db: float  # slope of the broadband background [dB per octave]
+    colour_db: FloatArray  # deviation of the background from that slope
+    level_db: float  # background above 100 Hz, set by the microphone's gain [dB re full scale]
+    hum_db: float  # mains hum over the background
+    neighbours: tuple[tuple[float, float, float], ...]  # rate_hz, order, level_db of each
+    impact_rate_hz: float  # foreign impacts
+    microphone_db: FloatArray  # microphone and its mounting
+    path_db: FloatArray  # what the session changes of the machine's path
+    distance_m: float  # microphone from machine
+    machine_db: float = 0.0  # machine over background, over that of the first session
+    pace: float = 1.0  # speed of the machine over nominal speed
 
 
 def draw_curve(rng: np.random.Generator, *, spread_db: float) -> FloatArray:
@@ -82,42 +71,60 @@ def draw_curve(rng: np.random.Generator, *, spread_db: float) -> FloatArray:
     return curve - float(curve.mean())
 
 
-def draw_hall(rng: np.random.Generator, *, origin: Hall | None = None, shift: float = 1.0) -> Hall:
-    """Draw a hall; with an ``origin``, one that differs from it by ``shift``.
+def _draw_neighbour(rng: np.random.Generator) -> tuple[float, float, float]:
+    return float(rng.uniform(11, 49)), float(rng.integers(5, 14)), float(rng.uniform(-14, -7))
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Randomness of the plant.
-    origin : Hall, optional
-        The source domain's hall.
-    shift : float
-        Scale of the differences to it in colour and microphone.
-    """
-    colour = draw_curve(rng, spread_db=3.0)
-    microphone = draw_curve(rng, spread_db=2.0)
-    neighbours = tuple(
-        (float(rng.uniform(11, 49)), float(rng.integers(5, 14)), float(rng.uniform(-14, -7)))
-        for _ in range(2)
-    )
-    tilt_db = float(rng.uniform(-4.5, -2.5))
-    level_db = float(rng.uniform(-44, -38))
-    if origin is not None:
-        colour = origin.curve_db + shift * colour
-        microphone = origin.microphone_db + shift * microphone
-        neighbours = (origin.neighbours[0], neighbours[1])
-        # The second microphone is set to a lower gain.
-        level_db = origin.level_db - float(rng.uniform(1.5, 3.5))
-        tilt_db = origin.tilt_db + 0.5 * shift * float(rng.standard_normal())
-    return Hall(
-        tilt_db=tilt_db,
-        curve_db=colour,
-        level_db=level_db,
+
+def draw_scene(
+    rng: np.random.Generator, *, origin: Scene | None = None, shift: float = 1.0
+) -> Scene:
+    """Draw the first session of a hall; with an ``origin``, of one that differs by ``shift``."""
+    scene = Scene(
+        tilt_db=float(rng.uniform(-4.5, -2.5)),
+        colour_db=draw_curve(rng, spread_db=3.0),
+        level_db=float(rng.uniform(-44, -38)),
         hum_db=float(rng.uniform(-12, -4)),
-        neighbours=neighbours,
+        neighbours=(_draw_neighbour(rng), _draw_neighbour(rng)),
         impact_rate_hz=float(rng.uniform(0.1, 0.4)),
-        microphone_db=microphone,
+        microphone_db=draw_curve(rng, spread_db=2.0),
+        path_db=np.zeros(len(CURVE_KNOTS_HZ)),
         distance_m=float(rng.uniform(0.4, 1.0)),
+    )
+    if origin is None:
+        return scene
+    return replace(
+        scene,
+        tilt_db=origin.tilt_db + 0.5 * shift * float(rng.standard_normal()),
+        colour_db=origin.colour_db + shift * scene.colour_db,
+        # The second microphone is set to a lower gain.
+        level_db=origin.level_db - float(rng.uniform(1.5, 3.5)),
+        neighbours=(origin.neighbours[0], scene.neighbours[1]),
+        microphone_db=origin.microphone_db + shift * scene.microphone_db,
+    )
+
+
+def next_session(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Scene of the session after this one: a step of a random walk, so that drift accumulates.
+
+    The gain and colour of the microphone (sensitivity, placement), the noise and colour of the
+    hall, level, path and speed of the machine (lubricant, temperature, mains) each take a step;
+    one of the two neighbours is another machine now.
+    """
+    gain_db, hall_db, machine_db, hum_db, near_db, pace = rng.standard_normal(6)
+    rate_hz, order, level_db = scene.neighbours[0]
+    return replace(
+        scene,
+        tilt_db=scene.tilt_db + 0.1 * float(rng.standard_normal()),
+        colour_db=scene.colour_db + draw_curve(rng, spread_db=0.8),
+        level_db=scene.level_db + 0.8 * float(gain_db) + 0.8 * float(hall_db),
+        hum_db=scene.hum_db + 1.0 * float(hum_db),
+        neighbours=((rate_hz, order, level_db + 1.5 * float(near_db)), _draw_neighbour(rng)),
+        impact_rate_hz=float(rng.uniform(0.1, 0.4)),
+        microphone_db=scene.microphone_db + draw_curve(rng, spread_db=0.6),
+        path_db=scene.path_db + draw_curve(rng, spread_db=0.6),
+        # A louder hall is louder beside the same machine.
+        machine_db=scene.machine_db + 0.6 * float(machine_db) - 0.8 * float(hall_db),
+        pace=scene.pace * float(np.exp(0.003 * pace)),
     )
 
 
@@ -127,70 +134,33 @@ def curve_gain(n_samples: int, sample_rate: int, curve_db: FloatArray) -> FloatA
     return np.exp2(np.interp(octaves, np.log2(CURVE_KNOTS_HZ), curve_db) / 6.0206)
 
 
-def background(
-    hall: Hall, n_samples: int, sample_rate: int, rng: np.random.Generator
-) -> FloatArray:
+def background(scene: Scene, clip: Clip) -> FloatArray:
     """Sound of the hall without the machine, at unit level above 100 Hz, before the microphone.
 
     Coloured noise, mains hum with odd and even harmonics, neighbouring machines whose speed
-    and level scatter, foreign impacts; the colour scatters from clip to clip.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
+    and level scatter, and at random times a few ringing impacts (dropped tools, doors); the
+    colour scatters from clip to clip.
     """
-    curve = hall.curve_db + CLIP_SCATTER_DB * rng.standard_normal(len(hall.curve_db))
-    gain = curve_gain(n_samples, sample_rate, curve)
-    gain *= np.exp2(
-        (hall.tilt_db + 0.15 * rng.standard_normal())
-        / 6.0206
-        * (octave_grid(n_samples, sample_rate) - np.log2(1000.0))
-    )
-    grid = frequency_grid(n_samples, sample_rate)
-    gain *= (grid / 60.0) ** 2 / (1.0 + (grid / 60.0) ** 2)
-    share = np.sqrt(np.sum(gain[grid >= SNR_BAND_FROM_HZ] ** 2) / np.sum(gain**2))
-    sound = shaped_noise(n_samples, gain, rng) / float(share)
-    mains = rotation(n_samples, sample_rate, 50.0, rng, wander=2e-4)
-    hum = harmonic_series(
-        mains, [0.6, 1, 0.3, 0.5, 0.2, 0.3, 0.1, 0.15], rng, sample_rate=sample_rate
-    )
-    sound += from_db(hall.hum_db + 1.5 * rng.standard_normal()) * hum
-    for rate_hz, order, level_db in hall.neighbours:
-        angle = rotation(
-            n_samples, sample_rate, rate_hz * (1.0 + 0.01 * rng.standard_normal()), rng
-        )
-        tones = harmonic_series(
-            angle, 0.7 ** np.arange(8), rng, sample_rate=sample_rate, order=order
-        )
-        sound += from_db(level_db + 2.0 * rng.standard_normal()) * tones
-    return sound + _foreign_impacts(hall, n_samples, sample_rate, rng)
-
-
-def _foreign_impacts(
-    hall: Hall, n_samples: int, sample_rate: int, rng: np.random.Generator
-) -> FloatArray:
-    """Add up dropped tools and doors: a few ringing impacts at random times."""
-    duration_s = n_samples / sample_rate
-    count = rng.poisson(hall.impact_rate_hz * duration_s)
-    sound = np.zeros(n_samples)
-    for _ in range(count):
-        response = ring_down(
-            sample_rate,
-            list(rng.uniform(300, 4000, 3)),
-            rng,
-            decay_s=float(rng.uniform(0.01, 0.05)),
-        )
-        start = int(rng.uniform(0, n_samples - len(response)))
+    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
+    curve = scene.colour_db + CLIP_SCATTER_DB * rng.standard_normal(len(scene.colour_db))
+    slope = slope_gain(n, sr, scene.tilt_db + 0.15 * float(rng.standard_normal()))
+    sound = clip.shaped_noise(curve_gain(n, sr, curve) * slope)
+    mains = clip.rotation(50.0, wander=2e-4)
+    hum = clip.tones(mains, [0.6, 1, 0.3, 0.5, 0.2, 0.3, 0.1, 0.15])
+    sound += clip.level(scene.hum_db, scatter_db=0.5) * hum
+    for rate_hz, order, level_db in scene.neighbours:
+        angle = clip.rotation(rate_hz * clip.scatter(0.01))
+        tones = clip.tones(angle, 0.7 ** np.arange(8), order=order)
+        sound += clip.level(level_db, scatter_db=1.0) * tones
+    for _ in range(rng.poisson(scene.impact_rate_hz * n / sr)):
+        response = clip.ring(list(rng.uniform(300, 4000, 3)), float(rng.uniform(0.01, 0.05)))
+        start = int(rng.uniform(0, n - len(response)))
         sound[start : start + len(response)] += rng.lognormal(2.2, 0.5) * response
     return sound
 
 
-def path_gain(
-    hall: Hall,
-    path_db: FloatArray,
-    n_samples: int,
-    sample_rate: int,
-    rng: np.random.Generator,
+def _path_gain(
+    scene: Scene, path_db: FloatArray, n_samples: int, sample_rate: int, rng: np.random.Generator
 ) -> npt.NDArray[np.complex128]:
     """Complex response from the machine to the microphone's membrane.
 
@@ -198,62 +168,55 @@ def path_gain(
     whose path differences follow from a distance and a placement that scatter.
     """
     grid = frequency_grid(n_samples, sample_rate)
-    curve = path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
-    response = curve_gain(n_samples, sample_rate, curve).astype(complex)
-    reflections: Sequence[tuple[float, float]] = [(1.1, 0.25), (1.9, 0.15)]
-    total = np.ones_like(response)
-    for detour, strength in reflections:
-        extra_m = detour * hall.distance_m * (1.0 + 0.05 * rng.standard_normal())
+    curve = path_db + scene.path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
+    total = np.ones(len(grid), complex)
+    for detour, strength in ((1.1, 0.25), (1.9, 0.15)):
+        extra_m = detour * scene.distance_m * (1.0 + 0.02 * rng.standard_normal())
         total += strength * np.exp(-2j * np.pi * grid * extra_m / SPEED_OF_SOUND_M_S)
-    total *= response
+    total *= curve_gain(n_samples, sample_rate, curve)
     return total
+
+
+def _microphone_gain(
+    scene: Scene, n_samples: int, sample_rate: int, rng: np.random.Generator
+) -> npt.NDArray[np.complex128]:
+    curve = scene.microphone_db + 0.2 * rng.standard_normal(len(scene.microphone_db))
+    ratio = 1j * frequency_grid(n_samples, sample_rate) / MICROPHONE_FROM_HZ
+    coupling = ratio**2 / (1.0 + np.sqrt(2.0) * ratio + ratio**2)
+    coupling[0] = 0.0
+    gain: npt.NDArray[np.complex128] = coupling * curve_gain(n_samples, sample_rate, curve)
+    return gain
 
 
 def record(
     machine: FloatArray | None,
-    hall: Hall,
+    scene: Scene,
     path_db: FloatArray,
     *,
     sample_rate: int,
     lead_samples: int,
     n_samples: int,
-    snr_db: float | None,
+    snr_db: float,
+    with_background: bool,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Mix machine and hall as a microphone would and drop the lead-in.
+    """Mix machine and hall as a microphone would, in units of full scale, and drop the lead-in.
 
-    Parameters
-    ----------
-    machine : ndarray, shape (lead_samples + n_samples,), or None
-        Machine sound at about unit root mean square; None: hall alone.
-    hall : Hall
-        Background and microphone.
-    path_db : ndarray, shape (15,)
-        Structure of the machine.
-    sample_rate : int
-        Sampling rate [Hz].
-    lead_samples, n_samples : int
-        Lead-in that is dropped (start of filters and impacts), and length kept.
-    snr_db : float or None
-        Level over the background above 100 Hz of a machine of unit level [dB]; None: no
-        background.
-    rng : numpy.random.Generator
-        Scatter of the clip.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        Sound pressure in units of full scale.
+    The machine (None: hall alone) comes at about unit root mean square above 100 Hz and lies
+    ``snr_db`` over the background there, whether that is heard or not. Every part has its own
+    randomness, so that machine alone and hall alone add up to the mixture.
     """
+    of_levels, of_path, of_hall, of_microphone = rng.spawn(4)
+    hall_db, machine_db = 0.4 * of_levels.standard_normal(2)
     length = lead_samples + n_samples
-    level = from_db(hall.level_db + 1.0 * rng.standard_normal())
     spectrum = np.zeros(length // 2 + 1, complex)
     if machine is not None:
-        path = path_gain(hall, path_db, length, sample_rate, rng)
-        spectrum += from_db(snr_db if snr_db is not None else 0.0) * path * scipy.fft.rfft(machine)
-    if machine is None or snr_db is not None:
-        spectrum += scipy.fft.rfft(background(hall, length, sample_rate, rng))
-    microphone = hall.microphone_db + 0.3 * rng.standard_normal(len(hall.microphone_db))
-    spectrum *= level * curve_gain(length, sample_rate, microphone)
+        path = _path_gain(scene, path_db, length, sample_rate, of_path)
+        level = from_db(snr_db + scene.machine_db + machine_db)
+        spectrum += level * path * scipy.fft.rfft(machine)
+    if with_background:
+        spectrum += scipy.fft.rfft(background(scene, Clip(length, sample_rate, of_hall)))
+    spectrum *= from_db(scene.level_db + hall_db)
+    spectrum *= _microphone_gain(scene, length, sample_rate, of_microphone)
     sound: FloatArray = scipy.fft.irfft(spectrum, length)[lead_samples:]
     return sound

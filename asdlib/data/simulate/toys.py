@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from asdlib.data.simulate.model import Clip, Fault, MachineModel, State
-from asdlib.data.simulate.sources import (
-    FloatArray,
-    event_times,
-    from_db,
-    harmonic_series,
-    impacts,
-    resonance_gain,
-    ring_down,
-    rotation,
-    shaped_noise,
-)
+from asdlib.data.simulate.model import Fault, MachineModel, State
+from asdlib.data.simulate.sources import Clip, FloatArray, from_db, modulation
 
 # --- car --------------------------------------------------------------------------------
 
@@ -57,49 +47,44 @@ def synthesise_car(state: State, fault: Fault, clip: Clip) -> FloatArray:
     The voltage less the drop at the brushes sets the motor's rate; six commutations a
     revolution, pinion mesh with sidebands of the motor shaft, tyre noise modulated at the
     wheel rate. Faults: bent axle (modulation and mesh wobble at the wheel rate), chipped
-    pinion (an impact once per motor revolution), worn brush (sparking noise at commutation),
-    loose wheel (rattle at irregular wheel turns), wrong voltage (speed).
+    pinion (an impact once per motor revolution), wrong voltage (speed). Faults of colour and
+    level: worn brush (sparking noise at commutation), worn tyres (without tread the noise of
+    air pumping goes and that of adhesion rises, U. Sandberg, J. A. Ejsmont, "Tyre/Road Noise
+    Reference Book" (2002)), missing body (a shell holds back high frequencies, as its mass law
+    says).
     """
-    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
-    detune = rng.choice((-1.0, 1.0)) * fault.grows("wrong_voltage", 0.012, 0.035)
-    rate_hz = state["shaft_rate_hz"] * (1.0 + detune) * clip.scatter(0.007)
-    motor = rotation(n, sr, rate_hz, rng, wander=0.003)
+    rng, odd = clip.rng, clip.of_fault
+    detune = fault.either_way("wrong_voltage", clip, 0.015, 0.045)
+    rate_hz = state["shaft_rate_hz"] * clip.pace * (1.0 + detune) * clip.scatter(0.007)
+    motor = clip.rotation(rate_hz, wander=0.003)
     wheel = motor * (state["wheel_rate_hz"] / state["shaft_rate_hz"])
-    bent = fault.grows("bent_axle", 0.2, 0.8)
-    whine = harmonic_series(motor, (0.7 * clip.scatter(0.04)) ** np.arange(10), rng,
-                            sample_rate=sr, order=6)  # fmt: skip
-    wobble = np.cos(2 * np.pi * (wheel + rng.uniform()))
-    mesh = harmonic_series(
-        motor + 0.002 * bent * wobble,
-        (0.68 * clip.scatter(0.04)) ** np.arange(10),
-        rng,
-        sample_rate=sr,
+    bent = fault.grows("bent_axle", 0.25, 0.8)
+    whine = clip.tones(motor, (0.7 * clip.scatter(0.04)) ** np.arange(10), order=6)
+    turns = wheel + rng.uniform()
+    harmonics = (0.68 * clip.scatter(0.04)) ** np.arange(10)
+    mesh = clip.tones(
+        motor + 0.002 * bent * np.cos(2 * np.pi * turns),
+        harmonics,
         order=int(state["pinion_teeth"]),
     )
     mesh *= 1.0 + 0.3 * clip.scatter(0.2) * np.cos(2 * np.pi * (motor + rng.uniform()))
-    mesh *= 1.0 + bent * wobble
-    gain = resonance_gain(n, sr, state.resonances_hz, quality=3, floor_db=-14, tilt_db=-1)
-    tyres = shaped_noise(n, gain, rng) * (1.0 + (0.2 * clip.scatter(0.2) + bent) * wobble)
+    mesh *= modulation(bent, turns)
+    tyres = clip.noise(state.resonances_hz, quality=3, floor_db=-14, tilt_db=-1)
+    tyres = clip.coloured(tyres, 300, 1500, fault.grows("worn_tyres", 3.5, 8.5))
+    tyres = clip.coloured(tyres, 2000, 16000, -fault.grows("worn_tyres", 2.0, 5.0))
+    tyres *= modulation(0.2 * clip.scatter(0.2) + bent, turns)
     speed_db = 30.0 * np.log10(rate_hz / 130.0)
-    sound = clip.level(-6 + speed_db) * whine
-    sound += clip.level(-7 + speed_db) * mesh
-    sound += clip.level(-5 + speed_db) * tyres
-    for name, shaft, order, force_scatter, centres in (
-        ("chipped_pinion", motor, 1.0, 0.15, state.resonances_hz),
-        ("loose_wheel", wheel, 0.7, 0.6, (420.0, 1300.0, 2900.0)),
-    ):
-        level = from_db(speed_db) * fault.level(name, -12, -3)
-        if level:
-            slip = 0.25 if name == "loose_wheel" else 0.0
-            times = event_times(shaft, order, rng, sample_rate=sr, slip=slip)
-            force = level * np.sqrt(n / len(times))
-            spread = np.exp(force_scatter * rng.standard_normal(len(times)))
-            sound += impacts(
-                n, sr, times, force * spread, ring_down(sr, centres, rng, decay_s=0.004)
-            )
-    sparks = fault.level("worn_brush", -14, -5)
+    sound = clip.level(-6 + speed_db) * whine + clip.level(-7 + speed_db) * mesh
+    sound += clip.level(-4 + speed_db) * tyres
+    sound = clip.coloured(sound, 1600, 16000, fault.grows("missing_body", 2.0, 7.0))
+    chipped = from_db(speed_db) * fault.level("chipped_pinion", -9, -1)
+    if chipped:
+        force = chipped * np.sqrt(clip.sample_rate / rate_hz)
+        response = odd.ring(state.resonances_hz, decay_s=0.004)
+        sound += odd.impacts(odd.events(motor, 1.0), force, response, spread=0.15)
+    sparks = fault.level("worn_brush", -11, -4)
     if sparks:
-        hiss = shaped_noise(n, resonance_gain(n, sr, (6200.0,), quality=1, floor_db=-12), rng)
+        hiss = odd.noise((6200.0,), quality=1, floor_db=-12)
         sound += sparks * hiss * np.clip(np.cos(2 * np.pi * 6 * motor), 0.0, None) * 2.0
     return sound
 
@@ -146,75 +131,71 @@ def synthesise_train(state: State, fault: Fault, clip: Clip) -> FloatArray:
     Every axle of a bogie strikes every rail joint, so clicks come in pairs, their delay being
     wheelbase over speed; joints differ a little. Rolling noise grows with speed; the level
     breathes as the train passes the microphone once a lap. Faults: flat wheel (an impact once
-    per turn of the wheel), broken joint (one joint of the oval hits hard), bent axle
-    (modulation at the wheel rate), rattling coupling, wrong voltage (speed), dry axle (squeal
-    in curves).
+    per turn of the wheel), broken joint (the ends of one rail of the oval hang and thump, once
+    a lap of 2.5 to 4 s; it is one that the train passes in the clip), rattling coupling, wrong
+    voltage (speed). Faults of colour and level: rough wheels (roughness raises rolling noise,
+    most at short wavelengths), missing pads (undamped rails radiate more in the middle [1]_).
+
+    References
+    ----------
+    .. [1] D. Thompson, "Railway Noise and Vibration" (2009), chapters 2 and 5.
     """
-    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
-    detune = rng.choice((-1.0, 1.0)) * fault.grows("wrong_voltage", 0.02, 0.065)
-    speed = state["speed_m_s"] * (1.0 + detune) * clip.scatter(0.01)
-    wheel = rotation(n, sr, speed / _WHEEL_CIRCUMFERENCE_M, rng, wander=0.004)
-    way_m = wheel * _WHEEL_CIRCUMFERENCE_M + rng.uniform(0, _OVAL_M)
-    near = 1.0 + 0.35 * np.cos(2 * np.pi * way_m / _OVAL_M)
-    gain = resonance_gain(n, sr, state.resonances_hz, quality=2.5, floor_db=-14, tilt_db=-2)
-    bent = fault.grows("bent_axle", 0.35, 1.0)
-    rolling = shaped_noise(n, gain, rng)
-    rolling *= 1.0 + (0.15 * clip.scatter(0.2) + bent) * np.cos(2 * np.pi * wheel)
-    motor = wheel * _MOTOR_RATIO
-    whine = harmonic_series(
-        motor,
-        (0.75 * clip.scatter(0.04)) ** np.arange(10),
-        rng,
-        sample_rate=sr,
-        order=int(state["whine_order"]),
-    )
-    whine *= 1.0 + (0.2 + 0.5 * bent) * np.cos(2 * np.pi * (wheel + rng.uniform()))
+    odd = clip.of_fault
+    detune = fault.either_way("wrong_voltage", clip, 0.025, 0.065)
+    speed = state["speed_m_s"] * clip.pace * (1.0 + detune) * clip.scatter(0.01)
+    wheel = clip.rotation(speed / _WHEEL_CIRCUMFERENCE_M, wander=0.004)
+    way_m = wheel * _WHEEL_CIRCUMFERENCE_M + clip.rng.uniform(0, _OVAL_M)
+    rolling = clip.noise(state.resonances_hz, quality=2.5, floor_db=-14, tilt_db=-2)
+    rough_db = fault.grows("rough_wheels", 2.0, 4.0)
+    rolling = from_db(rough_db) * clip.coloured(rolling, 1500, 16000, rough_db)
+    rolling *= 1.0 + 0.15 * clip.scatter(0.2) * np.cos(2 * np.pi * wheel)
+    harmonics = (0.75 * clip.scatter(0.04)) ** np.arange(10)
+    whine = clip.tones(wheel * _MOTOR_RATIO, harmonics, order=int(state["whine_order"]))
+    whine *= 1.0 + 0.2 * np.cos(2 * np.pi * (wheel + clip.rng.uniform()))
     speed_db = 25.0 * np.log10(speed / 0.55)
-    sound = clip.level(-6 + speed_db) * rolling + clip.level(-9 + speed_db) * whine
+    sound = clip.level(-5 + speed_db) * rolling + clip.level(-8 + speed_db) * whine
     sound += clip.level(-2 + speed_db) * _joint_clicks(state, fault, clip, way_m)
-    response = ring_down(sr, state.resonances_hz, rng, decay_s=0.004)
-    for name, order, slip in (("flat_wheel", 1.0, 0.0), ("rattling_coupling", 1.7, 0.5)):
-        level = from_db(speed_db) * fault.level(name, -12, -3)
+    sound = clip.coloured(sound, 300, 1300, fault.grows("missing_pads", 3.0, 8.0))
+    for name, faintest_db, order, slip, centres_hz, decay_s in (
+        ("flat_wheel", -7.0, 1.0, 0.0, state.resonances_hz, 0.004),
+        ("rattling_coupling", -13.0, 1.7, 0.5, (2700.0, 3900.0), 0.002),
+    ):
+        level = from_db(speed_db) * fault.level(name, faintest_db, faintest_db + 7.0)
         if level:
-            if name == "rattling_coupling":
-                response = ring_down(sr, (2700.0, 3900.0), rng, decay_s=0.002)
-            times = event_times(wheel, order, rng, sample_rate=sr, slip=slip)
-            force = np.sqrt(n / len(times)) * np.exp(0.4 * rng.standard_normal(len(times)))
-            sound += level * impacts(n, sr, times, force, response)
-    squeal = from_db(speed_db) * fault.level("dry_axle", -16, -6)
-    if squeal:
-        curve = np.clip(np.sin(4 * np.pi * way_m / _OVAL_M), 0.0, None)
-        tone = harmonic_series(
-            rotation(n, sr, 2400.0 * clip.scatter(0.08), rng, wander=0.01), [1, 0.3], rng,
-            sample_rate=sr,
-        )  # fmt: skip
-        sound += squeal * curve * 2.0 * tone
-    return sound * near
+            response = odd.ring(centres_hz, decay_s)
+            rate_hz = order * speed / _WHEEL_CIRCUMFERENCE_M
+            force = level * np.sqrt(clip.sample_rate / rate_hz)
+            sound += odd.impacts(odd.events(wheel, order, slip), force, response, spread=0.4)
+    return sound * (1.0 + 0.35 * np.cos(2 * np.pi * way_m / _OVAL_M))
 
 
 def _joint_clicks(state: State, fault: Fault, clip: Clip, way_m: FloatArray) -> FloatArray:
     """Clicks of the axles of two bogies over the joints, at about unit root mean square."""
-    n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
-    time = np.arange(n) / sr
     joints = round(_OVAL_M / _RAIL_M)
-    strength = np.exp(0.25 * rng.standard_normal(joints))
-    strength[0] *= 1.0 + fault.grows("broken_joint", 1.5, 4.0)
-    first = int(way_m[0] / _RAIL_M)
-    last = int(way_m[-1] / _RAIL_M) + 1
-    numbers = np.arange(first, last + 1)
-    offsets = np.array([0.0, state["wheelbase_m"]])
-    places = numbers[:, None] * _RAIL_M + offsets
+    strength = np.exp(0.25 * clip.rng.standard_normal(joints))
+    numbers = np.arange(int(way_m[0] / _RAIL_M), int(way_m[-1] / _RAIL_M) + 2)
+    response = clip.ring(state.resonances_hz, decay_s=0.003)
+    places = numbers[:, None] * _RAIL_M + np.array([0.0, state["wheelbase_m"]])
     force = strength[numbers % joints][:, None] * np.array([1.0, 0.7])
-    force = force * np.exp(0.15 * rng.standard_normal(force.shape))
+    force = force * np.exp(0.15 * clip.rng.standard_normal(force.shape))
     inside = (places > way_m[0]) & (places < way_m[-1])
+    time = np.arange(clip.n_samples) / clip.sample_rate
     times = np.interp(places[inside], way_m, time)
-    response = ring_down(sr, state.resonances_hz, rng, decay_s=0.003)
-    rate_hz = 1.5 * state["joint_rate_hz"]
-    return impacts(n, sr, times, force[inside] * np.sqrt(sr / rate_hz), response)
+    force = force[inside] * np.sqrt(clip.sample_rate / (1.5 * state["joint_rate_hz"]))
+    clicks = clip.impacts(times, force, response)
+    level = fault.level("broken_joint", -15, -7)
+    if level:
+        odd = clip.of_fault
+        # Not among the first or last few, which lead-in and end of the clip may cut off.
+        broken = int(odd.rng.choice(numbers[3:-2])) % joints
+        struck = np.interp(places[numbers % joints == broken].ravel(), way_m, time, -1.0, -1.0)
+        force = level * np.sqrt(clip.sample_rate / (2.0 * state["lap_rate_hz"]))
+        clicks += odd.impacts(struck, force, odd.ring((420.0, 950.0), 0.006), spread=0.15)
+    return clicks
 
 
-MODELS = {
-    "ToyCarSim": MachineModel(
+MODELS = (
+    MachineModel(
         machine_type="ToyCarSim",
         duration_s=(12.0, 12.0),
         has_attributes=True,
@@ -224,14 +205,16 @@ MODELS = {
               for v in (31, 34, 40)),
             *(_car_state(car, v, "target") for car in ("A1", "E1") for v in (28, 37)),
         ),
-        faults=("bent_axle", "chipped_pinion", "worn_brush", "loose_wheel", "wrong_voltage"),
-        snr_db=(-2.5, 2.5),
+        faults=(
+            "bent_axle", "chipped_pinion", "wrong_voltage",
+            "worn_brush", "worn_tyres", "missing_body",
+        ),
+        snr_db=0.0,
         domain_shift=0.4,
         synthesise=synthesise_car,
     ),
-    "ToyTrainSim": MachineModel(
+    MachineModel(
         machine_type="ToyTrainSim",
-        duration_s=(10.0, 10.0),
         has_attributes=False,
         supplemental="clean",
         states=(
@@ -243,15 +226,11 @@ MODELS = {
             _train_state("E1", 9, "target"),
         ),
         faults=(
-            "flat_wheel",
-            "broken_joint",
-            "bent_axle",
-            "rattling_coupling",
-            "wrong_voltage",
-            "dry_axle",
+            "flat_wheel", "broken_joint", "rattling_coupling",
+            "wrong_voltage", "rough_wheels", "missing_pads",
         ),
-        snr_db=(-2.5, 2.5),
+        snr_db=0.0,
         domain_shift=0.3,
         synthesise=synthesise_train,
     ),
-}  # fmt: skip
+)  # fmt: skip
