@@ -1,0 +1,244 @@
+"""Detection on recorded and simulated machines: the final system against every baseline.
+
+Reads what finished runs have left below ``results/`` and puts it into one table: the harmonic mean
+of every machine's cells, the paired difference of the final system to the best of the trivial
+detector and the official baseline, the promised against the met false-alarm rate, and a rule that
+needs no label against hindsight. Runs are made before, each by one command, such as
+
+    ./run_all.sh --data RECORDINGS --set ae_epochs=100 --set ae_batch_size=256 --set ae_min_steps=0
+    python benchmarks/detection.py --runs results/RECORDINGS results/simulated_demo --save
+
+The rule: which system, the final one or one of its profiles alone, hears the known changes of
+notebook 04 best on all *other* machines (`sensitivity.csv`)? That one is taken for the machine
+that was left out. Hindsight takes what the test labels prefer.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import ROOT, benchmark_parser, save  # noqa: E402
+
+from asdlib import scoring  # noqa: E402
+
+BASELINES = ("trivial", "ae_mse", "ae_mahalanobis")
+SYSTEMS = ("trivial", "knn", "ae_mse", "ae_mahalanobis", "final")
+PROFILES = tuple(name for name in scoring.VIEWS if name not in scoring.LEARNT)
+
+
+def read_run(folder: Path, n_bootstrap: int) -> dict[str, pd.DataFrame]:
+    """Tables of one run, with the harmonic means of every system and paired differences."""
+    scores = scoring.read_scores(folder / "scores.csv")
+    known = scores[scores["system"].isin(SYSTEMS)]
+    metrics = scoring.evaluate(known, n_bootstrap=n_bootstrap)
+    differences = pd.concat(
+        [
+            scoring.paired_differences(
+                known[known["system"].isin(["final", name])], reference=name,
+                n_bootstrap=n_bootstrap,
+            ).assign(reference=name)
+            for name in BASELINES
+        ]
+    )  # fmt: skip
+    sensitivity = folder / "sensitivity.csv"
+    return {
+        "metrics": metrics[metrics["metric"] == "hmean"],
+        "differences": differences[
+            (differences["metric"] == "hmean") & (differences["system"] == "final")
+        ],
+        "without": without_one_view(scoring.read_scores(folder / "view_scores.csv")),
+        "views": pd.read_csv(folder / "views.csv").query("metric == 'hmean'"),
+        "alarms": pd.read_csv(folder / "false_alarms.csv").query("system == 'final'"),
+        "sensitivity": pd.read_csv(sensitivity) if sensitivity.exists() else pd.DataFrame(),
+    }
+
+
+def without_one_view(by_view: pd.DataFrame) -> pd.DataFrame:
+    """Harmonic means of the final system and of it without each of its views."""
+    tables = {str(name): own for name, own in by_view.groupby("system")}
+    fused = [
+        scoring.fuse([own for name, own in tables.items() if name != left_out],
+                     system=f"without {left_out}" if left_out else "final", seed=None)
+        for left_out in ("", *tables)
+    ]  # fmt: skip
+    metrics = scoring.evaluate(pd.concat(fused), n_bootstrap=0)
+    return metrics[metrics["metric"] == "hmean"]
+
+
+def detection_rows(run: str, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """One row per machine: every system, and the final one's gain over the best baseline."""
+    values = tables["metrics"].set_index(["machine_type", "system"])
+    differences = tables["differences"].set_index(["machine_type", "reference"])
+    rows = []
+    for machine in values.index.unique("machine_type"):
+        own = values.loc[machine]
+        best = own["value"].reindex(BASELINES).idxmax()
+        gain = differences.loc[(machine, best)]
+        rows.append(
+            {
+                "run": run,
+                "machine": machine,
+                "clips": f"{own['n_normal'].iloc[0]} / {own['n_anomaly'].iloc[0]}",
+                **{name: own["value"].get(name, np.nan) for name in SYSTEMS},
+                "best baseline": best,
+                "gain": gain["difference"],
+                "gain_low": gain["difference_low"],
+                "gain_high": gain["difference_high"],
+            }
+        )
+    return rows
+
+
+def rule_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> list[dict[str, Any]]:
+    """One row per machine: the fixed default, the rule settled on the others, and hindsight."""
+    candidates = ("final", *PROFILES)
+    heard, reached = [], []
+    for run, tables in runs.items():
+        if len(tables["sensitivity"]):
+            for kept, table in ((heard, tables["sensitivity"]), (reached, tables["views"])):
+                kept.append(table.assign(machine=run + ": " + table["machine_type"]))
+    if not heard:
+        return []
+    rehearsed = pd.concat(heard).pivot_table(index="machine", columns="system", values="auc")
+    found = pd.concat(reached).pivot_table(index="machine", columns="system", values="value")
+    machines = rehearsed.index.intersection(found.index)
+    rows = []
+    for machine in machines if len(machines) > 1 else ():
+        others = rehearsed.loc[machines.drop(machine)].reindex(columns=candidates).mean()
+        taken, best = others.idxmax(), found.loc[machine].reindex(candidates).idxmax()
+        rows.append(
+            {
+                "machine": machine,
+                "final": found.loc[machine, "final"],
+                "rule": found.loc[machine, taken],
+                "rule took": taken,
+                "hindsight": found.loc[machine, best],
+                "hindsight took": best,
+            }
+        )
+    return rows
+
+
+def markdown(
+    rows: list[dict[str, Any]],
+    rules: list[dict[str, Any]],
+    left_out: pd.DataFrame,
+    alarms: pd.DataFrame,
+) -> str:
+    """Put the four tables on one page."""
+    table = pd.DataFrame(rows)
+    gain = [
+        f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]"
+        for _, row in table.iterrows()
+    ]
+    shown = table.drop(columns=["gain", "gain_low", "gain_high"]).assign(gain=gain)
+    text = [
+        "# Detection on recorded and simulated machines\n",
+        "Harmonic mean of AUC source, AUC target and pAUC of a machine (of the cells that it has). "
+        "Gain: final minus the best baseline of that machine, chosen in hindsight, with its paired "
+        "95 % bootstrap interval over test clips.\n",
+        shown.to_markdown(index=False, floatfmt=".3f"),
+    ]
+    is_real = ~table["run"].str.contains("simulated")
+    for word, own in {"recorded": table[is_real], "simulated": table[~is_real]}.items():
+        if len(own):
+            means = ", ".join(f"{name} {own[name].mean():.3f}" for name in SYSTEMS)
+            text.append(f"\nMean over {len(own)} {word} machines: {means}.")
+    if rules:
+        table = pd.DataFrame(rules)
+        means = ", ".join(
+            f"{name} {table[name].mean():.3f}" for name in ("final", "rule", "hindsight")
+        )
+        text += [
+            "\n## A rule without labels, against the fixed default and hindsight\n",
+            table.to_markdown(index=False, floatfmt=".3f"),
+            f"\nMeans: {means}.",
+        ]
+    by_machine = left_out.assign(machine=left_out["run"] + ": " + left_out["machine_type"])
+    table = by_machine.pivot_table(index="machine", columns="system", values="value", sort=False)
+    change = table.drop(columns="final").sub(table["final"], axis=0)
+    change.loc["mean"] = change.mean()
+    text += [
+        "\n## What each view is worth: change of the harmonic mean without it\n",
+        change.reset_index().to_markdown(index=False, floatfmt="+.3f"),
+        "\n## False alarms of the final system, promised and met\n",
+        alarms.to_markdown(index=False, floatfmt=".2f"),
+    ]
+    return "\n".join(text) + "\n"
+
+
+def made_up_run(folder: Path, n_clips: int) -> Path:
+    """Make up scores in which the final system is better than the others by one scatter."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for machine in ("one", "two"):
+        for split in ("train", "test"):
+            clips = pd.DataFrame({"clip_id": [f"{machine}/{split}/{i}" for i in range(n_clips)]})
+            clips = clips.assign(machine_type=machine, section="00", split=split)
+            clips["domain"] = np.where(np.arange(n_clips) % 2 == 0, "source", "target")
+            clips["is_anomaly"] = np.arange(n_clips) % 4 > 1 if split == "test" else False
+            for system in (*SYSTEMS, *PROFILES):
+                shift = 1.0 + (system == "final")
+                score = rng.standard_normal(n_clips) + shift * clips["is_anomaly"]
+                parts.append(clips.assign(anomaly_score=score, system=system, seed=0))
+    scores, thresholds = scoring.decide(pd.concat(parts))
+    is_view = scores["system"].isin([*PROFILES, "final"])
+    heard = pd.DataFrame(
+        [(system, machine, 0.5 + 0.1 * (system == "final")) for system in ("final", *PROFILES)
+         for machine in ("one", "two")], columns=["system", "machine_type", "auc"],
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    for name, table in {
+        "scores": scores[scores["system"].isin(SYSTEMS)],
+        "view_scores": scores[scores["system"].isin(PROFILES)],
+        "views": scoring.evaluate(scores[is_view], n_bootstrap=0),
+        "false_alarms": scoring.false_alarms(scores, thresholds),
+        "sensitivity": heard,
+    }.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = benchmark_parser(__doc__)
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", default=[ROOT / "results" / "simulated_demo"],
+        metavar="DIR", help="result folders of finished runs [the default run's]",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as made_up:
+        if options.miniature:
+            options.runs = [made_up_run(Path(made_up) / "made_up", 40)]
+        n_bootstrap = 100 if options.miniature else 1000
+        runs = {folder.name: read_run(folder, n_bootstrap) for folder in options.runs}
+    rows = [row for run, tables in runs.items() for row in detection_rows(run, tables)]
+    rules = rule_rows(runs)
+    left_out = pd.concat([tables["without"].assign(run=run) for run, tables in runs.items()])
+    alarms = pd.concat(
+        [tables["alarms"].assign(run=run) for run, tables in runs.items()], ignore_index=True
+    )
+    columns = [
+        "run",
+        "machine_type",
+        "domain",
+        "promised",
+        "met",
+        "met_low",
+        "met_high",
+        "n_normal",
+    ]
+    text = markdown(rows, rules, left_out, alarms[columns])
+    print(text)
+    save(options.save, "detection", text, {"machines": rows, "rule": rules})
+
+
+if __name__ == "__main__":
+    main()
