@@ -17,7 +17,7 @@ import torch
 from corpus import write_wav
 from training_task import autoencoder_settings, run, tone_task
 
-from asdlib import spectra, training
+from asdlib import scoring, spectra, training
 from asdlib.annotation.frequencies import track_frequencies
 from asdlib.data import cache, map_clips, open_waveforms, read_clips
 
@@ -66,6 +66,8 @@ def make_outputs(folder):
     }
     for kind in spectra.PROFILES:
         stores[f"profile_{kind}"] = spectra.open_profiles(waveforms, clips, kind=kind, **options)
+    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=1)
+    stores["injected"] = spectra.open_rehearsal(waveforms, plan, **options)
     outputs = {kind: store.flat for kind, store in stores.items()}
     families = track_frequencies(clips["clip_id"].tolist(), waveforms, sr=SR, seed=0, **options)
     strongest = families.families[families.families["rank"] <= 2]
@@ -74,7 +76,7 @@ def make_outputs(folder):
     outputs["checkpoint"] = model.history[["loss"]].to_numpy()
     tones, _ = tone_task(30)
     described = training.embed(model, tones, np.arange(8), device="cpu")
-    outputs["embeddings"] = np.concatenate([part.ravel() for part in described])
+    outputs["embeddings"] = described.ravel()
     residuals = training.open_reconstructions(
         frames, clips, autoencoder_settings(epochs=2, batch_size=16),
         folder=folder / "residuals", device="cpu", workers=1,

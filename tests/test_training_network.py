@@ -89,28 +89,6 @@ def test_two_branches_stand_one_behind_the_other() -> None:
         network(log_mel)
 
 
-def test_intermediate_features_are_the_middle_stages_averaged_over_time() -> None:
-    torch.manual_seed(0)
-    network = embedding_network(n_mels=32, stem_channels=4, embedding_dim=6, n_bins=500).eval()
-    seen: dict[str, torch.Tensor] = {}
-    branches = (network.spectrogram_branch, network.spectrum_branch)
-    watched = {
-        "second stage": branches[0].stages[3],
-        "third stage": branches[0].stages[5],
-        "convolutions": branches[1].convolutions,
-    }
-    for name, module in watched.items():
-        module.register_forward_hook(lambda _, __, maps, name=name: seen.update({name: maps}))
-    log_mel, spectrum = torch.randn(3, 1, 32, 40), torch.randn(3, 1, 500, 1)
-    embedding, intermediate = network.describe(log_mel, spectrum)
-    assert torch.equal(embedding, network(log_mel, spectrum))
-    assert seen["second stage"].shape == (3, 8, 4, 5)
-    assert seen["third stage"].shape == (3, 16, 2, 3)
-    parts = [seen["second stage"].mean(3), seen["third stage"].mean(3), seen["convolutions"]]
-    expected = [part.flatten(1) / part.flatten(1).norm(dim=1, keepdim=True) for part in parts]
-    torch.testing.assert_close(intermediate, torch.cat(expected, dim=1))
-
-
 def test_one_branch_is_unchanged_by_the_second_ones_existence() -> None:
     weights = []
     for n_bins in (0, 300):

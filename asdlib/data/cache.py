@@ -44,7 +44,7 @@ VERSIONS = {
     "injected": 1,
     "families": 4,
     "checkpoint": 2,
-    "embeddings": 1,
+    "embeddings": 2,
     "residuals": 2,
 }
 _BLOCK_BYTES, _BLOCK_CLIPS = 4 << 20, 32

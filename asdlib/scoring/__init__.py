@@ -17,9 +17,8 @@ from asdlib.scoring.final import (
     score_views,
     time_average,
 )
-from asdlib.scoring.knn import Backend, KNNBackend
+from asdlib.scoring.knn import Backend, KNNBackend, neighbour_agreement
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc, roc_curves
-from asdlib.scoring.neighbours import neighbour_agreement
 from asdlib.scoring.official import (
     OFFICIAL_COLUMNS,
     OFFICIAL_METRICS,

@@ -4,7 +4,6 @@ from asdlib.training.augment import exchange_statistics, mix_levels
 from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
 from asdlib.training.classes import ClassTable, class_table
 from asdlib.training.embed import (
-    LEARNED_VIEWS,
     Embeddings,
     embed,
     load_embeddings,
@@ -25,7 +24,6 @@ from asdlib.training.reconstruction import (
 from asdlib.training.settings import TrainSettings, choose_device
 
 __all__ = [
-    "LEARNED_VIEWS",
     "STACKED_FRAMES",
     "AdaCos",
     "Autoencoder",

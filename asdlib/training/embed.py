@@ -21,20 +21,13 @@ from asdlib.training.examples import feature_batches
 from asdlib.training.layers import memory_format
 from asdlib.training.settings import choose_device
 
-#: Names of what a network says of a clip: fields of `Embeddings`.
-LEARNED_VIEWS = ("intermediate", "embedding")
-
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a network says of clips: its last layer, and what its middle layers show.
-
-    Both have one row per clip. Only directions were trained: compare by cosine.
-    """
+    """What a network says of clips. Only directions were trained: compare by cosine."""
 
     clip_ids: list[str]  # unique
     embedding: npt.NDArray[np.float32]  # (n_clips, output_dim)
-    intermediate: npt.NDArray[np.float32]  # (n_clips, n_intermediate)
     made_by: dict[str, Any]  # what shaped them, JSON-serialisable
 
 
@@ -47,7 +40,7 @@ def embed(
     device: str = "auto",
     batch_size: int = 64,
     on_progress: Callable[[int], object] = lambda clips: None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> npt.NDArray[np.float32]:
     """Embed whole clips, in float32 on every device; arguments as for `open_embeddings`.
 
     ``batch_size`` does not shape the result beyond rounding. Refuses features and spectra of
@@ -69,21 +62,17 @@ def embed(
     network = copy.deepcopy(model.network)
     network = network.to(chosen, memory_format=memory_format(network))  # type: ignore[call-overload]
     embedding = np.empty((len(positions), network.output_dim), np.float32)
-    intermediate = np.empty((len(positions), 0), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))
         levels = [each.gather(clips).float()[:, None] for each in batches]
         with torch.inference_mode():
-            last, middle = (part.cpu().numpy() for part in network.describe(*levels))
-        if start == 0:
-            intermediate = np.empty((len(positions), middle.shape[1]), np.float32)
-        embedding[clips], intermediate[clips] = last, middle
+            embedding[clips] = network(*levels).cpu().numpy()
         on_progress(len(clips))
-    is_finite = np.isfinite(embedding).all(axis=1) & np.isfinite(intermediate).all(axis=1)
+    is_finite = np.isfinite(embedding).all(axis=1)
     if not is_finite.all():
         bad = int(np.flatnonzero(~is_finite)[0])
         raise InputError(f"Row {positions[bad]} of the features gives no finite embedding.")
-    return embedding, intermediate
+    return embedding
 
 
 def open_embeddings(
@@ -104,7 +93,7 @@ def open_embeddings(
     path : Path
         ``embeddings.npz``; used as it is when it was made by the same training from the same
         features for the same clips, else written anew: arrays ``clip_id`` (text), ``embedding``
-        and ``intermediate`` (float32), and ``settings`` (JSON text).
+        (float32) and ``settings`` (JSON text).
     model : TrainedModel
     features : ndarray, shape (n_rows, n_mels, n_frames)
         Log-mel features [dB] that the network was trained on.
@@ -131,12 +120,11 @@ def open_embeddings(
             f"{len(set(clip_ids))} of them different. Expected one for each clip."
         )
 
-    def describe() -> dict[str, npt.ArrayLike]:
-        embedding, intermediate = embed(
+    def make() -> dict[str, npt.ArrayLike]:
+        embedding = embed(
             model, features, positions, spectrum=spectrum, device=device, on_progress=on_progress
         )
-        ids = np.asarray(clip_ids, dtype=np.str_)
-        return {"clip_id": ids, "embedding": embedding, "intermediate": intermediate}
+        return {"clip_id": np.asarray(clip_ids, dtype=np.str_), "embedding": embedding}
 
     made_by = {
         **model.identity.as_dict(),
@@ -145,7 +133,7 @@ def open_embeddings(
     }
     arrays = cached(
         path,
-        describe,
+        make,
         kind="embeddings",
         settings=made_by,
         on_found=lambda: on_progress(len(clip_ids)),
@@ -157,12 +145,11 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
     return Embeddings(
         arrays["clip_id"].tolist(),
         arrays["embedding"],
-        arrays["intermediate"],
         json.loads(str(arrays["settings"])),
     )
 
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read the file of `open_embeddings`; refuses one that is missing or damaged."""
-    names = ("clip_id", "embedding", "intermediate")
+    names = ("clip_id", "embedding")
     return _from_arrays(read_arrays(path, *names, what="embeddings", made_in="notebook 03"))

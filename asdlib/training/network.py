@@ -9,18 +9,12 @@ two-branch form adds the spectrum branch of Wilkinghoff [3]_: the spectrum of th
 resolves tones that a short frame cannot tell apart, and says nothing of when they sound. The
 embedding is both branches' vectors, one behind the other.
 
-The last layer knows what its classes differ in and forgets the rest, a fault as well. What the
-middle layers show is less bound to the classes [4]_; so each branch gives it, too, with the
-frequency axis kept.
-
 References
 ----------
 .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
        CVPR 2016.
 .. [2] J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
 .. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
-.. [4] K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, "Towards Total Recall in
-       Industrial Anomaly Detection", CVPR 2022, section 3.1.
 """
 
 from __future__ import annotations
@@ -29,7 +23,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from asdlib.errors import InputError
 
@@ -38,8 +31,6 @@ InputNorm = Literal["corpus", "clip"]
 SE_REDUCTION = 16
 #: Kernel and stride of the spectrum branch's convolutions ([3]_).
 SPECTRUM_CONVOLUTIONS = ((256, 64), (64, 32), (16, 4))
-#: Residual blocks, from 1, that end the second and the third of the four stages ([4]_).
-_MIDDLE_BLOCKS = (4, 6)
 _SPECTRUM_DENSE_LAYERS = 4
 _MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
 
@@ -118,12 +109,11 @@ class ResidualBlock(nn.Module):
 
 
 class SEResNet18(nn.Module):
-    """Standardised spectrogram in, embedding and intermediate features out.
+    """Standardised spectrogram in, embedding out.
 
     A 7×7 convolution with stride 2 and a 3×3 maximum with stride 2, then four stages of two
     residual blocks with 1, 2, 4 and 8 times ``stem_channels``, the mean over both axes, and
-    one linear layer to the embedding. The intermediate features are the maps of the second and
-    the third stage, averaged over time, each of unit length.
+    one linear layer to the embedding.
     """
 
     def __init__(self, stem_channels: int, embedding_dim: int) -> None:
@@ -146,15 +136,10 @@ class SEResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """Describe ``spectrogram``, shape (batch, 1, n_mels, n_frames)."""
-        maps = self.stem(spectrogram)
-        middle = []
-        for number, block in enumerate(self.stages, start=1):
-            maps = block(maps)
-            if number in _MIDDLE_BLOCKS:
-                middle.append(normalize(maps.mean(dim=3).flatten(1)))
-        return self.project(maps.mean(dim=(2, 3))), torch.cat(middle, dim=1)
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Embed ``spectrogram``, shape (batch, 1, n_mels, n_frames)."""
+        maps: Tensor = self.stages(self.stem(spectrogram))
+        return torch.as_tensor(self.project(maps.mean(dim=(2, 3))))
 
 
 class SpectrumBranch(nn.Module):
@@ -163,8 +148,7 @@ class SpectrumBranch(nn.Module):
     Input standardisation; three times convolution, ReLU and squeeze-and-excitation; then,
     because it matters *where* on the frequency axis something lies, all positions at once
     through four dense layers with batch normalisation and a linear one to the embedding. Every
-    layer has twice ``stem_channels`` channels: 128 at full width. The intermediate features are
-    the maps of the last convolution, of unit length.
+    layer has twice ``stem_channels`` channels: 128 at full width.
     """
 
     def __init__(
@@ -188,10 +172,10 @@ class SpectrumBranch(nn.Module):
             n_in = width
         self.project = nn.Linear(width, embedding_dim)
 
-    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """Describe ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Embed ``spectrum`` [dB], shape (batch, 1, n_bins, 1)."""
         maps = self.convolutions(self.standardise(spectrum).squeeze(3))
-        return self.project(self.dense(maps)), normalize(maps.flatten(1))
+        return torch.as_tensor(self.project(self.dense(maps)))
 
 
 class EmbeddingNetwork(nn.Module):
@@ -257,15 +241,7 @@ class EmbeddingNetwork(nn.Module):
         return (self.standardise, self.spectrum_branch.standardise)
 
     def forward(self, log_mel: Tensor, spectrum: Tensor | None = None) -> Tensor:
-        """Embed clips; arguments and errors as for `describe`.
-
-        The result, of shape (batch, output_dim), is not normalised: only its direction is
-        trained.
-        """
-        return self.describe(log_mel, spectrum)[0]
-
-    def describe(self, log_mel: Tensor, spectrum: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embed clips, and say what the layers between input and embedding show of them.
+        """Embed clips.
 
         Parameters
         ----------
@@ -276,18 +252,13 @@ class EmbeddingNetwork(nn.Module):
 
         Returns
         -------
-        embedding : Tensor, shape (batch, output_dim)
-            The spectrogram branch's embedding, then the spectrum branch's.
-        intermediate : Tensor, shape (batch, n_intermediate)
-            Intermediate features of the branches, in that order. At quarter width 1024 for 128
-            mel bands.
+        Tensor, shape (batch, output_dim)
+            The spectrogram branch's embedding, then the spectrum branch's. Not normalised: only
+            its direction is trained.
         """
-        described = [self.spectrogram_branch(self.standardise(log_mel))]
-        if self.spectrum_branch is not None:
-            if spectrum is None:
-                raise InputError("The network has two branches: expected the spectrum as well.")
-            described.append(self.spectrum_branch(spectrum))
-        embedding, intermediate = (
-            torch.cat(parts, dim=1) for parts in zip(*described, strict=True)
-        )
-        return embedding, intermediate
+        embedding = self.spectrogram_branch(self.standardise(log_mel))
+        if self.spectrum_branch is None:
+            return torch.as_tensor(embedding)
+        if spectrum is None:
+            raise InputError("The network has two branches: expected the spectrum as well.")
+        return torch.cat([embedding, self.spectrum_branch(spectrum)], dim=1)

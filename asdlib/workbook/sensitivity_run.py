@@ -124,7 +124,7 @@ def _embed(
         ).fixed()
     return training.embed(
         model, features.fixed(), np.arange(len(plan)), spectrum=spectrum, on_progress=count
-    )[0]
+    )
 
 
 def _joined(
