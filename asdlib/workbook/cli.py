@@ -277,8 +277,9 @@ def lab(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the test suite."""
-    command = [sys.executable, "-m", "pytest", *arguments]
+    """Run the test suite, the whole of it on all cores: see ``tests/conftest.py``."""
+    spread = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command = [sys.executable, "-m", "pytest", *spread, *arguments]
     return subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode
 
 
