@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # The one door: sets the environment up, then hands over to asdlib.workbook.cli (--help tells all).
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+unset CDPATH # with it, cd would print where it went, or go elsewhere
+script=${BASH_SOURCE[0]}
+while [[ -L $script ]]; do # readlink -f is unknown to older Macs
+  folder=$(cd -- "$(dirname -- "$script")" && pwd)
+  script=$(readlink -- "$script")
+  [[ $script == /* ]] || script=$folder/$script
+done
+root=$(cd -- "$(dirname -- "$script")" && pwd -P)
 
 # The help needs no environment.
 for word in "$@"; do
@@ -21,17 +28,21 @@ choose_python() { # sets $python to an interpreter whose environment satisfies t
   python=$root/.venv/bin/python
   local stamp=$root/.venv/.requirements base=${PYTHON:-python3}
   local wanted
-  wanted=$("$base" "$check" fingerprint "$root/requirements.txt") || {
-    echo "run_all.sh: $base: expected Python 3.10 or newer. Name one with PYTHON=/path/to/python." >&2
+  command -v "$base" >/dev/null || {
+    echo "run_all.sh: $base: no such interpreter. Name Python 3.10 to 3.13 with PYTHON=/path/to/python." >&2
     exit 2
   }
-  if [[ -x $python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+  wanted=$("$base" "$check" fingerprint "$root/requirements.txt") || exit 2 # it has said why
+  # Its interpreter may be gone since, after an upgrade of the system: then it does not start.
+  if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && "$python" -c "" 2>/dev/null; then
     return
   fi
   local started=$SECONDS
   echo "environment      installing requirements.txt into .venv (once; a few minutes) ..." >&2
   rm -f "$stamp"
-  "$base" -m venv "$root/.venv"
+  local clear=
+  "$python" -c "" 2>/dev/null || clear=--clear
+  "$base" -m venv $clear "$root/.venv"
   "$python" -m pip install --quiet --disable-pip-version-check -r "$root/requirements.txt"
   # Editors that open a notebook with this environment find asdlib without run_all.sh.
   echo "$root" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/asdlib.pth"

@@ -1,6 +1,7 @@
 """The notebooks are stripped, share their parameters, and define nothing of their own."""
 
 import ast
+import json
 from pathlib import Path
 
 import nbformat
@@ -134,3 +135,33 @@ def test_a_kernel_that_dies_is_a_failure_like_any_other(broken):
     lines = broken("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)").splitlines()
     assert lines[1].split(maxsplit=1)[1] == "Second step"
     assert "kernel died" in lines[2]
+
+
+def test_a_heading_of_an_error_brings_the_names_below_it(broken):
+    lines = broken("raise ValueError('2 files cannot be used:\\na.wav: empty\\nb.wav: empty')")
+    assert lines.splitlines()[2].endswith("2 files cannot be used: a.wav: empty b.wav: empty")
+
+
+def test_braces_in_paths_and_a_foreign_kernel_do_no_harm(tmp_path, monkeypatch):
+    foreign = tmp_path / "jupyter" / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    spec = {"argv": ["/no/such/python", "{connection_file}"], "display_name": "", "language": "x"}
+    (foreign / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    path = tmp_path / "{a}" / "01_good.ipynb"
+    path.parent.mkdir()
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
+    nbformat.write(book, path)
+    out = tmp_path / "{out}"
+    notebooks.execute(notebooks.Notebook(path, {}), {}, out)
+    assert (out / "01_good.html").exists()
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path, monkeypatch):
+    def fill(source, output, **options):
+        Path(output).write_text('{"cells": [')
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", fill)
+    with pytest.raises(notebooks.NotebookFailed, match="No space left on device"):
+        notebooks.execute(notebooks.Notebook(tmp_path / "01_x.ipynb", {}), {}, tmp_path / "out")

@@ -1,5 +1,9 @@
 """The command line refuses what it cannot use before anything runs."""
 
+import argparse
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +12,7 @@ import pytest
 from corpus import make_tree, train_and_test
 
 from asdlib.workbook import cli, environment, notebooks
+from asdlib.workbook.sweep_results import add_sweep_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,7 +123,9 @@ def test_help_fits_one_screen_and_names_every_option():
     ).stdout
     assert len(shown.splitlines()) <= 52
     assert max(map(len, shown.splitlines())) <= 100
-    for parser in (cli._run_parser(), cli._sweep_parser()):
+    sweep_parser = argparse.ArgumentParser(add_help=False)
+    add_sweep_options(sweep_parser)
+    for parser in (cli._run_parser(), sweep_parser):
         for option in parser._option_string_actions:
             assert option in shown
 
@@ -153,3 +160,178 @@ def test_environment_answers_the_shell(tmp_path):
     script = str(ROOT / "asdlib" / "workbook" / "environment.py")
     answer = subprocess.run([sys.executable, script, "satisfied", str(wanted)], check=False)
     assert answer.returncode == 1
+
+
+# -- numbers, names and what goes wrong --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("batch_size=032", "a whole number, 2 or more"),
+        ("batch_size=1_0", "a whole number, 2 or more"),
+        ("batch_size=true", "a whole number, 2 or more"),
+        ("batch_size=16.0", "a whole number, 2 or more"),
+        ("epochs=9007199254740993", "a whole number, 1 or more"),
+        ("learning_rate=inf", "a number above 0"),
+        ("learning_rate=nan", "a number above 0"),
+        ("learning_rate=1e999", "a number above 0"),
+        ("learning_rate=0x10", "a number above 0"),
+        ("resample=yes", "true or false"),
+        ("noise_mix_snr_db=[0, x]", "each entry a number"),
+        ("noise_mix_snr_db=[15, 0]", "the lowest and the highest"),
+        ("method_by_machine={fan: cluster}", "{machine: auto or none"),
+        ("method_by_machine={fan: clusters", "brackets and quotes must be closed"),
+        ("views=[lines, line]", "view 'line': expected one of"),
+        ("seeds=[0, 0]", "none twice"),
+        ("warmup_epochs=30", "less than epochs=20"),
+        ("highpass_hz={fan: 9000}", "less than fmax_hz=8000"),
+    ],
+)
+def test_values_are_held_to_their_declaration_before_anything_starts(
+    capsys, tmp_path, assignment, expected
+):
+    out = tmp_path / "out"
+    message = failure(
+        capsys, "--data", str(tmp_path), "--name", "x", "--out", str(out), "--set", assignment
+    )
+    assert message.startswith(f"run_all.sh: --set {assignment.partition('=')[0]}")
+    assert expected in message
+    assert len(message.splitlines()) <= 5
+    assert not out.exists()
+
+
+def test_numbers_are_read_as_json_reads_them():
+    books = notebooks.list_notebooks()
+    texts = ["learning_rate=1e-3", "fmin_hz=+50", "highpass_hz={fan: null, pump: .5e3}"]
+    values = notebooks.parse_assignments([*texts, "method=true", "backends=knn"], books)
+    assert values == {
+        "learning_rate": 0.001, "fmin_hz": 50.0, "highpass_hz": {"fan": None, "pump": 500.0},
+        "method": "true", "backends": ["knn"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "cache", "Sweeps", "a b", ".."])
+def test_names_that_cannot_be_a_runs(capsys, tmp_path, name):
+    message = failure(capsys, "--data", str(tmp_path), "--out", str(tmp_path), "--name", name)
+    assert message.startswith("run_all.sh: --name ")
+    assert len(message) < 250
+
+
+def test_parameters_by_machine_name_machines_that_are_there(capsys, tmp_path, simulated_smoke):
+    message = failure(capsys, "--data", str(simulated_smoke), "--out", str(tmp_path),
+                      "--set", "method_by_machine={fam: none}")  # fmt: skip
+    assert "--set method_by_machine: no machine fam" in message
+    assert "bearingSim" in message
+
+
+def test_what_nobody_foresaw_is_told_in_few_lines(capsys, monkeypatch):
+    def fail(arguments):
+        raise RuntimeError("\n".join("abcdefgh"))
+
+    monkeypatch.setitem(cli.COMMANDS, "run", fail)
+    lines = failure(capsys).splitlines()
+    assert lines[0] == "run_all.sh: RuntimeError: a"
+    assert lines[-1] == "... 5 more lines, which --debug shows."
+    assert len(lines) == 5
+    message = failure(capsys, "--debug")
+    assert "Traceback" in message
+    assert message.endswith("h\n--debug shows where it happened.\n")
+
+
+def test_an_older_table_is_not_printed_as_new(capsys, tmp_path):
+    table = tmp_path / "results" / "x" / "table.md"
+    table.parent.mkdir(parents=True)
+    table.write_text("old figures")
+    cli._print_results(tmp_path, "x", is_new=False)
+    shown = capsys.readouterr().out
+    assert "old figures" not in shown
+    assert "of an earlier run; --from 04 makes them anew" in shown
+    cli._print_results(tmp_path, "x", is_new=True)
+    assert "old figures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signals_end_a_run_as_ctrl_c_does(tmp_path, name):
+    code = (
+        "import time; from asdlib.workbook import cli; cli._stop_as_ctrl_c();"
+        "cli.COMMANDS['run'] = lambda _: print('up', flush=True) or time.sleep(60);"
+        "raise SystemExit(cli.main([]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL)
+                            for one in (signal.SIGINT, signal.SIGHUP)],
+    )  # fmt: skip
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.startswith("run_all.sh: interrupted. What was computed stays")
+    assert "Traceback" not in errors
+
+
+# -- the script that is the door ---------------------------------------------------------------
+
+
+def test_script_works_through_a_link_and_with_cdpath(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "asd").symlink_to(ROOT / "run_all.sh")
+    (tmp_path / "again").symlink_to("bin/asd")
+    shown = subprocess.run(
+        ["./again", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "CDPATH": f"{tmp_path}:/"},
+    ).stdout  # fmt: skip
+    assert shown == (ROOT / "asdlib" / "workbook" / "help.txt").read_text()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the script with no requirements, so that its environment is made in seconds."""
+    for name in ("run_all.sh", "asdlib/workbook/environment.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "requirements.txt").write_text("# none\n")
+    (tmp_path / "asdlib" / "workbook" / "cli.py").write_text("print('reached')\n")
+    return tmp_path
+
+
+def call(checkout, **environment) -> subprocess.CompletedProcess:
+    own = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH")
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    return subprocess.run(
+        [str(checkout / "run_all.sh")], cwd=checkout, capture_output=True, text=True, check=False,
+        env={**inherited, "PYTHON": sys.executable, **environment},
+    )  # fmt: skip
+
+
+def test_environment_whose_interpreter_is_gone_is_made_again(checkout):
+    gone = checkout / ".venv" / "bin" / "python"
+    gone.parent.mkdir(parents=True)
+    gone.symlink_to("/no/such/python3")
+    stamp = environment.fingerprint("# none\n")
+    (checkout / ".venv" / ".requirements").write_text(stamp + "\n")
+    answer = call(checkout)
+    assert (answer.returncode, answer.stdout) == (0, "reached\n"), answer.stderr
+    assert "installing" not in call(checkout).stderr
+
+
+def test_interpreter_that_is_not_there(checkout):
+    answer = call(checkout, PYTHON="/no/such/python3")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("run_all.sh: /no/such/python3: no such interpreter")
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "expected"),
+    [((3, 14), "x86_64", "expected 3.10 to 3.13"), ((3, 9), "arm64", "expected 3.10 to 3.13"),
+     ((3, 12), "x86_64", "Intel Mac"), ((3, 12), "arm64", "")],
+)  # fmt: skip
+def test_what_cannot_be_installed_is_said_in_a_sentence(monkeypatch, version, machine, expected):
+    monkeypatch.setattr(environment.sys, "version_info", (*version, 0))
+    monkeypatch.setattr(environment.sys, "platform", "darwin")
+    monkeypatch.setattr(environment.platform, "machine", lambda: machine)
+    said = environment.obstacle()
+    assert expected in said
+    assert bool(said) == bool(expected)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import signal
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asdlib.data.layout import is_simulated
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE
@@ -23,19 +24,22 @@ from asdlib.workbook.datasets import (
     split_words,
 )
 from asdlib.workbook.notebooks import (
-    EXPERIMENTS,
     NOTEBOOK_FOLDER,
     PROFILES,
+    SCORING,
     Notebook,
     NotebookFailed,
     execute,
     list_notebooks,
     parse_assignments,
 )
-from asdlib.workbook.parameters import check_machine_names, check_parameters, check_run_name
-from asdlib.workbook.sweep_file import SweepFile, read_sweep_file
+from asdlib.workbook.parameters import (
+    check_machine_names,
+    check_parameters,
+    check_run_name,
+    read_parameter,
+)
 
-COMMANDS = ("run", "fetch", "score", "sweep", "lab", "test")
 _OWN_OPTIONS = {
     "data_dir": "--data",
     "out_dir": "--out",
@@ -69,18 +73,6 @@ def _run_parser() -> _Parser:
     return parser
 
 
-def _sweep_parser() -> _Parser:
-    parser = _Parser(prog="run_all.sh sweep", add_help=False, allow_abbrev=False)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--scheduler")
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--name")
-    parser.add_argument("--profile")
-    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
-    return parser
-
-
 def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> list[Notebook]:
     """Reduce the notebooks to those that the call asks for."""
     wanted = only or first
@@ -91,13 +83,6 @@ def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> l
         raise InputError(f"notebook {wanted}: there are {', '.join(numbers)}.")
     place = numbers.index(wanted)
     return notebooks[place : place + 1] if only else notebooks[place:]
-
-
-def _seeds(words: list[str]) -> list[int]:
-    try:
-        return [int(word) for word in words]
-    except ValueError as error:
-        raise InputError(f"--seeds {','.join(words)}: expected whole numbers.") from error
 
 
 def _parameters(
@@ -112,7 +97,7 @@ def _parameters(
     """
     parameters = dict(PROFILES[options.profile])
     if options.seeds:
-        parameters["seeds"] = _seeds(options.seeds)
+        parameters["seeds"] = read_parameter("seeds", options.seeds, like=[], where="--")
     assigned = parse_assignments(options.assignments, notebooks)
     for parameter, option in _OWN_OPTIONS.items():
         if parameter in assigned:
@@ -177,23 +162,20 @@ def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name
     folder = out / "build" / name / "notebooks"
     for notebook in chosen:
         say(f"{notebook.path.stem:<28} started")
-        try:
-            elapsed = execute(notebook, parameters, folder)
-        except NotebookFailed as failure:
-            say(str(failure))
-            if failure.interrupted:
-                say(_GOES_ON)
-                return 130
-            return 1
+        elapsed = execute(notebook, parameters, folder)
         say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
-    _print_results(out, name)
+    _print_results(out, name, is_new=any(one.path.stem == SCORING for one in chosen))
     return 0
 
 
-def _print_results(out: Path, name: str) -> None:
+def _print_results(out: Path, name: str, *, is_new: bool) -> None:
+    """Print the result table if this call made it; an older one is only named."""
     table = out / "results" / name / "table.md"
-    if table.exists():
+    if table.exists() and is_new:
         sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
+    elif table.exists():
+        sys.stdout.write(f"{os.path.relpath(table)} and the scores beside it are of an earlier "
+                         f"run; --from {SCORING[:2]} makes them anew.\n")  # fmt: skip
     places = {
         "tables": out / "results" / name,
         "figures": out / "figures" / name,
@@ -203,112 +185,104 @@ def _print_results(out: Path, name: str) -> None:
         sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
 
 
-def sweep(arguments: list[str]) -> int:
-    """Execute the variants of a sweep file and compare them; see ``help.txt``."""
-    options = _sweep_parser().parse_args(arguments)
-    if options.workers is not None and options.workers < 1:
-        raise InputError(f"--workers {options.workers}: expected 1 or more.")
-    notebooks = [part for part in list_notebooks() if part.path.stem != EXPERIMENTS]
-    plan = read_sweep_file(options.file, notebooks, profile=options.profile)
-    is_given = options.data is not None or plan.data is not None
-    data = options.data or plan.data or corpus_folder(plan.profile)
-    if is_given and not data.is_dir():
-        raise InputError(no_such_folder(data))
-    if not is_given:
-        ensure_corpus(plan.profile, plan.machines)
-    name = options.name or _sweep_name(options.file.stem, data)
-    check_run_name(name)
-    check_machines(data, plan.machines)
-    # Written first, so that a folder that cannot be written is met before any work.
-    write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
-    return _sweep(plan, notebooks, data, name, options)
+def lab(arguments: list[str]) -> NoReturn:
+    """Become JupyterLab on the notebooks; the simulated corpus is made first if missing."""
+    ensure_corpus("demo")
+    first = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))[0].relative_to(PROJECT_ROOT)
+    _become("jupyterlab", f"--ServerApp.root_dir={PROJECT_ROOT}", *arguments, str(first))
 
 
-def _sweep_name(stem: str, data: Path) -> str:
-    """Name results after the sweep file, and say there if the recordings are simulated."""
-    return f"{stem}_simulated" if is_simulated(data) and "simulated" not in stem else stem
+def test(arguments: list[str]) -> NoReturn:
+    """Become the test suite, the whole of it on all cores: see ``tests/conftest.py``."""
+    os.chdir(PROJECT_ROOT)
+    _become("pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", *arguments)
 
 
-def _sweep(
-    plan: SweepFile, notebooks: list[Notebook], data: Path, name: str, options: argparse.Namespace
-) -> int:
-    # Dask takes a second to load, which the other commands need not wait for.
-    from asdlib.workbook.sweep import plan_cells, run_cells
-    from asdlib.workbook.sweep_results import save_results
-
-    out = options.out.resolve()
-    cells = plan_cells(plan, notebooks, data=data, build=out / "build")
-    stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
-    say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
-         f"{len(stages)} notebooks to execute")  # fmt: skip
-    failures = run_cells(cells, scheduler=options.scheduler, workers=options.workers)
-    table = save_results(plan, cells, failures, data=data, out=out, name=name)
-    if table is None:
-        say("No cell of the reference has a result, so there is nothing to compare with.")
-    else:
-        sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
-    for what in ("results", "figures"):
-        sys.stdout.write(f"{what:<10} {os.path.relpath(out / what / name)}\n")
-    if failures:
-        say(f"{len(failures)} of {len(cells)} cells failed; the same command tries them again.")
-    return 1 if failures else 0
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Go on as another program, so that whoever ends this one ends that one."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-def fetch(arguments: list[str]) -> int:
-    """Fetch the challenge's data; see ``help.txt``."""
+def _fetch(arguments: list[str]) -> int:
     parser = _Parser(prog="run_all.sh fetch", add_help=False, allow_abbrev=False)
     return datasets.fetch_command(arguments, parser)
 
 
-def score(arguments: list[str]) -> int:
-    """Score submission folders; see ``help.txt``."""
-    from asdlib.workbook.score import score as score_folders
+def _score(arguments: list[str]) -> int:
+    from asdlib.workbook.score import score
 
-    parser = _Parser(prog="run_all.sh score", add_help=False, allow_abbrev=False)
-    return score_folders(arguments, parser)
+    return score(arguments, _Parser(prog="run_all.sh score", add_help=False, allow_abbrev=False))
 
 
-def lab(arguments: list[str]) -> int:
-    """Open JupyterLab on the notebooks; the simulated corpus is made first if missing."""
-    ensure_corpus("demo")
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={PROJECT_ROOT}"]
-    first = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))[0].relative_to(PROJECT_ROOT)
-    return subprocess.run([*command, *arguments, str(first)], check=False).returncode
+def _sweep(arguments: list[str]) -> int:
+    # Dask takes a second to load, which the other commands need not wait for.
+    from asdlib.workbook.sweep_results import sweep_command
+
+    parser = _Parser(prog="run_all.sh sweep", add_help=False, allow_abbrev=False)
+    return sweep_command(arguments, parser, list_notebooks())
 
 
-def test(arguments: list[str]) -> int:
-    """Run the test suite, the whole of it on all cores: see ``tests/conftest.py``."""
-    spread = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-    command = [sys.executable, "-m", "pytest", *spread, *arguments]
-    return subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": run, "fetch": _fetch, "score": _score, "sweep": _sweep, "lab": lab, "test": test,
+}  # fmt: skip
+
+
+def _stop_as_ctrl_c() -> None:
+    """Let the signals of schedulers and closed terminals end a run as Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def _shortened(message: str) -> str:
+    lines = message.splitlines()
+    if len(lines) > 5:
+        lines[4:] = [f"... {len(lines) - 4} more lines, which --debug shows."]
+    return "\n".join(lines)
+
+
+def _dispatch(command: str, arguments: list[str], *, is_debugged: bool) -> int:
+    try:
+        if command not in COMMANDS:
+            raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
+        return COMMANDS[command](arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if is_debugged:
+            traceback.print_exc()
+        message, status = _explain(error)
+    say(message if is_debugged else _shortened(message))
+    return status
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Give message and exit status of what ended a command."""
+    if isinstance(error, NotebookFailed):
+        return (f"{error}\n{_GOES_ON}", 130) if error.interrupted else (str(error), 1)
+    if isinstance(error, InputError):
+        return f"run_all.sh: {error}", 2
+    if isinstance(error, KeyboardInterrupt):
+        return f"run_all.sh: interrupted. {_GOES_ON}", 130
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"run_all.sh: {said}\n--debug shows where it happened.", 2
 
 
 def main(arguments: list[str]) -> int:
-    """Dispatch a command; bad input ends with one message and exit status 2."""
+    """Carry out a command; what ends it early is told in five lines at most.
+
+    With ``--debug`` the traceback stands before them.
+    """
     if not sys.stderr.isatty():
         os.environ[PROGRESS_VARIABLE] = "log"
     command = "run"
     if arguments and not arguments[0].startswith("-"):
         command, arguments = arguments[0], arguments[1:]
-    try:
-        if command not in COMMANDS:
-            raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
-        commands = {
-            "run": run,
-            "fetch": fetch,
-            "score": score,
-            "sweep": sweep,
-            "lab": lab,
-            "test": test,
-        }
-        return commands[command](arguments)
-    except InputError as error:
-        say(f"run_all.sh: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say(f"run_all.sh: interrupted. {_GOES_ON}")
-        return 130
+    is_debugged = "--debug" in arguments and command not in ("lab", "test")
+    if is_debugged:
+        arguments = [word for word in arguments if word != "--debug"]
+    return _dispatch(command, arguments, is_debugged=is_debugged)
 
 
 if __name__ == "__main__":
+    _stop_as_ctrl_c()
     sys.exit(main(sys.argv[1:]))

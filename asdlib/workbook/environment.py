@@ -9,6 +9,7 @@ Called by ``run_all.sh`` before anything is installed::
 from __future__ import annotations
 
 import hashlib
+import platform
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -55,14 +56,27 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()
 
 
+def obstacle() -> str:
+    """Say why the requirements cannot be installed here; empty if they can."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        return f"is Python {version}: expected 3.10 to 3.13. Name one with PYTHON=/path/to/python."
+    if (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+        return (
+            "runs on an Intel Mac (or under Rosetta), for which there is no such PyTorch: use "
+            "Apple silicon's own Python, Linux, or a container."
+        )
+    return ""
+
+
 def main(arguments: list[str]) -> int:
     """Answer one question of ``run_all.sh``; see the module's docstring."""
-    # Older interpreters get here too: run_all.sh turns the status into a message.
-    if sys.version_info < (3, 10):  # noqa: UP036
-        return 2
     question, path = arguments
     text = Path(path).read_text(encoding="utf-8")
     if question == "fingerprint":
+        if obstacle():
+            sys.stderr.write(f"run_all.sh: {sys.executable} {obstacle()}\n")
+            return 2
         sys.stdout.write(fingerprint(text) + "\n")
         return 0
     return 1 if unsatisfied(required_versions(text)) else 0

@@ -16,6 +16,8 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 import yaml
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
@@ -28,6 +30,9 @@ from asdlib.workbook.parameters import read_parameter
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
 #: Tells what finished sweeps have found, and is no part of a sweep itself.
 EXPERIMENTS = "05_experiments"
+#: Writes the result table.
+SCORING = "04_knn_scoring"
+_START_TIMEOUT_S = 300  # of a kernel, on a machine that is busy or has a slow disk
 
 #: What a profile changes against the defaults in the notebooks (the demo profile).
 PROFILES: dict[str, dict[str, Any]] = {
@@ -198,10 +203,12 @@ def execute(
     os.environ[STATIC_VARIABLE] = "1"  # the kernel inherits it
     try:
         papermill.execute_notebook(
-            str(notebook.path),
-            str(output),
+            _literally(notebook.path),
+            _literally(output),
             parameters=chosen,
             kernel_name="python3",
+            kernel_manager_class=_OwnKernel,
+            start_timeout=_START_TIMEOUT_S,
             progress_bar=False,
             stderr_file=messages or sys.stderr,
             cwd=str(notebook.path.parent),
@@ -209,28 +216,52 @@ def execute(
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
+        said = "" if error.evalue is None else str(error.evalue)
         if error.ename == "KeyboardInterrupt":
             raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
-        message = _failure_lines(output, f"{error.ename}: {error.evalue}")
+        message = _failure_lines(output, f"{error.ename}: {said or 'says nothing more'}")
         raise NotebookFailed(message, interrupted=False) from error
     except KeyboardInterrupt as error:
         raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
     except DeadKernelError as error:
         message = _failure_lines(output, "the kernel died; was there too little memory?")
         raise NotebookFailed(message, interrupted=False) from error
+    except (OSError, RuntimeError) as error:  # a full disk; a kernel that does not start
+        message = _failure_lines(output, f"{type(error).__name__}: {error}")
+        raise NotebookFailed(message, interrupted=False) from error
     finally:
         _write_html(output)
     return time.monotonic() - started
 
 
+def _literally(path: Path) -> str:
+    """Write a path so that papermill, which fills in what stands in braces, leaves it alone."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+class _OwnKernel(AsyncKernelManager):
+    """Kernels of this interpreter, whatever somebody has installed under their name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """Start ipykernel with this interpreter."""
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
 def _read(path: Path) -> Any:
-    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    """Read an executed notebook; None where there is none, or only a part on a full disk."""
+    try:
+        return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, nbformat.ValidationError):
+        return None
 
 
 def _failure_lines(output: Path, error: str) -> str:
     """Name notebook, heading of the cell that was running, and error in three lines."""
     heading = reached = "(before the first cell)"
-    for cell in _read(output).cells if output.exists() else []:
+    book = _read(output)
+    for cell in book.cells if book is not None else []:
         state = cell.metadata.get("papermill", {})
         if cell.cell_type == "markdown":
             titles = [line for line in cell.source.splitlines() if line.startswith("#")]
@@ -239,14 +270,17 @@ def _failure_lines(output: Path, error: str) -> str:
             reached = heading
         if state.get("status") == "failed":
             break
-    first_line = error.strip().splitlines()[0]
-    return f"notebook   {output}\ncell       {reached}\nerror      {first_line}"
+    lines = error.strip().splitlines()
+    # A heading alone says nothing: what it announces stands in the lines below it.
+    said = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
+    return f"notebook   {output}\ncell       {reached}\nerror      {said}"
 
 
 def _write_html(path: Path) -> None:
-    if not path.exists():
+    book = _read(path)
+    if book is None:
         return
     options = {"template_name": "lab", "exclude_input_prompt": True, "exclude_output_prompt": True}
     exporter = HTMLExporter(**options)  # type: ignore[no-untyped-call]
-    body, _ = exporter.from_notebook_node(_read(path))
+    body, _ = exporter.from_notebook_node(book)
     write_atomically(path.with_suffix(".html"), body)

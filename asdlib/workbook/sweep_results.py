@@ -1,8 +1,11 @@
-"""What a sweep found: scores of its cells to tables, Markdown and figures with provenance."""
+"""The command ``sweep``, and what a sweep found: tables, Markdown, figures with provenance."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,14 +13,25 @@ from typing import Any
 
 import pandas as pd
 
+from asdlib.data.layout import is_simulated
 from asdlib.errors import InputError
+from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report import experiments, style
 from asdlib.report.progress import progress_bar
 from asdlib.report.save import save_figure, save_table, save_text, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
+from asdlib.workbook.datasets import (
+    check_machines,
+    corpus_folder,
+    ensure_corpus,
+    no_such_folder,
+    say,
+)
+from asdlib.workbook.notebooks import EXPERIMENTS, Notebook
+from asdlib.workbook.parameters import check_run_name, read_whole
 from asdlib.workbook.run import Run
-from asdlib.workbook.sweep import Cell, reason_of
-from asdlib.workbook.sweep_file import REFERENCE, SweepFile
+from asdlib.workbook.sweep import Cell, plan_cells, reason_of, run_cells
+from asdlib.workbook.sweep_file import REFERENCE, SweepFile, read_sweep_file
 
 
 def collect_scores(cells: Sequence[Cell], failures: dict[str, str]) -> pd.DataFrame:
@@ -203,3 +217,55 @@ def _list_cells(
         }
         for cell in cells
     )
+
+
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command ``sweep`` takes; ``help.txt`` says what it means."""
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--scheduler")
+    parser.add_argument("--workers", type=read_whole)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--profile")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+
+
+def sweep_command(
+    arguments: list[str], parser: argparse.ArgumentParser, notebooks: list[Notebook]
+) -> int:
+    """Execute the variants of a sweep file and compare them; see ``help.txt``."""
+    add_sweep_options(parser)
+    options = parser.parse_args(arguments)
+    if options.workers is not None and not (type(options.workers) is int and options.workers > 0):
+        raise InputError(f"--workers {options.workers}: expected a whole number, 1 or more.")
+    notebooks = [part for part in notebooks if part.path.stem != EXPERIMENTS]
+    plan = read_sweep_file(options.file, notebooks, profile=options.profile)
+    is_given = options.data is not None or plan.data is not None
+    data = options.data or plan.data or corpus_folder(plan.profile)
+    if is_given and not data.is_dir():
+        raise InputError(no_such_folder(data))
+    if not is_given:
+        ensure_corpus(plan.profile, plan.machines)
+    stem = options.file.stem
+    is_marked = is_simulated(data) and "simulated" not in stem
+    name = options.name or (f"{stem}_simulated" if is_marked else stem)
+    check_run_name(name)
+    check_machines(data, plan.machines)
+    # Written first, so that a folder that cannot be written is met before any work.
+    write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
+    out = options.out.resolve()
+    cells = plan_cells(plan, notebooks, data=data, build=out / "build")
+    stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
+    say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
+        f"{len(stages)} notebooks to execute")  # fmt: skip
+    failures = run_cells(cells, scheduler=options.scheduler, workers=options.workers)
+    table = save_results(plan, cells, failures, data=data, out=out, name=name)
+    if table is None:
+        say("No cell of the reference has a result, so there is nothing to compare with.")
+    else:
+        sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
+    for what in ("results", "figures"):
+        sys.stdout.write(f"{what:<10} {os.path.relpath(out / what / name)}\n")
+    if failures:
+        say(f"{len(failures)} of {len(cells)} cells failed; the same command tries them again.")
+    return 1 if failures else 0
