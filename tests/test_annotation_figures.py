@@ -53,15 +53,17 @@ def test_the_inspection_says_what_was_found(rng, rate_hz):
     t = np.arange(16000) / 8000
     y = (1 + np.cos(2 * np.pi * rate_hz * t)) * rng.standard_normal(16000)
     drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
-    spectrum = next(ax for ax in drawn.axes if ax.get_ylabel() == "Squared envelope [unit²]")
+    spectrum = next(ax for ax in drawn.axes if "Evidence" in ax.get_ylabel())
     if rate_hz:
         assert drawn.get_suptitle() == "clip\nenvelope: 19.99 Hz, tones: none, cycle: none"
-        found_hz = float(spectrum.get_legend().get_texts()[0].get_text().split(" Hz")[0])
-        assert found_hz == pytest.approx(rate_hz, abs=0.1)
+        said = [text.get_text() for text in spectrum.get_legend().get_texts()]
+        assert said[2] == "threshold of a family"
+        assert float(said[3].split(" Hz")[0]) == pytest.approx(rate_hz, abs=0.1)
         assert drawn.axes[1].get_title().startswith("8 periods of")
     else:
         assert drawn.get_suptitle() == "clip\nenvelope: none, tones: none, cycle: none"
-        assert spectrum.get_legend() is None
+        assert len(spectrum.get_legend().get_texts()) == 3
+    assert drawn.axes[0].get_title().startswith("for orientation")
     assert drawn.axes[0].get_ylabel() == "Bandwidth [Hz]"
 
 

@@ -12,7 +12,10 @@ from asdlib.annotation import (
     inspect_clip,
     inspect_sound,
 )
+from asdlib.annotation.frequencies import MAX_HZ
+from asdlib.annotation.inspection import FALSE_ALARM
 from asdlib.errors import InputError
+from asdlib.spectra import characteristic_frequencies
 
 
 def throb(rng, rate_hz, *, seconds=4):
@@ -27,10 +30,30 @@ def test_the_band_is_where_the_sound_throbs(rng):
     assert seen.families[0].frequency_hz == pytest.approx(17.0, abs=0.1)
     assert seen.band_hz == seen.families[0].band_hz
     assert min(seen.band_hz[1], 3000) - max(seen.band_hz[0], 2000) > 0
-    peak_hz = seen.frequencies_hz[seen.spectrum.argmax()]
+    peak_hz = seen.frequencies_hz[seen.evidence.argmax()]
     assert peak_hz == pytest.approx(17.0, abs=0.3)
+    assert seen.evidence.max() > seen.threshold
+    assert (seen.evidence_anywhere >= seen.evidence).all()
     assert seen.time_s[-1] == pytest.approx(4.0, abs=0.01)
     assert (seen.envelope >= 0).all()
+
+
+def test_a_line_is_a_family_from_the_threshold_on(rng):
+    """What is shown decides: the families are those of the same bands, lines and threshold."""
+    for depth in (0.0, 0.05, 0.1, 0.2, 0.4):
+        t = np.arange(4 * SR) / SR
+        y = (1 + depth * np.cos(2 * np.pi * 31.0 * t)) * rng.standard_normal(len(t))
+        seen = inspect_sound(y, sr=SR)
+        assert seen.families == characteristic_frequencies(y, sr=SR, max_hz=MAX_HZ)
+        if seen.evidence_anywhere.max() > seen.threshold:
+            assert seen.families
+        for family in seen.families:
+            assert family.significance >= -np.log10(FALSE_ALARM) - 1e-9
+
+
+def test_silence_has_nothing_to_judge():
+    seen = inspect_sound(np.zeros(SR), sr=SR)
+    assert (len(seen.evidence), seen.n_bands, seen.families) == (0, 0, [])
 
 
 def test_without_a_family_the_band_is_the_most_impulsive(rng):

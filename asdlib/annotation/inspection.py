@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,18 @@ from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
 from asdlib.spectra.envelope import (
     Band,
     BandLevel,
+    band_tree,
     checked_band,
     choose_band,
     complex_envelope,
-    envelope_spectrum,
     kurtogram,
 )
+from asdlib.spectra.lines import LineSpectra, line_spectra
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
 Array = npt.NDArray[np.float64]
+#: Share of noise clips that may give a family, as the annotation judges them.
+FALSE_ALARM = 2e-3
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,11 @@ class SoundInspection:
     band_hz: Band  # of the strongest family, or of the highest kurtosis where there is none [Hz]
     time_s: Array
     envelope: Array  # Hilbert envelope in the band [unit of the sound]
-    frequencies_hz: Array
-    spectrum: Array  # squared envelope spectrum in the band
+    frequencies_hz: Array  # of the lines that were judged; empty for silence
+    evidence: Array  # -log10 p of every line in the band: of the family, or of most evidence
+    evidence_anywhere: Array  # the same, highest of all bands
+    threshold: float  # -log10 p from which on a line or a sum of harmonics is a family
+    n_bands: int  # that were judged
     families: list[FrequencyFamily]
     tone_frequencies_hz: Array
     tone_spectrum: Array  # power spectrum, Blackman-Harris window [unit of the sound squared]
@@ -73,13 +80,18 @@ def inspect_sound(
         For a signal that is too short or not finite, or bands outside 0 to ``sr / 2``.
     """
     samples = np.asarray(y, dtype=np.float64)
-    families = characteristic_frequencies(samples, sr=sr, bands_hz=bands_hz or None, max_hz=max_hz)
+    # The same bands and the same false alarm for the families and for what is shown of them.
+    tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
+    judged_in = list(bands_hz or [band for level in tree for band in level])
+    families = characteristic_frequencies(
+        samples, sr=sr, bands_hz=judged_in, max_hz=max_hz, false_alarm=FALSE_ALARM
+    )
     levels = kurtogram(samples, sr=sr)
     band_hz = families[0].band_hz if families else choose_band(levels)
     n_samples = len(samples)
     first, last = checked_band(band_hz, sr=sr, n_samples=n_samples)
     envelope = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples))
-    frequencies_hz, spectrum = envelope_spectrum(samples, sr=sr, band_hz=band_hz)
+    judged = line_spectra(samples, sr=sr, bands_hz=judged_in, max_hz=2 * max_hz)
     time_s = np.arange(len(envelope)) * n_samples / sr / len(envelope)
     tone_frequencies_hz, tone_spectrum = signal.periodogram(
         samples, fs=sr, window="blackmanharris", detrend="constant", scaling="spectrum"
@@ -90,8 +102,7 @@ def inspect_sound(
         band_hz=band_hz,
         time_s=time_s,
         envelope=envelope,
-        frequencies_hz=frequencies_hz,
-        spectrum=spectrum,
+        **_shown_evidence(judged, band_hz if families else None),
         families=families,
         tone_frequencies_hz=tone_frequencies_hz,
         tone_spectrum=tone_spectrum,
@@ -100,6 +111,23 @@ def inspect_sound(
         autocorrelation=autocorrelation,
         cycle=cycle_time(samples, sr=sr),
     )
+
+
+def _shown_evidence(judged: LineSpectra | None, band_hz: Band | None) -> dict[str, Any]:
+    """Evidence of the lines as it was judged, and the threshold that all of them share."""
+    if judged is None:
+        nothing = np.empty(0)
+        return {"frequencies_hz": nothing, "evidence": nothing, "evidence_anywhere": nothing,
+                "threshold": float("nan"), "n_bands": 0}  # fmt: skip
+    evidence = judged.evidence / np.log(10)
+    row = judged.bands_hz.index(band_hz) if band_hz else int(evidence.max(axis=1).argmax())
+    return {
+        "frequencies_hz": np.arange(evidence.shape[1]) * judged.spacing_hz,
+        "evidence": evidence[row],
+        "evidence_anywhere": evidence.max(axis=0),
+        "threshold": float(np.log10(max(judged.n_tests, 1) / FALSE_ALARM)),
+        "n_bands": len(judged.bands_hz),
+    }
 
 
 def inspect_clip(

@@ -21,7 +21,6 @@ from asdlib.data.store import ArrayStore
 from asdlib.report.explain_figures import audio_players
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
-from asdlib.spectra.characteristic import FrequencyFamily
 from asdlib.spectra.envelope import Band, BandLevel
 
 Array = npt.NDArray[np.float64]
@@ -29,10 +28,11 @@ _SHOWN_PERIODS, _SHOWN_S = 8, 0.5
 
 
 def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
-    """Everything that the characteristic frequencies of one clip are read from.
+    """Draw what the characteristic frequencies of one clip are read from.
 
-    Kurtogram with the chosen band, envelope in it, and its spectrum with the families; below,
-    the plain spectrum with its tones, and the autocorrelation of the level with its cycle.
+    For orientation the kurtogram and the envelope in the framed band; over the whole width the
+    evidence that was judged, with its threshold and the families; below, the plain spectrum with
+    its tones, and the autocorrelation of the level with its cycle.
 
     Parameters
     ----------
@@ -40,17 +40,12 @@ def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
     title : str
         What was recorded; the finding is put below it.
     """
-    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 6.4))
+    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 7.0))
     grid = figure.add_gridspec(3, 2, width_ratios=(1.0, 1.3))
     kurtosis, envelope = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
     _plot_envelope(envelope, inspection)
-    plot_envelope_spectrum(
-        figure.add_subplot(grid[1, :]),
-        inspection.frequencies_hz,
-        inspection.spectrum,
-        inspection.families,
-    )
+    _plot_evidence(figure.add_subplot(grid[1, :]), inspection)
     _plot_tones(figure.add_subplot(grid[2, 0]), inspection)
     _plot_autocorrelation(figure.add_subplot(grid[2, 1]), inspection)
     figure.suptitle(f"{title}\n{_finding(inspection)}")
@@ -116,7 +111,7 @@ def plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> N
     ax.invert_yaxis()
     ax.set(xlabel="Frequency [kHz]", ylabel="Bandwidth [Hz]")
     ax.figure.colorbar(mesh, ax=ax, label="Kurtosis of\nthe envelope")
-    ax.set_title(f"band chosen: {band_hz[0] / 1000:.2f} to {band_hz[1] / 1000:.2f} kHz")
+    ax.set_title(f"for orientation; framed {band_hz[0] / 1000:.2f} to {band_hz[1] / 1000:.2f} kHz")
 
 
 def _plot_envelope(ax: Axes, inspection: SoundInspection) -> None:
@@ -130,35 +125,37 @@ def _plot_envelope(ax: Axes, inspection: SoundInspection) -> None:
         ax.set_title(f"{_SHOWN_PERIODS} periods of {period_ms:.3g} ms")
 
 
-def plot_envelope_spectrum(
-    ax: Axes,
-    frequencies_hz: Array,
-    spectrum: Array,
-    families: Sequence[FrequencyFamily],
-    *,
-    max_hz: float | None = None,
-) -> None:
-    """Squared envelope spectrum with the harmonics and sidebands of each family marked."""
-    if max_hz is None:
-        tops = [f.frequency_hz * min(max(f.harmonics), 5) for f in families[:3]]
-        max_hz = min(1.15 * max(tops, default=250.0), float(frequencies_hz[-1]))
+def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
+    """Evidence of every line as it was judged; harmonics and sidebands of each family marked."""
+    frequencies_hz, families = inspection.frequencies_hz, inspection.families
+    ax.set(xlabel="Envelope frequency [Hz]", ylabel="Evidence, −log₁₀ p [1]")
+    if not len(frequencies_hz):
+        ax.set_title("silence: nothing to judge")
+        return
+    tops = [f.frequency_hz * min(max(f.harmonics), 5) for f in families[:3]]
+    max_hz = min(1.15 * max(tops, default=250.0), float(frequencies_hz[-1]))
     shown = frequencies_hz <= max_hz
-    ax.plot(frequencies_hz[shown], spectrum[shown], color="0.35", lw=0.7)
-    top = float(spectrum[shown].max(initial=0.0)) or 1.0
+    anywhere, own = inspection.evidence_anywhere[shown], inspection.evidence[shown]
+    ax.plot(frequencies_hz[shown], anywhere, color="0.75", lw=0.7,
+            label=f"highest of {inspection.n_bands} bands")  # fmt: skip
+    where = "the family's band" if families else "the band of most evidence"
+    ax.plot(frequencies_hz[shown], own, color="0.25", lw=0.7, label=where)
+    ax.axhline(inspection.threshold, color="0.25", lw=0.8, ls="--", label="threshold of a family")
+    top = max(float(anywhere.max()), inspection.threshold)
     for i, family in enumerate(families[:4]):
         colour = GROUP_COLOURS[i]
-        orders = [k for k in family.harmonics if k * family.frequency_hz <= max_hz]
-        places = [k * family.frequency_hz for k in orders]
-        label = f"{family.frequency_hz:.2f} Hz"
+        places = np.array([k for k in family.harmonics if k * family.frequency_hz <= max_hz])
+        places = places * family.frequency_hz
+        label = f"{family.frequency_hz:.2f} Hz, −log₁₀ p = {family.significance:.0f}"
         if family.sideband_hz is not None:
             label += f",\nsidebands ± {family.sideband_hz:.2f} Hz"
             sides = [p + s * family.sideband_hz for p in places for s in (-1, 1)]
             ax.plot(sides, np.full(len(sides), 1.04 * top), "|", color=colour, ms=4)
-        heights = np.full(len(places), (1.08 + 0.05 * i) * top)
+        heights = np.full(len(places), (1.08 + 0.06 * i) * top)
         ax.plot(places, heights, "v", color=colour, ms=4, label=label)
-    ax.set(xlabel="Frequency [Hz]", ylabel="Squared envelope [unit²]", xlim=(0, max_hz))
-    if families:
-        ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), fontsize=7)
+    ax.set(xlim=(0, max_hz), ylim=(0, (1.14 + 0.06 * len(families[:4])) * top))
+    ax.set_title("what is judged: lines of whitened, limited envelopes; harmonics add up")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=4, fontsize=7)
 
 
 def browse_envelopes(
