@@ -10,10 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import signal
 from spectra_corpus import SR, coloured_noise, waveform_store
 
 from asdlib.data import cache
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
+from asdlib.scoring import time_average
 from asdlib.spectra import (
     OFFICIAL_LOG_MEL,
     LogMelSettings,
@@ -23,7 +26,11 @@ from asdlib.spectra import (
     log_mel,
     open_frames,
     open_log_mel,
+    open_spectrum,
 )
+from asdlib.spectra.mel import removed_bands
+from asdlib.training.examples import FeatureBatches
+from asdlib.training.network import InputStandardisation
 
 SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=32)
 
@@ -66,7 +73,42 @@ def test_rows_are_the_log_mel_of_the_fitted_clips(corpus, tmp_path):
         expected = log_mel(
             fit_length(row, 8000), n_fft=512, hop_length=256, n_mels=32, highpass_hz=cutoff
         )
-        np.testing.assert_allclose(store.row(index), expected, rtol=0, atol=0.032)
+        removed = removed_bands(LogMelSettings(n_fft=512, hop_length=256, n_mels=32), cutoff)
+        assert removed.any() == (cutoff is not None)
+        assert (store.row(index)[removed] == REMOVED_DB).all()
+        np.testing.assert_allclose(
+            store.row(index)[~removed], expected[~removed], rtol=0, atol=0.032
+        )
+
+
+def test_what_lies_below_a_highpass_does_not_reach_the_network(tmp_path, rng):
+    """Two clips that differ below the cut-off alone are the same to network and trivial system."""
+    t = np.arange(16000) / 16000
+    high = signal.sosfilt(
+        signal.butter(8, 2000, "high", fs=16000, output="sos"), rng.normal(0, 1500, len(t))
+    )
+    tone = np.sin(2 * np.pi * 300 * t) * signal.windows.hann(len(t))
+    rows = [(high + level * tone).round().astype(np.int16) for level in (0, 12000)]
+    store, clips = store_and_table(tmp_path, rows, ["fan", "fan"])
+    options = {"duration_s": 1.0, "cache_dir": tmp_path, "workers": 1}
+    features = open_log_mel(
+        store, clips, settings=LogMelSettings(), highpass_hz={"fan": 2000.0}, **options
+    )
+    spectrum = open_spectrum(store, features, cache_dir=tmp_path, workers=1)
+    for levels in (features.fixed(), spectrum.fixed()):
+        layer = InputStandardisation(levels.shape[1], "clip")
+        batches = FeatureBatches(levels, np.arange(2), torch.device("cpu"))
+        for name, value in zip(("mean", "std"), batches.standardisation("clip"), strict=True):
+            getattr(layer, name).copy_(value)
+        removed = torch.from_numpy(levels[0, :, 0] == REMOVED_DB)
+        assert removed.any()
+        assert not removed.all()
+        first, second = layer(torch.tensor(levels).float()[:, None])
+        assert not first[0, removed].any()
+        # In decibel; rounding to 16 bits differs, and float16 has steps of 0.06 dB.
+        assert ((first - second).abs() * layer.std).quantile(0.99) < 0.1
+    trivial = time_average(features.fixed())
+    np.testing.assert_allclose(trivial[0], trivial[1], atol=0.1)
 
 
 def test_rows_follow_the_table_not_the_waveform_store(corpus, tmp_path):

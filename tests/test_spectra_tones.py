@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from asdlib.errors import InputError
 from asdlib.spectra import tonal_families
@@ -63,6 +64,29 @@ def test_noise_has_no_tones(rng):
         spectrum = np.fft.rfft(rng.standard_normal(2 * SR)) * lines ** (-(i % 3) / 2)
         hits += bool(tonal_families(np.fft.irfft(spectrum), sr=SR))
     assert hits <= 2
+
+
+@pytest.mark.parametrize(("seconds", "n_clips", "most"), [(1, 60, 1), (3, 30, 1)])
+def test_a_resonance_in_noise_is_no_tone(seconds, n_clips, most, rng):
+    hits = 0
+    for _ in range(n_clips):
+        peak = signal.iirpeak(rng.uniform(200, 3800), 30, fs=SR)
+        ringing = signal.lfilter(*peak, rng.standard_normal((seconds + 1) * SR))[SR:]
+        ringing *= 10 ** (rng.uniform(-10, 20) / 20) / ringing.std()
+        hits += bool(tonal_families(ringing + rng.standard_normal(seconds * SR), sr=SR))
+    assert hits <= most
+
+
+def test_weak_tones_are_found(rng):
+    """Three tones, each at 14 to 17 dB: amplitude² · samples / 8 over the noise's variance."""
+    found, n_clips = 0, 40
+    for _ in range(n_clips):
+        rate_hz, noise = rng.uniform(105, 900), np.sqrt(SR / (8 * 10 ** rng.uniform(1.4, 1.7)))
+        t = np.arange(SR) / SR
+        tones = sum(np.cos(2 * np.pi * k * rate_hz * t + rng.uniform(0, 6)) for k in (1, 2, 3))
+        families = tonal_families(tones + noise * rng.standard_normal(SR), sr=SR)
+        found += any(abs(family.frequency_hz - rate_hz) < 1 for family in families)
+    assert found >= 0.94 * n_clips
 
 
 def test_one_tone_is_one_family(rng):

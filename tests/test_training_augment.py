@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.spectra import log_mel as log_mel_of
 from asdlib.training.augment import (
     N_VERSIONS,
@@ -19,6 +20,7 @@ from asdlib.training.augment import (
     mixup,
     transform,
 )
+from asdlib.training.network import is_kept
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -172,6 +174,28 @@ def test_exchanged_statistics_are_those_of_the_partner(rng, axis: str, dim: int)
         np.testing.assert_allclose(found[a], expected, atol=1e-3)
         np.testing.assert_allclose(found[a].mean(dim), other.mean(dim), atol=1e-3)
         np.testing.assert_allclose(found[a].std(dim), other.std(dim), atol=1e-3)
+
+
+@pytest.mark.parametrize("axis", ["frequency", "time"])
+def test_removed_bands_take_no_part_in_mixing(axis: str) -> None:
+    """Bands that a high-pass took away: of both clips, and of one of them."""
+    levels = torch.randn(2, 6, 20, generator=generator()) * 5 - 40
+    whole = levels.clone()
+    levels[:, :2] = REMOVED_DB
+    levels[1, 2] = REMOVED_DB
+    (mixed,), _ = mixup([levels], torch.eye(2), probability=1.0, generator=generator(1))
+    (noisy,) = add_noise([levels[:1]], [levels[1:]], torch.tensor([-30.0]))
+    for found in (mixed, noisy):
+        assert not is_kept(found[:, :2]).any()
+        assert is_kept(found[:, 3:]).all()
+    one, other = torch.tensor([0]), torch.tensor([1])
+    found = exchange_statistics(levels, one, other, axis=axis)  # type: ignore[arg-type]
+    assert (found[:, :2] == REMOVED_DB).all()
+    kept = exchange_statistics(whole[:, 3:], one, other, axis=axis)  # type: ignore[arg-type]
+    if axis == "time":
+        torch.testing.assert_close(found[:, 3:], kept)
+    else:
+        assert found[0, 2:].mean(dim=0).sub(levels[1, 3:].mean(dim=0)).abs().max() < 1e-3
 
 
 def test_statistics_of_silence_can_be_exchanged() -> None:

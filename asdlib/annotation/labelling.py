@@ -20,6 +20,7 @@ from asdlib.annotation.choice import MachineEvidence, choose_method, judge, labe
 from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
+from asdlib.data.audio import REMOVED_DB
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 
@@ -243,6 +244,7 @@ def clip_statistics(
         noise = [_statistics(log_mel, i)[0] for i in log_mel.positions(list(noise_ids))]
         excess_db = np.median(statistics[:, 0], axis=0) - np.median(np.stack(noise), axis=0)
         weights = np.clip(1.0 - 10.0 ** (-excess_db / 10.0), 0.1, 1.0)
+    weights[(statistics[:, 0] < REMOVED_DB / 2).all(axis=0)] = 0.0  # below a high-pass
     level = np.average(statistics[:, 0], axis=1, weights=weights)
     statistics[:, [0, 2, 3]] -= level[:, None, None]
     log_mel.release()

@@ -17,6 +17,9 @@ from asdlib.data.headers import SUBTYPES, Header, parse_header, read_header
 from asdlib.errors import InputError
 
 FULL_SCALE = 32768
+#: Level of a band that a high-pass took away [dB], whatever the clip: far below every level that
+#: was measured, also after noise was raised and added.
+REMOVED_DB = -1000.0
 _FLOATS = ("FLOAT", "DOUBLE")
 #: Encodings of wav files that numpy reads as they lie there.
 _PLAIN = {"PCM_16": "<i2", "FLOAT": "<f4", "DOUBLE": "<f8"}

@@ -32,9 +32,9 @@ ClipFunction = Callable[[int, Array, Array], None]
 #: settings give another output; ``tests/test_cache_versions.py`` fails when that was forgotten.
 VERSIONS = {
     "waveforms": 1,
-    "log_mel": 1,
+    "log_mel": 2,
     "frames": 1,
-    "spectrum": 1,
+    "spectrum": 2,
     "average_spectra": 1,
     "profile_spectrum": 1,
     "profile_fluctuation": 1,
@@ -42,8 +42,8 @@ VERSIONS = {
     "profile_envelope": 3,
     "profile_modulation": 3,
     "injected": 1,
-    "families": 4,
-    "checkpoint": 2,
+    "families": 5,
+    "checkpoint": 3,
     "embeddings": 2,
     "residuals": 2,
 }

@@ -13,6 +13,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.report.style import (
     DOMAIN_COLOURS,
@@ -220,7 +221,8 @@ def draw_augmentation(
     figure, axes = plt.subplots(
         1, len(clips_db), figsize=(WIDTH_WIDE_IN, 2.2), sharey=True, layout="constrained"
     )
-    low, high = np.percentile(np.stack(list(clips_db.values())), [1, 99.9])
+    levels = np.stack(list(clips_db.values()))
+    low, high = np.percentile(levels[levels > REMOVED_DB / 2], [1, 99.9])
     n_mels = len(band_centres_hz)
     for axis, (name, level_db) in zip(axes, clips_db.items(), strict=True):
         image = axis.imshow(

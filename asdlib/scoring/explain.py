@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.scores import validate_scores
 
@@ -154,7 +155,7 @@ def explain(
         raise InputError(f"{clip['machine_type']}: has no training clip to explain {clip_id} by.")
     neighbours = _nearest(clip_id, training, embeddings, embedding_ids, n_neighbours)
     rows = _positions([clip_id, *neighbours["clip_id"]], log_mel_ids, "features")
-    levels = np.asarray(log_mel[rows], dtype=np.float64)
+    levels = [_with_floor(level) for level in np.asarray(log_mel[rows], dtype=np.float64)]
     training_scores = training["anomaly_score"].dropna().to_numpy(np.float64)
     score = float(clip["anomaly_score"])
     return Explanation(
@@ -192,6 +193,12 @@ def _nearest(
             "distance": distance[nearest],
         }
     )
+
+
+def _with_floor(level: FloatArray) -> FloatArray:
+    """Put bands that a high-pass took away on the lowest level of the others."""
+    kept = level > REMOVED_DB / 2
+    return np.where(kept, level, level.min(where=kept, initial=level.max()))
 
 
 def _on_floor(level: FloatArray) -> npt.NDArray[np.bool_]:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend, held_out_scores, mean_and_scatter
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
@@ -62,7 +63,7 @@ def time_average(log_mel: npt.NDArray[np.floating], *, block: int = 64) -> npt.N
     Returns
     -------
     ndarray of float32, shape (n_clips, n_mels)
-        Level [dB].
+        Level [dB]; 0 in bands that a high-pass took away, which adds nothing to a product.
 
     Raises
     ------
@@ -77,6 +78,7 @@ def time_average(log_mel: npt.NDArray[np.floating], *, block: int = 64) -> npt.N
     for first in range(0, len(log_mel), block):
         rows = slice(first, first + block)
         average[rows] = log_mel[rows].mean(axis=2, dtype=np.float32)
+    average[average < REMOVED_DB / 2] = 0.0
     return average
 
 

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.logmel import ClipTransform
-from asdlib.spectra.mel import LogMelSettings, check_highpass
+from asdlib.spectra.mel import LogMelSettings, check_highpass, removed_bands
 
 Array = npt.NDArray[Any]
 
@@ -119,7 +120,8 @@ def open_log_mel(
     -------
     ArrayStore
         Rows (n_mels, n_frames) of float16 [dB], ids = ``clip_id`` in the table's order.
-        float16 keeps levels to within 0.03 dB.
+        float16 keeps levels to within 0.03 dB. Bands that the high-pass takes away hold
+        `asdlib.data.audio.REMOVED_DB`: a floor that follows the clip would tell its level.
 
     Raises
     ------
@@ -135,10 +137,12 @@ def open_log_mel(
 
     def make_function() -> ClipFunction:
         transforms = {cutoff: ClipTransform(settings, cutoff) for cutoff in set(cutoff_of_clip)}
+        removed = {cutoff: removed_bands(settings, cutoff) for cutoff in transforms}
 
         def log_mel_of(index: int, samples: Array, out: Array) -> None:
             fitted = fit_length(samples, n_samples, long_clips=long_clips)
             transforms[cutoff_of_clip[index]](fitted, out)
+            out[removed[cutoff_of_clip[index]]] = REMOVED_DB
 
         return log_mel_of
 

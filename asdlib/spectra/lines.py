@@ -32,6 +32,12 @@ _TINY = 1e-300
 MIN_MODULATION = 2e-3
 #: Bands this far under the whole signal's power hold rounding errors only.
 MIN_BAND_POWER = 1e-7
+#: Reach of the floor of tones on both sides of a line, and the lines beside it left out.
+_TONE_REACH, _TONE_GUARD = 40, 4
+#: From this many running floors on, the lines around are a resonance.
+_TONE_RISE = 1.5
+#: Power bandwidth of the Blackman-Harris window: neighbouring lines are not independent [lines].
+_TONE_BANDWIDTH = 2.0
 #: A clip needs this many lines in a band for its noise floor to be known.
 MIN_LINES = 64
 #: Share of the clip at either end over which it is faded, against leakage of tones.
@@ -98,8 +104,28 @@ def _block_medians(power: Array, edges: npt.NDArray[np.int64]) -> Array:
     return np.asarray(np.asarray(growing) / np.log(2.0))
 
 
-def line_evidence(power: Array) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-    """Power over the running floor, and -ln p of every local maximum given that floor.
+def tone_floor(power: Array) -> tuple[Array, Array]:
+    """Estimate the floor for tones, and how many lines it rests on: not under a resonance.
+
+    The running floor of `noise_floor`, or the median of the lines around each line where that
+    lies higher. The line itself and its neighbours are left out, as in detectors of constant
+    false-alarm rate (H. Rohling, IEEE Trans. AES 19 (1983): order statistics, guard cells): a
+    tone does not raise its own floor, and a resonance that is wider than the gap does.
+    """
+    floor, count = noise_floor(power)
+    around = np.ones(2 * _TONE_REACH + 1, np.bool_)
+    around[_TONE_REACH - _TONE_GUARD : _TONE_REACH + _TONE_GUARD + 1] = False
+    local = ndimage.median_filter(power, footprint=around, mode="nearest") / np.log(2.0)
+    # One count for a whole neighbourhood: a skirt with a higher one could outdo its tone.
+    is_higher = ndimage.maximum_filter1d(local > _TONE_RISE * floor, 2 * _TONE_REACH + 1)
+    n_local = _MEDIAN_EFFICIENCY * around.sum() / _TONE_BANDWIDTH
+    return np.maximum(floor, local), np.where(is_higher, n_local, count)
+
+
+def line_evidence(
+    power: Array, floor: Array, n_floor: Array
+) -> tuple[Array, Array, npt.NDArray[np.int64]]:
+    """Power over a floor that rests on ``n_floor`` lines, and -ln p of local maxima given it.
 
     A sum over neighbouring lines follows a gamma distribution whose shape is read from the
     spectrum itself (its 80 % point over its median), so that a sound whose lines are
@@ -109,7 +135,6 @@ def line_evidence(power: Array) -> tuple[Array, Array, npt.NDArray[np.int64]]:
     Returns, per line: power over the floor; -ln p, Bonferroni-corrected for the widths tried, 0
     beside a higher line; and over how many lines the evidence is highest.
     """
-    floor, n_floor = noise_floor(power)
     relative = np.divide(power, floor, out=np.zeros_like(power), where=floor > 0)
     best = np.zeros_like(relative)
     widths = np.ones(len(relative), np.int64)
@@ -233,7 +258,7 @@ def line_spectra(
         modulation = _modulation(whitened, first, last, n_samples=n_samples)
         # The upper part of a band's lines rests on few pairs of bins.
         modulation = modulation[: min(n_lines, max(MIN_LINES, int(0.8 * (last - first))))]
-        rows.append(line_evidence(modulation**2))
+        rows.append(line_evidence(modulation**2, *noise_floor(modulation**2)))
         used.append(band)
     if not rows:
         return None

@@ -156,6 +156,14 @@ def mel_matrix(settings: LogMelSettings, highpass_hz: float | None = None) -> to
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
 
 
+def removed_bands(settings: LogMelSettings, highpass_hz: float | None) -> npt.NDArray[np.bool_]:
+    """Which bands a high-pass empties, shape (n_mels,); none without one."""
+    if highpass_hz is None:
+        return np.zeros(settings.n_mels, np.bool_)
+    before, after = (mel_matrix(settings, cut).any(1).numpy() for cut in (None, highpass_hz))
+    return np.asarray(before & ~after)
+
+
 def band_centres_hz(settings: LogMelSettings) -> npt.NDArray[np.float64]:
     """Frequencies at which the mel filters peak, shape (n_mels,) [Hz]."""
     from librosa import mel_frequencies  # importing it is slow

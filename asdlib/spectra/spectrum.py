@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from asdlib.data.audio import FULL_SCALE
+from asdlib.data.audio import FULL_SCALE, REMOVED_DB
 from asdlib.data.cache import map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
@@ -114,7 +114,8 @@ def open_spectrum(
     -------
     ArrayStore
         Rows (n_bins, 1) of float16 [dB], see `clip_spectrum`; ids as in ``features``. float16
-        keeps levels to within 0.03 dB.
+        keeps levels to within 0.03 dB. Bins below a high-pass hold
+        `asdlib.data.audio.REMOVED_DB`.
 
     Raises
     ------
@@ -128,12 +129,16 @@ def open_spectrum(
     machine_of_clip = features.ids.str.split("/").str[0]
 
     def spectrum_of(index: int, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        cutoff = cutoffs[machine_of_clip[index]]
         out[:, 0] = clip_spectrum(
             fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
             sample_rate=sample_rate,
-            highpass_hz=cutoffs[machine_of_clip[index]],
+            highpass_hz=cutoff,
             pool_bins=pool_bins,
         )
+        if cutoff is not None:
+            response = _response(n_samples, sample_rate, cutoff)[: len(out) * pool_bins]
+            out[~response.reshape(len(out), pool_bins).any(1)] = REMOVED_DB
 
     return map_clips(
         waveforms,

@@ -11,7 +11,13 @@ from scipy import fft, signal
 from asdlib.errors import InputError
 from asdlib.spectra.characteristic import Family, family_facts, find_series
 from asdlib.spectra.envelope import Array, checked_clip, is_constant
-from asdlib.spectra.lines import MIN_LINES, LineSpectra, line_evidence, quantisation_step
+from asdlib.spectra.lines import (
+    MIN_LINES,
+    LineSpectra,
+    line_evidence,
+    quantisation_step,
+    tone_floor,
+)
 from asdlib.spectra.series import Series
 
 #: Grid frequencies [Hz], and how far a grid strays from them.
@@ -49,8 +55,8 @@ def tonal_families(
     are judged and grouped as those of the envelope spectrum, see `characteristic_frequencies`.
     A speed that wanders by a percent widens its lines; sums over neighbouring lines allow for
     it. A machine that runs at exactly 50 or 60 Hz is not told from mains hum; an induction motor
-    is, by its slip. Noise of any colour and silence give an empty list. A clipped tone shows
-    odd multiples of its frequency.
+    is, by its slip. Noise of any colour, a resonance in it and silence give an empty list. A
+    clipped tone shows odd multiples of its frequency.
 
     ``min_hz`` and ``max_hz`` (0.45 ``sr`` at most, 4000 Hz by default) limit the spectrum: put
     the machine's high-pass there. ``false_alarm`` is the share of noise clips that may give a
@@ -100,7 +106,7 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
     step = quantisation_step(samples)
     power += step**2 / 12 * float(np.sum(window**2)) + 1e-18 * float(power.max())
     power[:first] = np.median(power[first : first + MIN_LINES])
-    relative, evidence, widths = line_evidence(power)
+    relative, evidence, widths = line_evidence(power, *tone_floor(power))
     evidence[:first] = 0.0
     return LineSpectra(
         evidence=evidence[None],

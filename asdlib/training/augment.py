@@ -28,6 +28,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from asdlib.training.network import is_kept, mean_over
+
 StatexAxis = Literal["frequency", "time"]
 
 _DB_TO_NEPER = math.log(10) / 10
@@ -162,7 +164,8 @@ def exchange_statistics(
 
     ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels in dB. With axis ``"frequency"``
     there is one mean and one deviation per frame, taken over the bands, as in the code published
-    with [3]_; with ``"time"`` one of each per band, taken over the frames.
+    with [3]_; with ``"time"`` one of each per band, taken over the frames. Bands that a high-pass
+    took away take no part.
 
     Parameters
     ----------
@@ -176,10 +179,14 @@ def exchange_statistics(
         return log_mel
     rows, partners = rows.to(log_mel.device), partners.to(log_mel.device)
     dim = 1 if axis == "frequency" else 2
-    std, mean = torch.std_mean(log_mel, dim=dim, keepdim=True, correction=0)
+    kept = is_kept(log_mel)
+    mean = mean_over(log_mel, kept, dim=dim)
+    std = mean_over((log_mel - mean).square(), kept, dim=dim).sqrt()
     shape = (log_mel[rows] - mean[rows]) / std[rows].clamp_min(_SMALLEST_STD_DB)
+    # What the partner does not have, along time a whole band, cannot be taken from it.
+    is_taken = kept[rows] & kept[partners].any(dim=dim, keepdim=True)
     exchanged = log_mel.clone()
-    exchanged[rows] = shape * std[partners] + mean[partners]
+    exchanged[rows] = torch.where(is_taken, shape * std[partners] + mean[partners], log_mel[rows])
     return exchanged
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asdlib.errors import InputError
 from asdlib.training import augment
 from asdlib.training.classes import ClassTable
-from asdlib.training.network import InputNorm
+from asdlib.training.network import InputNorm, is_kept, mean_over
 from asdlib.training.settings import TrainSettings
 
 #: Share of the free device memory that the features may fill; the network needs the rest.
@@ -83,11 +83,13 @@ class FeatureBatches:
     def standardisation(self, input_norm: InputNorm) -> tuple[Tensor, Tensor]:
         """Mean per mel band, shape (n_mels, 1), and one standard deviation over all rows [dB].
 
-        The deviation is 1 where the features do not vary at all.
+        Over the bands that no high-pass took away. The deviation is 1 where the features do not
+        vary at all.
         """
-        n_mels, n_frames = self._features.shape[1:]
+        n_mels = self._features.shape[1]
         total = torch.zeros(n_mels, dtype=torch.float64)
         squares = torch.zeros(n_mels, dtype=torch.float64)
+        count = torch.zeros(n_mels, dtype=torch.float64)
         for start in range(0, len(self._rows), _BLOCK_CLIPS):
             rows = self._rows[start : start + _BLOCK_CLIPS]
             block = torch.from_numpy(self._features[rows]).float()
@@ -95,13 +97,17 @@ class FeatureBatches:
             if not is_finite.all():
                 bad = int(rows[int((~is_finite).nonzero()[0])])
                 raise InputError(f"Row {bad} of the features is not finite. Build them again.")
+            kept = is_kept(block)
             if input_norm == "clip":
-                block = block - block.mean(dim=(1, 2), keepdim=True)
+                block = block - mean_over(block, kept, dim=(1, 2))
+            block = torch.where(kept, block, 0.0)
+            count += kept.sum(dim=(0, 2))
             total += block.sum(dim=(0, 2), dtype=torch.float64)
             squares += block.square().sum(dim=(0, 2), dtype=torch.float64)
-        n_values = max(len(self._rows), 1) * n_frames
+        n_values = count.clamp_min(1)
         mean = total / n_values
-        variance = (squares / n_values - mean**2).clamp_min(0).mean()
+        scatter = (squares / n_values - mean**2).clamp_min(0) * count
+        variance = scatter.sum() / count.sum().clamp_min(1)
         std = variance.sqrt() if variance > 1e-6 else torch.ones(())
         return mean.float()[:, None], std.float()
 

@@ -24,6 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 
 InputNorm = Literal["corpus", "clip"]
@@ -35,6 +36,17 @@ _SPECTRUM_DENSE_LAYERS = 4
 _MIN_SQUEEZED = 4  # what reduction 16 leaves of the narrowest stage at full width (64 channels)
 
 
+def is_kept(level_db: Tensor) -> Tensor:
+    """Where a level was measured: not in bands that a high-pass took away (`REMOVED_DB`)."""
+    return level_db > REMOVED_DB / 2
+
+
+def mean_over(values: Tensor, kept: Tensor, *, dim: int | tuple[int, ...]) -> Tensor:
+    """Mean of the kept values along some axes, which stay with length 1; 0 where there is none."""
+    count = kept.sum(dim=dim, keepdim=True).clamp_min(1)
+    return torch.where(kept, values, 0.0).sum(dim=dim, keepdim=True) / count
+
+
 class InputStandardisation(nn.Module):
     """Level of a spectrogram or spectrum in dB → values of about zero mean and unit variance.
 
@@ -43,7 +55,8 @@ class InputStandardisation(nn.Module):
     varies is not blown up to the size of one that does. ``input_norm`` is ``"corpus"``:
     ``level`` is 0, so that loudness tells machines apart; or ``"clip"``: ``level`` is the
     clip's own mean [dB], so that the gain of the recording chain and the distance to the
-    microphone drop out exactly.
+    microphone drop out exactly. Bands that a high-pass took away take no part in the means and
+    become 0.
     """
 
     mean: Tensor  # of the training features per band, shape (n_bands, 1) [dB]
@@ -57,9 +70,10 @@ class InputStandardisation(nn.Module):
 
     def forward(self, level_db: Tensor) -> Tensor:
         """Standardise levels [dB], shape (batch, 1, n_bands, n_frames)."""
+        kept = is_kept(level_db)
         if self.input_norm == "clip":
-            level_db = level_db - level_db.mean(dim=(2, 3), keepdim=True)
-        return (level_db - self.mean) / self.std
+            level_db = level_db - mean_over(level_db, kept, dim=(2, 3))
+        return torch.where(kept, (level_db - self.mean) / self.std, 0.0)
 
 
 class SqueezeExcitation(nn.Module):
