@@ -15,11 +15,14 @@ from asdlib.spectra.lines import (
     MIN_LINES,
     LineSpectra,
     line_evidence,
+    noise_floor,
     quantisation_step,
     tone_floor,
 )
 from asdlib.spectra.series import Series
 
+#: From this duration on, a resonance is told from a tone by the running floor alone [s].
+_LONG_CLIP_S = 8.0
 #: Grid frequencies [Hz], and how far a grid strays from them.
 MAINS_HZ, _MAINS_TOLERANCE = (50.0, 60.0), 0.002
 
@@ -106,7 +109,11 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
     step = quantisation_step(samples)
     power += step**2 / 12 * float(np.sum(window**2)) + 1e-18 * float(power.max())
     power[:first] = np.median(power[first : first + MIN_LINES])
-    relative, evidence, widths = line_evidence(power, *tone_floor(power))
+    # In a long clip a resonance spans hundreds of lines, which the running floor follows by
+    # itself, while a speed that wanders by 1 % fills the lines that a local floor would rest on.
+    is_short = n_samples < _LONG_CLIP_S * sr
+    floor = tone_floor(power) if is_short else noise_floor(power)
+    relative, evidence, widths = line_evidence(power, *floor)
     evidence[:first] = 0.0
     return LineSpectra(
         evidence=evidence[None],
