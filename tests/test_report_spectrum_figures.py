@@ -121,7 +121,6 @@ def test_clip_overview(rng):
         np.where(np.arange(128)[:, None] == 64, 0.0, np.full((128, 32), -60.0)),
         sample_rate=16000,
         band_centres_hz=np.linspace(200, 8000, 128),
-        highpass_hz=1000.0,
     )
     assert finding(figure) == (
         "A clip of -20 dB re full scale whose loudest mel band lies at 4131 Hz"

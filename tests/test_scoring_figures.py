@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report import error_figures as figures
+from asdlib.report import scoring_figures as figures
 from asdlib.report.scoring_figures import draw_result_summary
 from asdlib.report.tables import result_table
 from asdlib.scoring import decide, evaluate, roc_curves

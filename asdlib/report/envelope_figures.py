@@ -25,6 +25,7 @@ from asdlib.spectra.envelope import Band, BandLevel
 
 Array = npt.NDArray[np.float64]
 _SHOWN_PERIODS, _SHOWN_S = 8, 0.5
+_SHOWN_POINTS = 500
 
 
 def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
@@ -41,13 +42,14 @@ def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
         What was recorded; the finding is put below it.
     """
     figure = plt.figure(figsize=(WIDTH_WIDE_IN, 7.0))
-    grid = figure.add_gridspec(3, 2, width_ratios=(1.0, 1.3))
-    kurtosis, envelope = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
+    rows = figure.add_gridspec(3, 1)
+    above, below = (rows[row].subgridspec(1, 2, width_ratios=(1.0, 1.3)) for row in (0, 2))
+    kurtosis, envelope = figure.add_subplot(above[0]), figure.add_subplot(above[1])
     plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
     _plot_envelope(envelope, inspection)
-    _plot_evidence(figure.add_subplot(grid[1, :]), inspection)
-    _plot_tones(figure.add_subplot(grid[2, 0]), inspection)
-    _plot_autocorrelation(figure.add_subplot(grid[2, 1]), inspection)
+    _plot_evidence(figure.add_subplot(rows[1]), inspection)
+    _plot_tones(figure.add_subplot(below[0]), inspection)
+    _plot_autocorrelation(figure.add_subplot(below[1]), inspection)
     figure.suptitle(f"{title}\n{_finding(inspection)}")
     return figure
 
@@ -67,18 +69,22 @@ def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
     """Power spectrum in dB, the harmonics of each family of tones marked."""
     power = inspection.tone_spectrum
     level = 10 * np.log10(np.maximum(power, 1e-12 * max(float(power.max()), 1e-300)))
-    ax.plot(inspection.tone_frequencies_hz / 1000, level, color="0.35", lw=0.5, rasterized=True)
-    top = float(level.max())
+    # Of many lines in a pixel, the middle one (noise) and the highest (tones).
+    n_points = min(_SHOWN_POINTS, len(level))
+    shown_khz = [f.mean() for f in np.array_split(inspection.tone_frequencies_hz / 1000, n_points)]
+    parts = np.array_split(level, n_points)
+    middle = [float(np.median(part)) for part in parts]
+    ax.plot(shown_khz, middle, color="0.75", lw=0.6)
+    ax.plot(shown_khz, [part.max() for part in parts], color="0.35", lw=0.6)
+    low, top = min(middle), float(level.max())
     for i, family in enumerate(inspection.tones[:3]):
         places = np.array(family.harmonics) * family.frequency_hz / 1000
         ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
                 label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
-    ax.set(
-        xlabel="Frequency [kHz]", ylabel="Power [dB]", xlim=(0, None), ylim=(top - 100, top + 22)
-    )
+    ax.set(xlabel="Frequency [kHz]", ylabel="Power [dB]", xlim=(0, None), ylim=(low - 25, top + 22))
     ax.set_title("plain spectrum: tones")
     if inspection.tones:
-        ax.legend(loc="lower left", fontsize=7, frameon=True, edgecolor="none")
+        ax.legend(loc="lower left", fontsize=7, ncols=3)
 
 
 def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:

@@ -169,7 +169,7 @@ def _legend(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def draw_sweep(table: pd.DataFrame, *, title: str | None = None) -> Figure:
+def draw_sweep(table: pd.DataFrame) -> Figure:
     """Draw a forest plot: the difference of every variant to the reference with its interval.
 
     Four panels (official score, source AUC, target AUC and pAUC over all machines), in points of
@@ -180,8 +180,6 @@ def draw_sweep(table: pd.DataFrame, *, title: str | None = None) -> Figure:
     ----------
     table : DataFrame
         As from `read_sweeps`.
-    title : str, optional
-        By default how many intervals exclude zero.
     """
     whole = table[(table["machine_type"] == "all") & table["metric"].isin(_MEANS)]
     rows = _rows(whole)
@@ -213,11 +211,11 @@ def draw_sweep(table: pd.DataFrame, *, title: str | None = None) -> Figure:
         )  # fmt: skip
     meaning = "filled: its interval excludes 0"
     figure.supxlabel(f"Difference to the reference [{_UNIT}] ({meaning})", fontsize=8)
-    set_wrapped_title(figure, title or _sweep_finding(whole))
+    set_wrapped_title(figure, _sweep_finding(whole))
     return figure
 
 
-def draw_sweep_machines(table: pd.DataFrame, *, title: str | None = None) -> Figure:
+def draw_sweep_machines(table: pd.DataFrame) -> Figure:
     """Draw the differences of every variant on every machine.
 
     Variants by machines: difference of the harmonic mean of the machine's three metrics, in
@@ -227,8 +225,6 @@ def draw_sweep_machines(table: pd.DataFrame, *, title: str | None = None) -> Fig
     ----------
     table : DataFrame
         As from `read_sweeps`.
-    title : str, optional
-        By default which variant changes which machine most.
     """
     own = table[(table["metric"] == "hmean") & table["difference"].notna()]
     order = list(dict.fromkeys(own["variant"]))
@@ -251,7 +247,7 @@ def draw_sweep_machines(table: pd.DataFrame, *, title: str | None = None) -> Fig
     ax.set(xlabel="(in brackets: the interval holds 0)", ylabel="")
     ax.tick_params(axis="x", rotation=30)
     ax.tick_params(axis="y", rotation=0)
-    set_wrapped_title(figure, title or _machine_finding(own))
+    set_wrapped_title(figure, _machine_finding(own))
     return figure
 
 

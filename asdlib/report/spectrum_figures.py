@@ -52,7 +52,6 @@ def draw_clip_overview(
     *,
     sample_rate: float,
     band_centres_hz: Array,
-    highpass_hz: float | None = None,
     title: str | None = None,
 ) -> Figure:
     """Draw one clip as waveform, spectrogram and log-mel spectrogram.
@@ -69,8 +68,8 @@ def draw_clip_overview(
         Sample rate [Hz].
     band_centres_hz : ndarray, shape (n_mels,)
         Centre frequencies of the mel bands [Hz].
-    highpass_hz : float, optional
-        Cut-off to mark [Hz].
+    title : str, optional
+        By default the level and the loudest band.
     """
     duration_s = len(samples) / sample_rate
     figure, (wave, linear, mel) = plt.subplots(
@@ -93,10 +92,6 @@ def draw_clip_overview(
     linear.set_ylabel("Frequency [kHz]")
     mel_axis(mel, band_centres_hz)
     mel.set(xlabel="Time [s]", xlim=(0, duration_s))
-    if highpass_hz is not None:
-        band = np.interp(highpass_hz, band_centres_hz, np.arange(len(band_centres_hz)))
-        linear.axhline(highpass_hz / 1000, color="w", ls="--", lw=0.8)
-        mel.axhline(float(band), color="w", ls="--", lw=0.8)
     set_wrapped_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
     return figure
 
@@ -110,7 +105,7 @@ def _clip_finding(samples: npt.NDArray[Any], log_mel_db: npt.NDArray[Any], centr
     )
 
 
-def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> Figure:
+def draw_average_spectra(spectra: pd.DataFrame) -> Figure:
     """Draw the average spectrum of each machine's groups, one panel per machine.
 
     Parameters
@@ -129,6 +124,10 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
         ax.set_title(machine)
         if not shared:
             few = own["group"].nunique() <= _NAMED_GROUPS
+            # Room for the names below the curves.
+            low, high = ax.get_ylim()
+            rows = min(own["group"].nunique(), _NAMED_GROUPS) + 1.5
+            ax.set_ylim(low - 0.065 * rows * (high - low), high)
             ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2,
                       title=None if few else "differ most:", title_fontsize=5)  # fmt: skip
     label_outside(panels, "Frequency [Hz]", "Level [dB re full scale]")
@@ -136,7 +135,7 @@ def draw_average_spectra(spectra: pd.DataFrame, *, title: str | None = None) -> 
         names = list(dict.fromkeys(spectra["group"]))
         handles = [Line2D([], [], color=_FIXED_COLOURS[name], label=name) for name in names]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    set_wrapped_title(figure, title or _average_finding(spectra))
+    set_wrapped_title(figure, _average_finding(spectra))
     return figure
 
 
@@ -180,10 +179,7 @@ def _average_finding(spectra: pd.DataFrame) -> str:
 
 
 def draw_band_information(
-    bands: pd.DataFrame,
-    *,
-    highpass_hz: Mapping[str, float | None] | None = None,
-    title: str | None = None,
+    bands: pd.DataFrame, *, highpass_hz: Mapping[str, float | None] | None = None
 ) -> Figure:
     """Draw where over frequency energy, SNR and attribute differences lie, machine by machine.
 
@@ -226,7 +222,7 @@ def draw_band_information(
                 ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
                 ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
     axes[0].set_yticks(range(len(machines)), machines)
-    set_wrapped_title(figure, title or _band_finding(bands))
+    set_wrapped_title(figure, _band_finding(bands))
     return figure
 
 
@@ -243,9 +239,7 @@ def _band_finding(bands: pd.DataFrame) -> str:
     return f"{text}: {', '.join(high)}" if high else text
 
 
-def draw_highpass_criterion(
-    curves: pd.DataFrame, table: pd.DataFrame, *, title: str | None = None
-) -> Figure:
+def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Draw the criterion over the cut-off for each machine and mark what was chosen.
 
     One panel per machine: criterion with its 95 % interval, and the shares of information and
@@ -286,7 +280,7 @@ def draw_highpass_criterion(
         Line2D([], [], color=scatter, ls=":", label="scatter kept"),
         Line2D([], [], color="k", label="chosen"),
     ]
-    finish_panels(figure, handles, title or _highpass_finding(table))
+    finish_panels(figure, handles, _highpass_finding(table))
     return figure
 
 

@@ -40,6 +40,8 @@ _SINGLE_HEIGHT_IN = 2.4
 _TITLE_CHARACTERS_PER_IN = 14
 _OCTAVES_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _MOST_TICKS = 4
+#: Names of ticks that are nearer than this share of the axis would lie over each other.
+_TICK_SHARE = 0.05
 
 
 def use_style() -> None:
@@ -142,9 +144,13 @@ def short_frequency(frequency_hz: float) -> str:
 
 def mel_axis(ax: Axes, band_centres_hz: npt.NDArray[np.floating]) -> None:
     """Mark octaves [kHz] on a vertical axis whose unit is the mel band."""
-    shown = [f for f in _OCTAVES_HZ if band_centres_hz[0] <= f <= band_centres_hz[-1]]
-    places = np.interp(shown, band_centres_hz, np.arange(len(band_centres_hz)))
-    ax.set_yticks(places, [f"{f / 1000:g}" for f in shown])
+    n_bands = len(band_centres_hz)
+    shown: dict[float, str] = {}
+    for f in [f for f in _OCTAVES_HZ[::-1] if band_centres_hz[0] <= f <= band_centres_hz[-1]]:
+        place = float(np.interp(f, band_centres_hz, np.arange(n_bands)))
+        if not shown or min(shown) - place > _TICK_SHARE * n_bands:
+            shown[place] = f"{f / 1000:g}"
+    ax.set_yticks(list(shown)[::-1], list(shown.values())[::-1])
     ax.set_ylabel("Mel band at [kHz]")
 
 
@@ -153,7 +159,7 @@ def logarithmic_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
     ax.set(**{f"{axis}scale": "log"})
     low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
+    for factors in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,)):
         numbers = [factor * 10.0**decade for decade in decades for factor in factors]
         ticks = [number for number in numbers if low <= number <= high]
         if len(ticks) <= _MOST_TICKS:
