@@ -3,8 +3,8 @@
 from asdlib.scoring.backends import make_backend
 from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms
-from asdlib.scoring.differences import DIFFERENCE_COLUMNS, paired_differences
-from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, mean_over_seeds
+from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
+from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
 from asdlib.scoring.explain import Explanation, embedding_map, explain, extreme_clips
 from asdlib.scoring.final import (
     AUTOENCODER,

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
+from asdlib.scoring.bootstrap import bias_corrected_interval
 from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
-from asdlib.scoring.metrics import MAX_FPR, bias_corrected_interval
+from asdlib.scoring.metrics import MAX_FPR
 from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,6 +53,28 @@ class _System:
         if None in self.draws or None in other.draws:
             return list(other.draws if None in self.draws else self.draws)
         return [seed for seed in self.draws if seed in other.draws]
+
+
+def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Average the metrics of each system over its seeds.
+
+    One row per system, machine and metric of what :func:`evaluate` gave, in order of appearance:
+    ``value`` is the mean over the seeds; ``spread`` their standard deviation (n - 1; NaN for one
+    seed); ``n_seeds``; ``ci_low`` and ``ci_high`` the means of the seeds' interval ends, which
+    is the uncertainty from the clips for a typical seed, seeds not included; clip counts and
+    ``reason`` of the first seed.
+    """
+    grouped = metrics.groupby(["system", "machine_type", "metric"], sort=False)
+    return grouped.agg(
+        value=("value", "mean"),
+        spread=("value", "std"),
+        n_seeds=("value", "size"),
+        ci_low=("ci_low", "mean"),
+        ci_high=("ci_high", "mean"),
+        n_normal=("n_normal", "first"),
+        n_anomaly=("n_anomaly", "first"),
+        reason=("reason", "first"),
+    ).reset_index()
 
 
 def paired_differences(

@@ -1,15 +1,10 @@
-"""AUC, standardised partial AUC and harmonic mean, and their bootstrap over clips.
+"""AUC, standardised partial AUC and harmonic mean, for one clip set or many resamples of it.
 
 Every clip carries a weight (how often a resample drew it), so that one sort of the scores
 serves the value itself (all weights one) and a thousand bootstrap resamples alike.
 """
 
 from __future__ import annotations
-
-import copy
-import zlib
-from collections.abc import Iterator
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +17,6 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Largest false-positive rate of the challenge's partial AUC.
 MAX_FPR = 0.1
-#: Weights that are held at once: the memory of a bootstrap does not grow with its resamples.
-_BLOCK_VALUES = 1 << 18
 
 
 def auc(anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> float:
@@ -209,91 +202,3 @@ def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
             parts.append(part.assign(**facts, normal_domain=name))
     columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def resample_weights(
-    strata: npt.NDArray[np.int64], *, n_resamples: int, seed: int, name: str
-) -> Iterator[FloatArray]:
-    """Draw clips with replacement inside each stratum; yields how often each was drawn.
-
-    The draw depends on ``seed``, ``name`` and ``strata`` only. Two systems scored on the same
-    clips, in the same order, therefore meet the same resamples: their differences are paired,
-    and no interval depends on which other machines stand in the table.
-
-    Parameters
-    ----------
-    strata : ndarray of int64, shape (n_clips,)
-        Stratum of every clip, such as domain x condition; each keeps its size.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Seed of the draw.
-    name : str
-        What is resampled, such as a machine type; different names draw independently.
-
-    Yields
-    ------
-    ndarray of float64, shape (n_of_this_block, n_clips)
-        0, 1, 2...; as many rows at a time as keep the memory small, in all ``n_resamples``.
-    """
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    at_once = max(1, _BLOCK_VALUES // max(1, len(strata)))
-    blocks = [min(at_once, n_resamples - first) for first in range(0, n_resamples, at_once)]
-    streams = [rng] * len(members)
-    if len(blocks) > 1:
-        # All draws of a stratum come before those of the next, whatever the blocks.
-        for place, own in enumerate(members[:-1]):
-            streams[place] = copy.deepcopy(rng)
-            for count in blocks:
-                rng.integers(0, len(own), (count, len(own)))
-    for count in blocks:
-        weights = np.empty((count, len(strata)))
-        for own, stream in zip(members, streams, strict=True):
-            drawn = stream.integers(0, len(own), (count, len(own)))
-            drawn += np.arange(count)[:, None] * len(own)
-            counts = np.bincount(drawn.ravel(), minlength=drawn.size)
-            weights[:, own] = counts.reshape(drawn.shape)
-        yield weights
-
-
-def bias_corrected_interval(
-    value: FloatArray, replicates: FloatArray, *, confidence: float
-) -> tuple[FloatArray, FloatArray]:
-    r"""Bias-corrected percentile interval of bootstrap replicates.
-
-    The percentiles :math:`\Phi(2 z_0 \pm z_{\alpha/2})` of the replicates, where
-    :math:`\Phi(z_0)` is the share of replicates below the value (ties count half). The partial
-    AUC of a resample of few clips lies too high on average; plain percentiles inherit that.
-
-    Parameters
-    ----------
-    value : ndarray of float64, shape (n_values,)
-        What was measured on all clips.
-    replicates : ndarray of float64, shape (n_resamples, n_values)
-        The same on every resample.
-    confidence : float
-        Over 0 and under 1.
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (n_values,)
-        NaN where the value is NaN or there are no replicates.
-
-    References
-    ----------
-    B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", SIAM 1982, chapter 10.
-    """
-    normal = NormalDist()
-    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
-    n_resamples = len(replicates)
-    for column in np.flatnonzero(~np.isnan(value)) if n_resamples else ():
-        drawn = replicates[:, column]
-        # Sums of rounded numbers: what differs by a rounding error is a tie.
-        tie = np.isclose(drawn, value[column], rtol=0, atol=1e-12)
-        below = (np.sum((drawn < value[column]) & ~tie) + 0.5 * tie.sum()) / n_resamples
-        shift = 2.0 * normal.inv_cdf(np.clip(below, 0.5 / n_resamples, 1 - 0.5 / n_resamples))
-        reach = normal.inv_cdf(0.5 + 0.5 * confidence)
-        shares = [normal.cdf(shift - reach), normal.cdf(shift + reach)]
-        low[column], high[column] = np.quantile(drawn, shares)
-    return low, high
