@@ -22,7 +22,7 @@ from asdlib.spectra.lines import (
 from asdlib.spectra.series import Series
 
 #: From this duration on, a resonance is told from a tone by the running floor alone [s].
-_LONG_CLIP_S = 8.0
+_LONG_CLIP_S = 5.0
 #: Grid frequencies [Hz], and how far a grid strays from them.
 MAINS_HZ, _MAINS_TOLERANCE = (50.0, 60.0), 0.002
 
