@@ -182,7 +182,7 @@ def test_small_samples_widen():
 
 
 def test_pauc_intervals_of_fifty_clips_hold_the_truth_about_as_often_as_they_say():
-    """In miniature what ``benchmarks/coverage.py`` measures: percentiles alone reach 88 %."""
+    """What ``benchmarks/interval_coverage.py`` measures: percentiles alone reach 88 %."""
     truth = 0.7866  # of unit normals two apart, up to a rate of 0.1
     is_anomaly = np.repeat([False, True], 50)
     rng = np.random.default_rng(2)

@@ -30,7 +30,7 @@ _ATTRIBUTE_FILE = re.compile(r"attributes_[0-9]{2}\.csv")
 # Read by others than the clip table, or written by the workbook itself.
 _KNOWN_FILE = re.compile(
     r"attributes_[0-9]{2}_(train|test)_correspondence\.csv|eval_data_list_[0-9]{4}\.csv|"
-    r"faults_[0-9]{2}_test\.csv|(simulated|dataset|challenge\.lock)\.json"
+    r"faults_[0-9]{2}_test\.csv|sessions_[0-9]{2}\.csv|(simulated|dataset|challenge\.lock)\.json"
 )
 _UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", ".pcm", ".tdms")
 _SPLIT_WORDS = {"train", "training", "test", "testing", "tests", "supplemental"}

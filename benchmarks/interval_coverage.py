@@ -1,8 +1,9 @@
 """How often the intervals of the partial AUC hold the truth, on clips whose truth is known.
 
-Run ``python benchmarks/coverage.py`` from the root of the repository; ``--save`` also writes
-``benchmarks/coverage.json`` and ``.md``. Normal scores are drawn around 0, anomalous ones around a
-distance, both normally distributed; the partial AUC of an infinite number of clips follows by
+Run ``python benchmarks/interval_coverage.py`` from the root of the repository; ``--save`` also
+writes ``benchmarks/interval_coverage.json`` and ``.md``. Normal scores are drawn around 0,
+anomalous ones around a distance, both normally distributed; the partial AUC of an infinite
+number of clips follows by
 integration. 95 % intervals are computed as `asdlib.scoring.evaluate` does, and as bias-corrected
 percentiles alone.
 """
@@ -82,7 +83,7 @@ def main() -> None:
     )
     print(text)
     facts = {"trials": options.trials, "resamples": options.resamples, "coverage": rows}
-    save(options.save, "coverage", text, {"machine": host, **facts})
+    save(options.save, "interval_coverage", text, {"machine": host, **facts})
 
 
 if __name__ == "__main__":
