@@ -79,12 +79,12 @@ def draw_detection_curves(rates: pd.DataFrame, machine_type: str, *, corpus: str
                 ms=2.5)  # fmt: skip
         ax.axhline(final["false_alarms"].iloc[0], color="grey", ls=":", lw=0.8)
         ax.set(ylim=(-0.05, 1.05), xlabel=f"Strength [{final['unit'].iloc[0]}]")
-        ax.set_title(f"{kind} ({best})" if best else kind, fontsize=7.5)
+        ax.set_title(f"{kind}\n({best})" if best else kind, fontsize=8)
     for ax in panels[::COLUMNS]:
         ax.set_ylabel("POD")
     figure.suptitle(
-        f"{machine_type}: probability of detection ({corpus}); solid: final, dashed: "
-        "best profile (named), dotted: false alarms",
+        f"{machine_type}: probability of detection ({corpus})\n"
+        "solid: final, dashed: best profile (named), dotted: false alarms",
         fontsize=9,
     )
     return figure
