@@ -249,6 +249,12 @@ def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd
     return fused
 
 
+def autoencoder_view(both: pd.DataFrame, *, seed: int | None) -> pd.DataFrame:
+    """Fuse both scores of the official baseline (`asdlib.scoring.score_autoencoder`) to a view."""
+    tables = [own for _, own in both.groupby("system")]
+    return fuse(tables, system=AUTOENCODER, seed=seed)
+
+
 def bounded(table: pd.DataFrame) -> pd.Series:
     """Give what one view contributes to the final score: sign(z)·ln(1 + |z|), by ``clip_id``.
 

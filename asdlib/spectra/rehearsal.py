@@ -16,13 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.injection import INJECTIONS, inject
-
-#: Columns that a changed clip has beside those of the clip table.
-CHANGE_COLUMNS = ["made_from", "kind", "strength", "unit"]
-_FULL_SCALE = 32768.0
 
 
 def plan_rehearsal(
@@ -44,7 +41,8 @@ def plan_rehearsal(
     -------
     DataFrame
         One row per changed clip: the columns of ``clips`` (``split`` "test", ``is_anomaly``
-        True) and ``CHANGE_COLUMNS``. A ``clip_id`` is that of the clip, kind and strength.
+        True), ``made_from``, ``kind``, ``strength`` and ``unit``. A ``clip_id`` is made of the
+        clip's own, kind and strength.
     """
     chosen = []
     for _, machine in clips[held_out].groupby("machine_type", sort=True):
@@ -102,15 +100,14 @@ def open_rehearsal(
 
     def make_function() -> ClipFunction:
         def change(index: int, samples: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
-            kind, strength, clip_id = changes[index]
-            rng = np.random.default_rng(
-                zlib.crc32(f"{clip_id.partition(' + ')[0]} {kind}".encode())
-            )
             if not samples.any():
                 return
-            changed = inject(samples / _FULL_SCALE, sr=sr, kind=kind, strength=strength, rng=rng)
-            scaled = np.round(changed * _FULL_SCALE)
-            out[:] = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+            kind, strength, clip_id = changes[index]
+            # Of one clip and kind, the change sits at the same place in all strengths.
+            rng = np.random.default_rng(zlib.crc32(f"{clip_id} {kind}".encode()))
+            changed = inject(samples / FULL_SCALE, sr=sr, kind=kind, strength=strength, rng=rng)
+            scaled = np.round(changed * FULL_SCALE)
+            out[:] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
         return change
 

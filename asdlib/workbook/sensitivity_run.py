@@ -89,9 +89,7 @@ def rehearse(
             for name, own in plan.groupby("machine_type")
         }
         both = scoring.score_autoencoder(of_machine, table, seed=None)
-        by_view[scoring.AUTOENCODER] = scoring.fuse(
-            [own for _, own in both.groupby("system")], system=scoring.AUTOENCODER, seed=None
-        )
+        by_view[scoring.AUTOENCODER] = scoring.autoencoder_view(both, seed=None)
     final = scoring.fuse(list(by_view.values()), system="final", seed=None)
     scores = pd.concat([*by_view.values(), final], ignore_index=True)
     return scoring.detection_rates(scores, plan, false_alarm_rate=false_alarm_rate)
