@@ -7,6 +7,8 @@ import argparse
 import ast
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,27 @@ def test_comments_of_sweeps_name_commands_that_can_be_called(read):
 def test_links_lead_to_files():
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
         assert (ROOT / target).exists(), target
+
+
+def test_what_runs_write_is_no_change_of_the_checkout():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    paths = ["results/my_run/table.md", "figures/my_run/a.png", "build/my_run/x", "data/x/y.wav"]
+    git = ["git", "-C", str(ROOT), "check-ignore", *paths]
+    assert subprocess.run(git, capture_output=True, text=True).stdout.split() == paths
+
+
+def test_reference_is_small_and_taken_by_its_script(tmp_path):
+    shutil.copytree(ROOT / "figures" / "reference", tmp_path / "out" / "figures")
+    shutil.copytree(ROOT / "results" / "reference", tmp_path / "out" / "results")
+    script = tmp_path / "benchmarks" / "reference.sh"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "benchmarks" / "reference.sh", script)
+    said = subprocess.run([script, tmp_path / "out"], capture_output=True, text=True, check=True)
+    for kind in ("figures", "results"):
+        taken = {path.name for path in (tmp_path / kind / "reference/simulated_demo").iterdir()}
+        committed = {p.name for p in (ROOT / kind / "reference" / "simulated_demo").iterdir()}
+        assert taken == committed
+    assert "figures" in said.stdout
+    pictures = list((ROOT / "figures").rglob("*.png"))
+    assert sum(path.stat().st_size for path in pictures if "reference" in path.parts) < 2_000_000
