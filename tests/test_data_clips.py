@@ -351,8 +351,14 @@ def test_a_folder_that_cannot_be_listed(tree, monkeypatch):
         read_clips(tree)
 
 
-def test_the_folder_of_one_machine_is_not_the_root(tree):
-    with pytest.raises(InputError, match="fan: is the folder of one machine. Name the folder abov"):
+def test_the_folder_of_one_machine_may_be_the_root(tree):
+    clips = read_clips(tree / "fan")
+    assert clips["clip_id"].tolist() == read_clips(tree, machines=["fan"])["clip_id"].tolist()
+    assert clips["recording"][0].startswith("test/section_00")
+    make_tree(tree, [f"fan/lathe/train/{TRAIN}"])
+    with pytest.raises(
+        InputError, match=r"fan: is the folder of one machine \(train, test\) and h"
+    ):
         read_clips(tree / "fan")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from asdlib.data import names
-from asdlib.data.layout import SPLIT_FOLDERS, Scan, is_recording, split_folders
+from asdlib.data.layout import SPLIT_FOLDERS, is_recording, split_folders
+from asdlib.data.scan import Scan
 from asdlib.errors import InputError
 from asdlib.files import read_table
 
@@ -19,10 +20,13 @@ _PAIR_COLUMN = re.compile(r"d([0-9]+)p")
 def given_attributes(
     folder: Path,
     scan: Scan,
-    named: dict[tuple[str, str], names.ClipName],
-    problems: list[str],
+    named: dict[tuple[str, str], str | None],
 ) -> dict[tuple[str, str], dict[str, str]]:
-    """Attributes given by the files of one machine, checked against the clips that are there."""
+    """Attributes given by the files of one machine, checked against the clips that are there.
+
+    ``named`` are the attributes by split and file name that the clips' own names tell.
+    """
+    problems = scan.problems
     given: dict[tuple[str, str], dict[str, str]] = {}
     splits = split_folders(folder)
     for path in scan.attribute_files.get(folder, []):
@@ -44,7 +48,7 @@ def given_attributes(
             elif not _agrees(named[key], pairs):
                 problems.append(
                     f"{path}: gives {file_name} the attributes {pairs}, its name says "
-                    f"{named[key].attribute}. Correct one of them."
+                    f"{named[key]}. Correct one of them."
                 )
             given[key] = pairs
         for split, n_lines in absent.items():
@@ -86,11 +90,11 @@ def _read_attributes(
     return found
 
 
-def _agrees(clip_name: names.ClipName, pairs: dict[str, str]) -> bool:
+def _agrees(attribute: str | None, pairs: dict[str, str]) -> bool:
     """Whether every parameter of the attribute file stands in the name with its value."""
-    if clip_name.attribute is None:
+    if attribute is None:
         return True
-    text = clip_name.attribute.replace("_", "").lower()
+    text = attribute.replace("_", "").lower()
     return all((p + v).replace("_", "").lower() in text for p, v in pairs.items())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pandas as pd
 from asdlib.data import names
 from asdlib.data.attributes import given_attributes
 from asdlib.data.headers import read_header
-from asdlib.data.layout import EXPECTED_LAYOUT, Scan, scan_folder
+from asdlib.data.layout import CHALLENGE, EXPECTED_LAYOUT, NAME_OF_2020, NAMES_OF_2020, PLAIN
+from asdlib.data.names import printable
+from asdlib.data.plain import Told, inside_folder, recorded_at, told_by_place
+from asdlib.data.scan import Scan, scan_folder
 from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
@@ -27,26 +32,42 @@ _DTYPES = {
     "n_samples": "int64",
     "sample_rate": "int64",
     "channels": "int64",
+    "recording": "object",
+    "start_s": "float64",
+    "recorded_at": "string",
 }
-_BEHIND_ATTRIBUTES = ["path", "n_samples", "sample_rate", "channels"]
+_BEHIND_ATTRIBUTES = list(_DTYPES)[list(_DTYPES).index("path") :]
 
 
-def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a data folder in the challenge's layout.
+def read_clips(
+    root: str | Path, *, machines: Sequence[str] | None = None, window_s: float = 0.0
+) -> pd.DataFrame:
+    """Read the clips of a data folder: names and headers, no sound.
 
-    Names and headers are read, no sound. Recordings may lie in folders below their split, and in
-    any format that libsndfile reads. ``attributes_XX.csv`` beside the splits of a machine must
-    agree with the file names; it supplies the attributes of clips named ``noAttribute``. Where
-    both ``test`` and ``test_rename`` exist, ``test`` is read: the other holds the same clips
-    under their true names. What else lies there is passed over; `scan_clips` tells it.
+    One of these layouts, told by the names; every other file is passed over, which `scan_clips`
+    tells. Recordings may have any format that libsndfile reads.
+
+    - The challenge, 2021 to 2026: ``<machine>/{train,test,supplemental}``, names as `parse` reads
+      them. ``attributes_XX.csv`` beside the splits must agree with the names; it supplies the
+      attributes of clips named ``noAttribute``. Where both ``test`` and ``test_rename`` exist,
+      ``test`` is read: the other holds the same clips under their true names.
+    - The challenge of 2020: ``<machine>/{train,test}/{normal,anomaly}_id_00_00000000.wav``, and
+      MIMII: ``<machine>/id_00/{normal,abnormal}``. Every id is a machine, ``fan_id_00``. Of MIMII
+      the first normal clips are test clips, as many as are abnormal, at most half of them.
+    - Plain folders: ``<machine>/{train,normal}`` and ``<machine>/{test,check}`` with any names and
+      folders below, or such a folder itself. Folders called normal, abnormal, anomaly or
+      anomalous, in test or beside normal, tell the condition; source and target the domain.
+    - A ``clips.csv`` that lists the recordings, see `asdlib.data.listing`.
 
     Parameters
     ----------
     root : path
-        Folder with ``<machine>/train/*.wav``, or a folder above ``dev_data/raw`` or
-        ``eval_data/raw``.
+        Folder of the machines, a machine, or a folder above ``dev_data/raw`` or ``eval_data/raw``.
     machines : sequence of str, optional
         Machine types to read; all by default.
+    window_s : float
+        Recordings of more than twice this are cut into clips of about this length [s], so that
+        all of them is heard; 0 keeps them whole.
 
     Returns
     -------
@@ -54,137 +75,189 @@ def read_clips(root: str | Path, *, machines: Sequence[str] | None = None) -> pd
         One row per clip, sorted by ``clip_id``:
 
         - ``clip_id``: ``<machine>/<split>/<file name>``, always with the extension ``.wav``;
+          folders below the split are joined to the name with ``_``, a window's start is appended
+          as ``@00620.0s``;
         - ``machine_type``, ``section`` (two digits), ``split`` (train, test, supplemental);
-        - ``domain``: source or target, NA where the name hides it;
-        - ``is_anomaly``: nullable boolean, NA where the name hides it and for supplemental clips;
+        - ``domain``: source or target, NA where the name hides it; source where a layout other
+          than the challenge's tells nothing;
+        - ``is_anomaly``: nullable boolean, NA where it is unknown and for supplemental clips;
         - ``attribute``: text such as ``car_B2_spd_7_mic_1``, NA where there is none;
         - ``supplemental_kind``: clean or noise, NA for other clips;
         - ``attribute_<parameter>``: its value, one column per parameter found;
-        - ``path``; ``n_samples`` (frames); ``sample_rate`` [Hz]; ``channels``.
+        - ``path``; ``n_samples`` (frames of the clip); ``sample_rate`` [Hz]; ``channels``;
+        - ``recording``: path of the file below ``root`` as it lies there; ``start_s``: where in
+          it the clip begins [s]; ``recorded_at``: when the clip begins,
+          ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and folders, else by the
+          file's time; NA but for plain folders.
 
     Raises
     ------
     InputError
         No such folder or machine, a machine without training clips or with a name that is not
-        plain, a name of no known form, two clips of one id, a file that is empty, truncated or
-        no recording, an attribute file that names a missing clip or contradicts a name. Many
-        faulty files are counted and the first few listed.
+        plain, several layouts, a name that does not fit, two clips of one id, a file that is
+        empty, truncated or no recording, a list that names a missing clip or contradicts a name.
+        Many faulty files are counted and the first few listed.
 
     Examples
     --------
     >>> clips = read_clips("data/dev_data/raw", machines=["fan"])       # doctest: +SKIP
     >>> clips.groupby(["machine_type", "split", "domain"]).size()       # doctest: +SKIP
     """
-    return scan_clips(root, machines=machines)[0]
+    return scan_clips(root, machines=machines, window_s=window_s)[0]
 
 
 def scan_clips(
-    root: str | Path, *, machines: Sequence[str] | None = None
+    root: str | Path,
+    *,
+    machines: Sequence[str] | None = None,
+    window_s: float = 0.0,
+    refuse: bool = True,
 ) -> tuple[pd.DataFrame, Scan]:
-    """Read the clip table, and tell what of the folder is not in it; see `read_clips`."""
+    """Read the clip table, and tell what of the folder is not in it; see `read_clips`.
+
+    Without ``refuse`` what is wrong with single files stays in ``problems`` of the scan.
+    """
     scan = scan_folder(root, machines)
-    rows: list[dict[str, Any]] = []
-    problems: list[str] = []
+    rows = [_row(scan, entry.machine_type, entry.split, entry.path, entry.told)
+            for entry in scan.entries]  # fmt: skip
     for machine_type, folders in scan.machines.items():
-        n_before = len(rows)
         for folder in folders:
-            rows += _read_machine(machine_type, folder, scan, problems)
-        if not problems and all(row["split"] != "train" for row in rows[n_before:]):
-            problems.append(
+            rows += _read_machine(machine_type, folder, scan)
+        is_empty = all(row["split"] != "train" for row in rows if row and
+                       row["machine_type"] == machine_type)  # fmt: skip
+        if is_empty and not scan.problems:
+            scan.problems.append(
                 f"{folders[0]}: holds no training clips. {EXPECTED_LAYOUT} "
                 "Leave the machine out (machines) or add its train folder."
             )
-    raise_problems(problems)
-    _refuse_duplicates(rows)
-    return _make_table(rows), scan
+    found = [row for row in rows if row]
+    if scan.layout == PLAIN:
+        inside = [str(row["recording"]) for row in found]
+        times = recorded_at([Path(row["path"]) for row in found], inside)
+        found = [{**row, "recorded_at": time} for row, time in zip(found, times, strict=True)]
+    windows = [window for row in found for window in _windows(row, window_s)]
+    _name_duplicates(windows, scan.problems)
+    if refuse:
+        raise_problems(scan.problems)
+    return _make_table(windows), scan
 
 
-def _read_machine(
-    machine_type: str, folder: Path, scan: Scan, problems: list[str]
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    named: dict[tuple[str, str], names.ClipName] = {}
-    for split, path in scan.recordings[folder]:
-        file_name = path.stem + ".wav"
-        try:
-            clip_name = _parse(path, split, folder)
-        except InputError as error:
-            problems.append(f"{path.parent}/{error}")
+def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str, Any] | None]:
+    rows: list[dict[str, Any] | None] = []
+    named: dict[tuple[str, str], Told] = {}
+    for split, path in scan.recordings.get(folder, []):
+        match = NAME_OF_2020.fullmatch(path.name) if scan.layout == NAMES_OF_2020 else None
+        if match and not machine_type.endswith(match[2]):
             continue
-        named[split, file_name] = clip_name
         try:
-            header = read_header(path)
+            told = (
+                _told_by_name(path, split, folder)
+                if scan.layout == CHALLENGE
+                else told_by_place(path, split, folder, scan.layout)
+            )
         except InputError as error:
-            problems.append(str(error))
+            scan.problems.append(str(error))
             continue
-        if header.n_samples == 0:
-            problems.append(f"{path}: holds no samples. Remove the file.")
-        rows.append(
-            {
-                "clip_id": f"{machine_type}/{split}/{file_name}",
-                "machine_type": machine_type,
-                "section": clip_name.section,
-                "domain": clip_name.domain,
-                "split": split,
-                "is_anomaly": _is_anomaly(clip_name),
-                "attribute": clip_name.attribute,
-                "supplemental_kind": clip_name.supplemental_kind,
-                "pairs": _pairs(clip_name),
-                "path": str(path.absolute()),
-                "n_samples": header.n_samples,
-                "sample_rate": header.sample_rate,
-                "channels": header.channels,
-            }
-        )
-    given = given_attributes(folder, scan, named, problems)
+        named[split, told.name] = told
+        rows.append(_row(scan, machine_type, split, path, told))
+    attributes = {key: told.attribute for key, told in named.items()}
+    given = given_attributes(folder, scan, attributes)
     for row in rows:
-        pairs = given.get((row["split"], Path(row["clip_id"]).name), {})
-        if pairs:
+        pairs = given.get((row["split"], Path(row["clip_id"]).name), {}) if row else {}
+        if row and pairs:
             row["pairs"] = pairs
             row["attribute"] = row["attribute"] or "_".join(f"{p}_{v}" for p, v in pairs.items())
     return rows
 
 
-def _parse(path: Path, split: str, folder: Path) -> names.ClipName:
-    """Read a recording's name; one in another format than wav is named as its wav would be."""
+def _row(
+    scan: Scan, machine_type: str, split: str, path: Path, told: Told
+) -> dict[str, Any] | None:
+    """Read a recording's header; None where it cannot be used, which is noted."""
+    try:
+        header = read_header(path)
+        str(path).encode()
+    except (InputError, UnicodeEncodeError) as error:
+        is_name = isinstance(error, UnicodeEncodeError)
+        said = f"{printable(str(path))}: the name is not in UTF-8. Rename it."
+        scan.problems.append(said if is_name else str(error))
+        return None
+    if header.n_samples == 0:
+        scan.problems.append(f"{path}: holds no samples. Remove the file.")
+    return {
+        **vars(told),
+        "clip_id": f"{machine_type}/{split}/{told.name}",
+        "machine_type": machine_type,
+        "split": split,
+        "path": str(path.absolute()),
+        "n_samples": header.n_samples,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "recording": inside_folder(scan.root, path),
+        "start_s": 0.0,
+        "recorded_at": None,
+    }
+
+
+def _told_by_name(path: Path, split: str, folder: Path) -> Told:
+    """Read a name of the challenge; one in another format than wav is read as its wav's name."""
     is_wav = path.suffix.lower() == ".wav"
     try:
         clip_name = names.parse(path.name if is_wav else path.stem + ".wav", split=split)
     except InputError as error:
-        raise InputError(str(error).replace(f"{path.stem}.wav", path.name, 1)) from error
+        said = str(error).replace(f"{path.stem}.wav", path.name, 1)
+        raise InputError(f"{path.parent}/{said}") from error
     split_folder = path.relative_to(folder).parts[0].lower()
-    domain = split_folder.removesuffix("_test")
-    if split_folder != domain and clip_name.domain not in (None, domain):
+    domain = split_folder.removesuffix("_test") if split_folder.endswith("_test") else None
+    if domain and clip_name.domain not in (None, domain):
         raise InputError(
-            f"{path.name}: lies in the folder {split_folder} but is named like a "
+            f"{path}: lies in the folder {split_folder} but is named like a "
             f"{clip_name.domain} clip. Move or rename it."
         )
-    return clip_name
+    text = clip_name.attribute
+    return Told(
+        name=path.stem + ".wav",
+        section=clip_name.section,
+        domain=clip_name.domain or domain,
+        is_anomaly=None if clip_name.condition is None else clip_name.condition == "anomaly",
+        attribute=text,
+        supplemental_kind=clip_name.supplemental_kind,
+        pairs={} if text is None else names.attribute_pairs(text),
+    )
 
 
-def _pairs(clip_name: names.ClipName) -> dict[str, str]:
-    return {} if clip_name.attribute is None else names.attribute_pairs(clip_name.attribute)
+def _windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]]:
+    """Cut a recording of more than two windows into equal ones; each begins where one ends."""
+    n_samples, rate = row["n_samples"], row["sample_rate"]
+    if not 0 < 2 * window_s < n_samples / rate:
+        yield row
+        return
+    n_windows = round(n_samples / rate / window_s)
+    edges = [place * n_samples // n_windows for place in range(n_windows + 1)]
+    for first, last in pairwise(edges):
+        start_s = first / rate
+        window = {**row, "start_s": start_s, "n_samples": last - first}
+        window["clip_id"] = f"{row['clip_id'].removesuffix('.wav')}@{start_s:07.1f}s.wav"
+        if row["recorded_at"]:
+            moment = datetime.fromisoformat(row["recorded_at"]) + timedelta(seconds=int(start_s))
+            window["recorded_at"] = moment.isoformat()
+        yield window
 
 
-def _is_anomaly(clip_name: names.ClipName) -> bool | None:
-    return None if clip_name.condition is None else clip_name.condition == "anomaly"
-
-
-def _refuse_duplicates(rows: list[dict[str, Any]]) -> None:
+def _name_duplicates(rows: list[dict[str, Any]], problems: list[str]) -> None:
     paths: dict[str, str] = {}
-    problems = []
     for row in rows:
         first = paths.setdefault(row["clip_id"], row["path"])
         if first != row["path"]:
             problems.append(
                 f"{row['path']}: is a second clip of the id {row['clip_id']}, beside {first}. "
-                "Remove one."
+                "Rename or remove one."
             )
-    raise_problems(problems)
 
 
 def _make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame([{name: row[name] for name in _DTYPES} for row in rows]).astype(_DTYPES)
+    cells = [[row[name] for name in _DTYPES] for row in rows]
+    table = pd.DataFrame(cells, columns=list(_DTYPES)).astype(_DTYPES)
     parameters = sorted({parameter for row in rows for parameter in row["pairs"]})
     for parameter in parameters:
         values = [row["pairs"].get(parameter) for row in rows]

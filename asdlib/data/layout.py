@@ -1,19 +1,18 @@
-"""Where the challenge's layout keeps its files: machine folders, recordings, attribute files.
+"""Which machines a data folder holds, in which layout, and what lies in a folder.
 
-Everything below a data folder is read, or passed over with a reason that is told.
+Four layouts are read, one per data folder: the challenge's names (2021 to 2026), the names of
+2020, MIMII, and plain folders whose files may be called anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from asdlib.data import names
 from asdlib.data.headers import RECORDINGS
-from asdlib.errors import InputError, raise_problems
+from asdlib.errors import InputError
 
 # Folder name -> split. `test_rename` holds the clips of `test` under their true names;
 # `source_test` and `target_test` are the layout of 2021.
@@ -25,131 +24,79 @@ SPLIT_FOLDERS = {
     "test_rename": "test",
     "supplemental": "supplemental",
 }
-EXPECTED_LAYOUT = "Expected <machine>/train/*.wav below it, or dev_data/raw/<machine>/train/*.wav."
-_ATTRIBUTE_FILE = re.compile(r"attributes_[0-9]{2}\.csv")
-# Read by others than the clip table, or written by the workbook itself.
-_KNOWN_FILE = re.compile(
-    r"attributes_[0-9]{2}_(train|test)_correspondence\.csv|eval_data_list_[0-9]{4}\.csv|"
-    r"faults_[0-9]{2}_test\.csv|sessions_[0-9]{2}\.csv|(simulated|dataset|challenge\.lock)\.json"
+#: Folders that tell the condition of what lies in them.
+CONDITIONS = {"normal": False, "abnormal": True, "anomaly": True, "anomalous": True}
+_PLAIN_FOLDERS = {
+    **{name: split for name, split in SPLIT_FOLDERS.items() if name != "test_rename"},
+    "check": "test",
+    **{name: "test" if is_anomaly else "train" for name, is_anomaly in CONDITIONS.items()},
+}
+CHALLENGE, NAMES_OF_2020, MIMII, PLAIN = (
+    "the challenge's names", "names of 2020", "MIMII", "plain folders"
+)  # fmt: skip
+#: Folder name -> split, by layout; MIMII's splits follow from its counts.
+SPLITS: Mapping[str, Mapping[str, str]] = {
+    CHALLENGE: SPLIT_FOLDERS,
+    NAMES_OF_2020: SPLIT_FOLDERS,
+    PLAIN: _PLAIN_FOLDERS,
+}
+EXPECTED_LAYOUT = (
+    "Expected <machine>/train/** and, for what is to be judged, <machine>/test/** below it (or "
+    "normal/ and check/), or a clips.csv that says what the files are."
 )
-_UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", ".pcm", ".tdms")
+#: Name of the file that may say what names and folders do not; see `asdlib.data.listing`.
+LISTING = "clips.csv"
+#: A file of 2020: the condition, hidden for some, and the machine's id.
+NAME_OF_2020 = re.compile(r"(?:(normal|anomaly)_)?(id_[0-9]{2})_[0-9]{8}\.[A-Za-z0-9]+")
+_CHALLENGE_NAME = re.compile(r"section_[0-9]", re.IGNORECASE)
+_MIMII_ID = re.compile(r"id_[0-9]{2}")
 _SPLIT_WORDS = {"train", "training", "test", "testing", "tests", "supplemental"}
 
 
-@dataclass
-class Scan:
-    """Files of the chosen machines, and what was passed over with the reason for it.
-
-    ``machines`` maps a machine type to its folders, ``recordings`` a machine folder to (split,
-    path), ``attribute_files`` a machine folder to its ``attributes_XX.csv``.
-    """
-
-    root: Path
-    machines: dict[str, list[Path]]
-    recordings: dict[Path, list[tuple[str, Path]]] = field(default_factory=dict)
-    attribute_files: dict[Path, list[Path]] = field(default_factory=dict)
-    passed_over: list[tuple[Path, str]] = field(default_factory=list)
-
-    def told(self) -> list[str]:
-        """Say what was passed over: one line per reason, with the number and the first few."""
-        by_reason: dict[str, list[str]] = {}
-        for path, reason in self.passed_over:
-            inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-            by_reason.setdefault(reason, []).append(str(inside))
-        return [
-            f"{len(paths)} passed over ({reason}): {', '.join(paths[:3])}"
-            f"{', ...' if len(paths) > 3 else ''}"
-            for reason, paths in by_reason.items()
-        ]
-
-
-def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan:
-    """List the recordings of a data folder, by their places alone, and what is passed over.
-
-    A chosen machine that is not there or not named plainly is refused, and so are recordings in a
-    folder whose name is nearly that of a split.
-    """
-    root = Path(root)
-    found = find_machines(root)
-    unknown = [machine for machine in machines or () if machine not in found]
-    if unknown or (machines is not None and not machines):
-        raise InputError(
-            f"{root}: has no machine {', '.join(unknown) or '(none was named)'}. "
-            f"There are: {', '.join(found)}."
-        )
-    scan = Scan(root, {name: found[name] for name in sorted(set(machines or found))})
-    problems: list[str] = []
-    for name, folders in scan.machines.items():
-        if letter := names.unplain_character(name):
-            problems.append(
-                f"{folders[0]}: the machine's name has the character {letter!r}. Expected letters, "
-                "digits, '_', '-', '+', '.' and blanks alone; rename the folder."
-            )
-        for folder in folders:
-            _scan_machine(folder, scan, problems)
-    raise_problems(problems, what="folders")
-    everywhere = {folder for folders in found.values() for folder in folders}
-    for path, reason in _walk(root, skip=everywhere):
-        if not _KNOWN_FILE.fullmatch(path.name):
-            scan.passed_over.append((path, reason or _why_not_read(path)))
-    return scan
-
-
-def _scan_machine(folder: Path, scan: Scan, problems: list[str]) -> None:
-    splits = split_folders(folder)
-    recordings = scan.recordings.setdefault(folder, [])
-    skip = {split_folder for folders in splits.values() for split_folder in folders}
-    for split, folders in splits.items():
-        for split_folder in folders:
-            for path, reason in _walk(split_folder):
-                if not reason and is_recording(path):
-                    recordings.append((split, path))
-                else:
-                    scan.passed_over.append((path, reason or _why_not_read(path)))
-    for child in _folders(folder):
-        if child not in skip and child.name.lower() in SPLIT_FOLDERS:
-            scan.passed_over.append((child, "it holds the clips of test, which is read"))
-            skip.add(child)
-        elif child not in skip and _is_near_miss(child.name) and list_recordings(child):
-            problems.append(
-                f"{child}: holds recordings, but no split has this name. Expected "
-                f"{', '.join(SPLIT_FOLDERS)}; rename the folder or move it elsewhere."
-            )
-    for path, reason in _walk(folder, skip=skip):
-        if path.parent == folder and _ATTRIBUTE_FILE.fullmatch(path.name):
-            scan.attribute_files.setdefault(folder, []).append(path)
-        elif not _KNOWN_FILE.fullmatch(path.name):
-            scan.passed_over.append((path, reason or _why_not_read(path)))
-
-
 def find_machines(root: Path) -> dict[str, list[Path]]:
-    """Find the machine folders below a root: machine type -> folders, sorted by machine type.
+    """Find the machines below a root: machine type -> folders, sorted by machine type.
 
-    The root holds them, or lies above ``raw``, ``dev_data/raw`` and ``eval_data/raw``, with at
-    most one further folder (``dcase2025t2``) in between. Two folders are of one machine where
-    development and evaluation data share a name; several data sets below a root are refused.
+    The root holds their folders, is the folder of one machine, or lies above ``raw``,
+    ``dev_data/raw`` and ``eval_data/raw``, with at most one further folder (``dcase2025t2``) in
+    between. Two folders are of one machine where development and evaluation data share a name;
+    several data sets below a root are refused. Of 2020 and MIMII every id is a machine
+    (``fan_id_00``). Machines of a `LISTING` are not found here.
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder. {EXPECTED_LAYOUT}")
-    if split_folders(root):
-        raise InputError(f"{root}: is the folder of one machine. Name the folder above it.")
-    bases = _bases(root)
-    if not bases:
-        below = {child.name: _bases(child) for child in _folders(root)}
-        sets = {name: found for name, found in below.items() if found}
-        if len(sets) > 1:
+    if split_folders(root, _PLAIN_FOLDERS) and not _is_mimii(root):
+        beside = [child.name for child in folders_in(root) if _is_machine(child)]
+        beside = [name for name in beside if name.lower() not in _PLAIN_FOLDERS]
+        if beside:
+            own = ", ".join(name for name in _PLAIN_FOLDERS if (root / name).is_dir())
             raise InputError(
-                f"{root}: holds several data sets ({', '.join(sets)}). Name one of these folders."
+                f"{root}: is the folder of one machine ({own}) and holds others "
+                f"({', '.join(beside)}). Put the machines beside each other in one folder."
             )
-        bases = [base for found in sets.values() for base in found]
-    machines: dict[str, list[Path]] = {}
-    for base in bases:
-        for folder in _folders(base):
+        return {name: [root] for name in _machine_types(root)}
+    machines = _mimii_machines(root)
+    for base in _bases(root):
+        for folder in folders_in(base):
             if _is_machine(folder):
-                machines.setdefault(folder.name, []).append(folder)
+                for name in _machine_types(folder):
+                    machines.setdefault(name, []).append(folder)
     if not machines:
         raise InputError(f"{root}: holds no machine. {EXPECTED_LAYOUT}")
     return dict(sorted(machines.items()))
+
+
+def layout_of(folder: Path) -> str | None:
+    """Tell a machine folder's layout by its first telling name; None without recordings."""
+    if _is_mimii(folder):
+        return MIMII
+    found = None
+    for split_folder in sum(split_folders(folder, _PLAIN_FOLDERS | SPLIT_FOLDERS).values(), []):
+        for path in list_recordings(split_folder):
+            if _CHALLENGE_NAME.match(path.name):
+                return CHALLENGE
+            is_of_2020 = found == NAMES_OF_2020 or NAME_OF_2020.fullmatch(path.name)
+            found = NAMES_OF_2020 if is_of_2020 else PLAIN
+    return found
 
 
 def is_simulated(folder: Path) -> bool:
@@ -158,11 +105,13 @@ def is_simulated(folder: Path) -> bool:
     return any((place / "simulated.json").exists() for place in (resolved, *resolved.parents[:2]))
 
 
-def split_folders(machine_folder: Path) -> dict[str, list[Path]]:
+def split_folders(
+    machine_folder: Path, names: Mapping[str, str] = SPLIT_FOLDERS
+) -> dict[str, list[Path]]:
     """Folders of every split of a machine, ``test`` rather than ``test_rename`` where both are."""
     found: dict[str, list[Path]] = {}
-    for folder in sorted(_folders(machine_folder), key=lambda folder: folder.name.lower()):
-        split = SPLIT_FOLDERS.get(folder.name.lower())
+    for folder in sorted(folders_in(machine_folder), key=lambda folder: folder.name.lower()):
+        split = names.get(folder.name.lower())
         is_copy = folder.name.lower() == "test_rename" and "test" in found
         if split and not is_copy:
             found.setdefault(split, []).append(folder)
@@ -170,27 +119,69 @@ def split_folders(machine_folder: Path) -> dict[str, list[Path]]:
 
 
 def list_recordings(folder: Path) -> list[Path]:
-    """List the recordings of a split's folder and of those below it."""
-    return [path for path, reason in _walk(folder) if not reason and is_recording(path)]
+    """List the recordings of a folder and of those below it."""
+    return [path for path, reason in walk(folder) if not reason and is_recording(path)]
+
+
+def _machine_types(folder: Path) -> list[str]:
+    """Names of a folder's machines: its own, or of 2020 one per id."""
+    name = folder.resolve().name if folder.name in ("", "..") else folder.name
+    if layout_of(folder) != NAMES_OF_2020:
+        return [name]
+    matches = (NAME_OF_2020.fullmatch(path.name) for path in list_recordings(folder))
+    return [f"{name}_{own_id}" for own_id in sorted({match[2] for match in matches if match})]
+
+
+def _mimii_machines(root: Path) -> dict[str, list[Path]]:
+    """Machines of MIMII: ids of the root, of folders in it, or of those below a level's folder."""
+    places = [root, *folders_in(root)]
+    places += [below for folder in places[1:] for below in folders_in(folder)]
+    machines: dict[str, list[Path]] = {}
+    for folder in dict.fromkeys(child for place in places for child in folders_in(place)):
+        if _is_mimii(folder):
+            machines.setdefault(f"{folder.parent.resolve().name}_{folder.name}", []).append(folder)
+    for name, folders in machines.items():
+        if len(folders) > 1:
+            shown = ", ".join(str(folder.relative_to(root)) for folder in folders)
+            raise InputError(f"{root}: holds {name} twice ({shown}). Name the folder of one level.")
+    return machines
+
+
+def _is_mimii(folder: Path) -> bool:
+    return bool(_MIMII_ID.fullmatch(folder.name)) and (folder / "normal").is_dir()
 
 
 def _bases(root: Path) -> list[Path]:
-    if any(_is_machine(folder) for folder in _folders(root)):
+    """Folders that hold machine folders: the root, or what the challenge has between."""
+    found = _bases_in(root)
+    if found:
+        return found
+    below = {child.name: _bases_in(child) for child in folders_in(root)}
+    sets = {name: bases for name, bases in below.items() if bases}
+    if len(sets) > 1:
+        raise InputError(
+            f"{root}: holds several data sets ({', '.join(sets)}). Name one of these folders."
+        )
+    return [base for bases in sets.values() for base in bases]
+
+
+def _bases_in(root: Path) -> list[Path]:
+    if any(_is_machine(folder) for folder in folders_in(root)):
         return [root]
     inner = [root / "raw", root / "dev_data" / "raw", root / "eval_data" / "raw"]
-    return [base for base in inner if base.is_dir() and any(map(_is_machine, _folders(base)))]
+    return [base for base in inner if base.is_dir() and any(map(_is_machine, folders_in(base)))]
 
 
 def _is_machine(folder: Path) -> bool:
     """Whether it has a split, or recordings where a split was meant, so that their loss is told."""
-    return (
-        bool(split_folders(folder))
+    return not _is_mimii(folder) and (
+        bool(split_folders(folder, _PLAIN_FOLDERS | SPLIT_FOLDERS))
         or _has_recordings(folder)
-        or any(_is_near_miss(child.name) and _has_recordings(child) for child in _folders(folder))
+        or any(is_near_miss(child.name) and _has_recordings(child) for child in folders_in(folder))
     )
 
 
-def _is_near_miss(name: str) -> bool:
+def is_near_miss(name: str) -> bool:
     """Whether a folder's name is nearly that of a split: ``tests``, ``training``, ``train_old``."""
     words = set(re.split(r"[^a-z]+", name.lower()))
     return bool(words & _SPLIT_WORDS) or bool(
@@ -211,15 +202,7 @@ def _is_hidden(path: Path) -> bool:
     return path.name.startswith((".", "__"))
 
 
-def _why_not_read(path: Path) -> str:
-    if is_recording(path):
-        return "in no split's folder"
-    if path.suffix.lower() in _UNREADABLE_FORMATS:
-        return "a format that cannot be read (convert it to wav or flac)"
-    return "no recording"
-
-
-def _walk(folder: Path, skip: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
+def walk(folder: Path, skip: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
     """Files below a folder, each with the reason to pass it over, empty where there is none."""
     for path in _entries(folder):
         if path in skip:
@@ -231,12 +214,13 @@ def _walk(folder: Path, skip: Collection[Path] = ()) -> Iterator[tuple[Path, str
             if path.is_symlink() and not leads_on:
                 yield path, "a link to a folder"
             else:
-                yield from _walk(path, skip)
+                yield from walk(path, skip)
         else:
             yield path, "" if path.is_file() else "a link to nothing"
 
 
-def _folders(root: Path) -> list[Path]:
+def folders_in(root: Path) -> list[Path]:
+    """Folders directly in a folder, without hidden ones."""
     return [path for path in _entries(root) if not _is_hidden(path) and path.is_dir()]
 
 

@@ -1,8 +1,9 @@
 """File names of the challenge: ``parse`` reads one, ``format`` writes it back.
 
-Four forms occur (``SS`` section, ``NNNN`` running number)::
+Five forms occur (``SS`` section, ``NNNN`` running number)::
 
     section_SS_{source|target}_{train|test}_{normal|anomaly}_NNNN[_ATTRIBUTE].wav
+    section_SS_{source|target}_test_NNNN.wav                             evaluation clip of 2021
     section_SS_{source|target}_{normal|anomaly}_NNNN[_ATTRIBUTE].wav      released eval truth
     section_SS_NNNN.wav                                                  published eval clip
     section_SS_{machine|clean|noise}[_{source|target}]_NNNN[_ATTRIBUTE].wav    supplemental
@@ -28,6 +29,7 @@ _MEASURED = {
     *((domain, condition) for domain in _DOMAINS for condition in _CONDITIONS),
     *((domain, "test", condition) for domain in _DOMAINS for condition in _CONDITIONS),
     *((domain, "train", "normal") for domain in _DOMAINS),
+    *((domain, "test") for domain in _DOMAINS),
 }
 _SUPPLEMENTAL = {*_DOMAINS, *_KINDS, "supplemental", "train", "normal"}
 _WORD = "source|target|train|test|supplemental|normal|anomaly|machine|clean|noise"
@@ -179,3 +181,17 @@ def unplain_character(text: str) -> str | None:
         if kind[0] not in "LM" and kind != "Nd" and character not in " _-+.":
             return character
     return None
+
+
+def printable(text: str) -> str:
+    r"""Give a text in one line: characters that control or hide are shown by their number.
+
+    Examples
+    --------
+    >>> printable("a\nb")
+    'a\\x0ab'
+    """
+    return "".join(
+        f"\\x{ord(character):02x}" if unicodedata.category(character)[0] in "C" else character
+        for character in text.replace("\u2028", "\x0a").replace("\u2029", "\x0a")
+    )

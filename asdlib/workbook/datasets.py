@@ -22,7 +22,7 @@ from asdlib.challenge import (
     fetch_truth,
     lay_out,
 )
-from asdlib.data.layout import find_machines, scan_folder
+from asdlib.data.scan import machine_types, scan_folder
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
@@ -63,7 +63,7 @@ def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
 
 def check_machines(data: Path, machines: list[str] | None) -> None:
     """Refuse machine types that the recordings lack; tell what of the folder is passed over."""
-    there = sorted(find_machines(data))
+    there = machine_types(data)
     unknown = sorted(set(machines or []) - set(there))
     if unknown:
         raise InputError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asdlib.data.layout import find_machines
+from asdlib.data.scan import machine_types
 from asdlib.errors import InputError
 
 #: Names below ``build/`` that all runs share.
@@ -274,7 +274,7 @@ def check_machine_names(values: Mapping[str, Any], data: Path, *, where: str) ->
     """Refuse parameters by machine that name machines which the recordings lack."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            there = sorted(find_machines(data))
+            there = machine_types(data)
             unknown = sorted(set(value) - set(there))
             if unknown:
                 raise InputError(

@@ -229,7 +229,9 @@ class Run:
         path = self.stage_file(self.build / "clips.csv")
         clips = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
         clips["is_anomaly"] = clips["is_anomaly"].map({"True": True, "False": False})
-        clips = clips.astype({"is_anomaly": "boolean", **dict.fromkeys(_NUMBERS, "int64")})
+        clips = clips.astype(
+            {"is_anomaly": "boolean", "start_s": "float64", **dict.fromkeys(_NUMBERS, "int64")}
+        )
         wanted = list(self.settings.machines)
         unknown = sorted(set(wanted) - set(clips["machine_type"]))
         if unknown:

@@ -141,7 +141,7 @@ class Stage:
 def key_of_data(data: Path, machines: Sequence[str]) -> str:
     """Key of the recordings: every file's content, and what is told of them."""
     clips = read_clips(data, machines=list(machines) or None)
-    told = clips.drop(columns="path").to_csv(index=False)
+    told = clips.drop(columns=["path", "recorded_at"]).to_csv(index=False)
     train = clips[clips["split"] == "train"]
     truth = read_true_attributes(data, train).to_csv(index=False)
     return content_key({"files": content_hash(clips), "clips": told, "truth": truth})

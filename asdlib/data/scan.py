@@ -1,0 +1,213 @@
+"""Every file of a data folder: a recording with its machine and split, or passed over and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asdlib.data import names
+from asdlib.data.layout import (
+    CHALLENGE,
+    LISTING,
+    MIMII,
+    PLAIN,
+    SPLITS,
+    find_machines,
+    folders_in,
+    is_near_miss,
+    is_recording,
+    layout_of,
+    list_recordings,
+    split_folders,
+    walk,
+)
+from asdlib.data.listing import Entry, read_listing
+from asdlib.errors import InputError, raise_problems
+
+_ATTRIBUTE_FILE = re.compile(r"attributes_[0-9]{2}\.csv")
+# Read by others than the clip table, or written by the workbook itself.
+_KNOWN_FILE = re.compile(
+    r"attributes_[0-9]{2}_(train|test)_correspondence\.csv|eval_data_list_[0-9]{4}\.csv|"
+    r"faults_[0-9]{2}_test\.csv|sessions_[0-9]{2}\.csv|(simulated|dataset|challenge\.lock)\.json"
+)
+_UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", ".pcm", ".tdms")
+
+
+@dataclass
+class Scan:
+    """Files of the chosen machines, and what was passed over with the reason for it.
+
+    ``machines`` maps a machine type to its folders, ``recordings`` a machine folder to (split,
+    path), ``attribute_files`` a machine folder to its ``attributes_XX.csv``; with a ``clips.csv``
+    its lines are the ``entries``. ``problems`` are what is wrong with single files.
+    """
+
+    root: Path
+    machines: dict[str, list[Path]]
+    layout: str = PLAIN
+    recordings: dict[Path, list[tuple[str, Path]]] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    attribute_files: dict[Path, list[Path]] = field(default_factory=dict)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def told(self) -> list[str]:
+        """Say what was passed over: one line per reason, with the number and the first few."""
+        by_reason: dict[str, list[str]] = {}
+        for path, reason in self.passed_over:
+            inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+            by_reason.setdefault(reason, []).append(names.printable(str(inside)))
+        return [
+            f"{len(paths)} passed over ({reason}): {', '.join(paths[:3])}"
+            f"{', ...' if len(paths) > 3 else ''}"
+            for reason, paths in by_reason.items()
+        ]
+
+
+def machine_types(root: str | Path) -> list[str]:
+    """Machine types of a data folder, in order."""
+    listing = Path(root) / LISTING
+    if listing.is_file():
+        return sorted({entry.machine_type for entry in read_listing(listing, [])})
+    return list(find_machines(Path(root)))
+
+
+def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan:
+    """List the recordings of a data folder, by their places alone, and what is passed over.
+
+    A chosen machine that is not there or not named plainly is refused, and so are machines of
+    different layouts and recordings in a folder whose name is nearly that of a split.
+    """
+    root = Path(root)
+    if (root / LISTING).is_file():
+        return _scan_listing(root, machines)
+    found = find_machines(root)
+    _check_choice(root, machines, list(found))
+    chosen = {name: found[name] for name in sorted(set(machines or found))}
+    scan = Scan(root, chosen, layout=_one_layout(root, chosen))
+    problems: list[str] = []
+    for name, folders in scan.machines.items():
+        if letter := names.unplain_character(name):
+            problems.append(
+                f"{folders[0]}: the machine's name has the character {letter!r}. Expected letters, "
+                "digits, '_', '-', '+', '.' and blanks alone; rename the folder."
+            )
+        for folder in folders:
+            if folder not in scan.recordings:  # of 2020 several machines share a folder
+                _scan_machine(folder, scan, problems)
+    raise_problems(problems, what="folders")
+    everywhere = {folder for folders in found.values() for folder in folders}
+    for path, reason in walk(root, skip=everywhere) if root not in everywhere else ():
+        _pass_over(scan, path, reason)
+    return scan
+
+
+def _check_choice(root: Path, machines: Sequence[str] | None, found: list[str]) -> None:
+    unknown = [machine for machine in machines or () if machine not in found]
+    if unknown or (machines is not None and not machines):
+        raise InputError(
+            f"{root}: has no machine {', '.join(unknown) or '(none was named)'}. "
+            f"There are: {', '.join(found)}."
+        )
+
+
+def _one_layout(root: Path, machines: dict[str, list[Path]]) -> str:
+    """Layout that all machines with recordings share."""
+    by_layout: dict[str, list[str]] = {}
+    for folder in dict.fromkeys(folder for folders in machines.values() for folder in folders):
+        layout = layout_of(folder)
+        if layout is not None:
+            by_layout.setdefault(layout, []).append(folder.name)
+    if len(by_layout) > 1:
+        parts = "; ".join(
+            f"{layout}: {', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''}"
+            for layout, folders in by_layout.items()
+        )
+        raise InputError(
+            f"{root}: mixes layouts ({parts}). Choose machines of one layout (--machines), or "
+            f"move the others to a folder of their own."
+        )
+    return next(iter(by_layout), PLAIN)
+
+
+def _scan_listing(root: Path, machines: Sequence[str] | None) -> Scan:
+    problems: list[str] = []
+    entries = read_listing(root / LISTING, problems)
+    found = sorted({entry.machine_type for entry in entries})
+    _check_choice(root, machines, found)
+    scan = Scan(root, dict.fromkeys(sorted(set(machines or found)), [root]), problems=problems)
+    scan.entries = [entry for entry in entries if entry.machine_type in scan.machines]
+    listed = {entry.path for entry in entries}
+    for path, reason in walk(root):
+        if path not in listed and path != root / LISTING:
+            is_left_out = not reason and is_recording(path)
+            _pass_over(scan, path, f"not listed in {LISTING}" if is_left_out else reason)
+    return scan
+
+
+def _scan_machine(folder: Path, scan: Scan, problems: list[str]) -> None:
+    recordings = scan.recordings.setdefault(folder, [])
+    if scan.layout == MIMII:
+        recordings += _split_mimii(folder)
+        read = {path for _, path in recordings}
+        for path, reason in walk(folder):
+            if path not in read:
+                _pass_over(scan, path, reason)
+        return
+    splits = split_folders(folder, SPLITS[scan.layout])
+    skip = {split_folder for folders in splits.values() for split_folder in folders}
+    for split, folders in splits.items():
+        if split == "train" and len(folders) > 1:
+            both = " and ".join(one.name for one in folders)
+            problems.append(f"{folder}: has both {both}. Keep what is learnt from in one of them.")
+        for split_folder in folders:
+            for path, reason in walk(split_folder):
+                if not reason and is_recording(path):
+                    recordings.append((split, path))
+                else:
+                    _pass_over(scan, path, reason)
+    for child in folders_in(folder):
+        if child not in skip and child.name.lower() in SPLITS[scan.layout]:
+            scan.passed_over.append((child, "it holds the clips of test, which is read"))
+            skip.add(child)
+        elif child not in skip and is_near_miss(child.name) and list_recordings(child):
+            problems.append(
+                f"{child}: holds recordings, but no split has this name. Expected "
+                f"{', '.join(SPLITS[scan.layout])}; rename the folder or move it elsewhere."
+            )
+    for path, reason in walk(folder, skip=skip):
+        is_attributes = path.parent == folder and _ATTRIBUTE_FILE.fullmatch(path.name)
+        if is_attributes and scan.layout == CHALLENGE:
+            scan.attribute_files.setdefault(folder, []).append(path)
+        else:
+            _pass_over(scan, path, reason)
+
+
+def _split_mimii(folder: Path) -> list[tuple[str, Path]]:
+    """Split as MIMII's own baseline does, from whose paper the rule is (Purohit et al., 2019).
+
+    Of the normal clips the first are test clips, as many as are abnormal; here at most half.
+    """
+    normal = list_recordings(folder / "normal")
+    place = folder / "abnormal"
+    abnormal = list_recordings(place) if place.is_dir() else []
+    n_test = min(len(abnormal), len(normal) // 2)
+    return [
+        *(("test", path) for path in [*normal[:n_test], *abnormal]),
+        *(("train", path) for path in normal[n_test:]),
+    ]
+
+
+def _pass_over(scan: Scan, path: Path, reason: str) -> None:
+    if reason or not _KNOWN_FILE.fullmatch(path.name):
+        scan.passed_over.append((path, reason or _why_not_read(path)))
+
+
+def _why_not_read(path: Path) -> str:
+    if is_recording(path):
+        return "in no split's folder"
+    if path.suffix.lower() in _UNREADABLE_FORMATS:
+        return "a format that cannot be read (convert it to wav or flac)"
+    return "no recording"
