@@ -61,7 +61,7 @@ def use_style() -> None:
             "legend.fontsize": 8,
             "legend.frameon": False,
             "figure.titlesize": 9,
-            "figure.dpi": 120,
+            "figure.dpi": 150,
             "savefig.dpi": 150,
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
@@ -73,6 +73,7 @@ def use_style() -> None:
         }
     )
     pd.set_option("display.html.use_mathjax", False)
+    pd.set_option("display.max_colwidth", 200)
 
 
 def make_panels(count: int, *, height_in: float = 1.75) -> tuple[Figure, list[Axes]]:

@@ -23,8 +23,8 @@ from asdlib.workbook.datasets import (
     say,
     split_words,
 )
+from asdlib.workbook.lab import note_parameters, prepare_lab
 from asdlib.workbook.notebooks import (
-    NOTEBOOK_FOLDER,
     PROFILES,
     SCORING,
     Notebook,
@@ -39,6 +39,7 @@ from asdlib.workbook.parameters import (
     check_run_name,
     read_parameter,
 )
+from asdlib.workbook.run_pages import write_run_pages
 
 _OWN_OPTIONS = {
     "data_dir": "--data",
@@ -155,6 +156,7 @@ def run(arguments: list[str]) -> int:
         ensure_corpus(options.profile, options.machines)
     check_machines(data, options.machines)
     check_machine_names(parameters, data, where="--set ")
+    note_parameters(options.out, name, parameters)
     return _execute(chosen, parameters, options.out.resolve(), name)
 
 
@@ -164,6 +166,7 @@ def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name
         say(f"{notebook.path.stem:<28} started")
         elapsed = execute(notebook, parameters, folder)
         say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
+    write_run_pages(out, name)
     _print_results(out, name, is_new=any(one.path.stem == SCORING for one in chosen))
     return 0
 
@@ -180,16 +183,22 @@ def _print_results(out: Path, name: str, *, is_new: bool) -> None:
         "tables": out / "results" / name,
         "figures": out / "figures" / name,
         "notebooks": out / "build" / name / "notebooks",
+        "report": out / "results" / name / "report.html",
+        "all runs": out / "results" / "index.html",
     }
     for what, place in places.items():
         sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
 
 
 def lab(arguments: list[str]) -> NoReturn:
-    """Become JupyterLab on the notebooks; the simulated corpus is made first if missing."""
-    ensure_corpus("demo")
-    first = sorted(NOTEBOOK_FOLDER.glob("*.ipynb"))[0].relative_to(PROJECT_ROOT)
-    _become("jupyterlab", f"--ServerApp.root_dir={PROJECT_ROOT}", *arguments, str(first))
+    """Become JupyterLab on copies of the notebooks that open a run; see ``lab.py``."""
+    parser = _Parser(prog="run_all.sh lab", add_help=False, allow_abbrev=False)
+    parser.add_argument("--name")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+    options, further = parser.parse_known_args(arguments)
+    out = options.out.resolve()
+    first = prepare_lab(out, options.name).relative_to(out)
+    _become("jupyterlab", f"--ServerApp.root_dir={out}", *further, str(first))
 
 
 def test(arguments: list[str]) -> NoReturn:

@@ -19,12 +19,12 @@ import yaml
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from asdlib.errors import InputError
-from asdlib.files import PROJECT_ROOT, write_atomically
+from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.workbook.pages import write_page
 from asdlib.workbook.parameters import read_parameter
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
@@ -278,9 +278,18 @@ def _failure_lines(output: Path, error: str) -> str:
 
 def _write_html(path: Path) -> None:
     book = _read(path)
-    if book is None:
-        return
-    options = {"template_name": "lab", "exclude_input_prompt": True, "exclude_output_prompt": True}
-    exporter = HTMLExporter(**options)  # type: ignore[no-untyped-call]
-    body, _ = exporter.from_notebook_node(book)
-    write_atomically(path.with_suffix(".html"), body)
+    if book is not None:
+        links = run_pages(path.parents[3], path.parents[1].name)
+        write_page(book, path.with_suffix(".html"), links=links)
+
+
+def run_pages(out: Path, name: str) -> dict[str, Path]:
+    """Pages of a run: what links call them, and where they lie."""
+    stems = [path.stem for path in sorted(NOTEBOOK_FOLDER.glob("[0-9][0-9]_*.ipynb"))]
+    folder, results = out / "build" / name / "notebooks", out / "results"
+    return {
+        **{stem.replace("_", " "): folder / f"{stem}.html" for stem in stems},
+        "report": results / name / "report.html",
+        "figures": results / name / "figures.html",
+        "all runs": results / "index.html",
+    }

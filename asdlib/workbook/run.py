@@ -92,7 +92,10 @@ class Run:
         advice = "Change it in the parameters cell, or with --set NAME=VALUE."
         check_parameters(values, where="parameter ", advice=advice)
         check_machine_names(values, Path(values["data_dir"]), where="parameter ")
-        return cls(notebook, SimpleNamespace(**values))
+        run = cls(notebook, SimpleNamespace(**values))
+        shown = [shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
+        print(f"Run {run.settings.run_name}: {run.corpus} clips of {shown[0]}; writes {shown[1]}")
+        return run
 
     def build_settings(self, kind: type[_Settings], *, prefix: str = "", **given: Any) -> _Settings:
         """Build a room's settings from the parameters that have its fields' names.

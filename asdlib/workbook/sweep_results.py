@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -133,7 +134,7 @@ def save_results(
         The Markdown table; None where no cell of the reference has finished.
     """
     place = {"data_dir": str(data), "out_dir": str(out), "run_name": name}
-    run = Run.open("sweep", {**place, "machines": sweep.machines, "workers": 0})
+    run = Run("sweep", SimpleNamespace(**place, machines=sweep.machines, workers=0))
     scores = collect_scores(cells, failures)
     provenance = run.provenance(**_facts(sweep, cells))
     metrics = evaluate(scores, n_bootstrap=0) if len(scores) else pd.DataFrame()

@@ -1,0 +1,191 @@
+"""Notebooks as pages: one file each, in which nothing runs and which fetches nothing.
+
+Code is folded, contents and the run's other pages stand at the side, what was learnt stands at
+the top as well. Equations become MathML, which browsers draw by themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import nbformat
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+from asdlib.files import write_atomically
+
+#: Section that is shown at the top, too.
+LEARNED = "What we learned"
+#: Section whose table is folded.
+WRITTEN = "Written to disk"
+_PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
+_HEADING = re.compile(r'<h([123]) id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
+_BAR = re.compile(r"\d+%\|")
+_TABLE_CELL = re.compile(r"<td([^>]*)>([^<]*)</td>")
+_TABLE_HEAD = re.compile(r"<th>([^<]*)</th>")
+_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?|nan|", re.IGNORECASE)
+#: Texts of table cells up to this length stay in one line, so that no interval is torn apart.
+_SHORT = 32
+
+
+def write_page(
+    book: Any, path: Path, *, links: Mapping[str, Path] | None = None, shows_code: bool = True
+) -> None:
+    """Write a notebook as a page of its own.
+
+    Parameters
+    ----------
+    book : NotebookNode
+        Executed; its first heading is the page's title.
+    path : Path
+        The page; a file that is there is replaced.
+    links : mapping, optional
+        What the page links at its side: text to file. Without, the page stands alone.
+    shows_code : bool
+        Whether code can be unfolded; without, none is in the file.
+    """
+    book = copy.deepcopy(book)
+    for cell in book.cells:
+        _leave_bars_out(cell)
+    _fold_listing(book)
+    _repeat_what_was_learned(book)
+    formulas = list(_take_formulas(book))
+    options = {"template_name": "basic", "exclude_input": not shows_code,
+               "exclude_input_prompt": True, "exclude_output_prompt": True}  # fmt: skip
+    body, _ = HTMLExporter(**options).from_notebook_node(book)  # type: ignore[no-untyped-call]
+    for number, formula in enumerate(formulas):
+        body = body.replace(_token(number), formula)
+    body = _TABLE_CELL.sub(_table_cell, body)
+    body = _TABLE_HEAD.sub(lambda found: found[0].replace("_", "_<wbr>"), body)
+    title = next((re.sub("<[^>]*>", "", text) for _, _, text in _HEADING.findall(body)), path.stem)
+    style = HtmlFormatter().get_style_defs(".highlight")
+    page = _PAGE.substitute(
+        title=title,
+        highlight=style,
+        navigation=_navigation(body, path, links or {}, shows_code),
+        body=body,
+    )
+    write_atomically(path, page)
+
+
+def sections(book: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Split a notebook before its headings of second level: title and cells of every section.
+
+    A Markdown cell that holds the end of one section and the heading of the next is split, too.
+    What stands before the first such heading is the section "".
+    """
+    title: str = ""
+    cells: list[Any] = []
+    for cell in book.cells:
+        parts = re.split(r"^(?=## )", cell.source, flags=re.MULTILINE)
+        if cell.cell_type != "markdown" or len(parts) == 1 and not parts[0].startswith("## "):
+            cells.append(cell)
+            continue
+        for number, part in enumerate(parts):
+            if part.startswith("## "):
+                yield title, cells
+                title, cells = part.splitlines()[0][3:].strip(), []
+            if part.strip():
+                split = {**cell, "source": part, "id": f"{cell.id}-{number}"}
+                cells.append(nbformat.from_dict(split))  # type: ignore[no-untyped-call]
+    yield title, cells
+
+
+def _leave_bars_out(cell: Any) -> None:
+    """Take progress bars out of what a cell wrote to standard error."""
+    for output in cell.get("outputs", []):
+        if output.output_type == "stream" and output.name == "stderr":
+            lines = re.split(r"[\r\n]+", output.text)
+            output.text = "\n".join(line for line in lines if line and not _BAR.search(line))
+    if "outputs" in cell:
+        cell.outputs = [one for one in cell.outputs if one.get("text") != ""]
+
+
+def _fold_listing(book: Any) -> None:
+    """Fold the list of the files that a notebook wrote."""
+    for title, cells in sections(book):
+        for output in [o for cell in cells for o in cell.get("outputs", [])]:
+            listing = output.get("data", {}).get("text/html")
+            if title == WRITTEN and listing:
+                count = listing.count("<tr") - 1
+                output.data["text/html"] = (
+                    f"<details><summary>{count} files</summary>{listing}</details>"
+                )
+
+
+def _repeat_what_was_learned(book: Any) -> None:
+    """Put what a notebook printed as its conclusions below its introduction, too."""
+    printed = [
+        output.text
+        for title, cells in sections(book)
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if title == LEARNED and output.output_type == "stream"
+    ]
+    if printed:
+        text = html.escape("".join(printed).strip())
+        lines = text.replace("\n\n", "\n").replace("\n", "<br>\n")
+        box = f'<div class="learned"><b>{LEARNED}</b><br>\n{lines}</div>'
+        book.cells.insert(1, nbformat.v4.new_markdown_cell(box))  # type: ignore[no-untyped-call]
+
+
+def _token(number: int) -> str:
+    return f"FORMULA{number}x"
+
+
+def _take_formulas(book: Any) -> Iterator[str]:
+    """Replace the formulas of Markdown cells by tokens; yields each as MathML."""
+    count = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal count
+        display = "block" if found[1] else "inline"
+        formulas.append(convert((found[1] or found[2]).strip(), display=display))
+        count += 1
+        return _token(count - 1)
+
+    for cell in book.cells:
+        formulas: list[str] = []
+        if cell.cell_type == "markdown":
+            cell.source = _FORMULA.sub(replace, cell.source)
+        yield from formulas
+
+
+def _table_cell(found: re.Match[str]) -> str:
+    """Keep a short text in one line; words stand left where nothing else is said."""
+    style, text = found[1], found[2].strip()
+    is_number = _NUMBER.fullmatch(text)
+    if len(html.unescape(text)) <= _SHORT:
+        text = text.replace(" ", "&nbsp;")
+    return f"<td{style or (' class=words' if not is_number else '')}>{text}</td>"
+
+
+def address(target: Path, page: Path) -> str:
+    """Give the address of a file as a page links it."""
+    return html.escape(quote(os.path.relpath(target, page.parent)))
+
+
+def _navigation(body: str, page: Path, links: Mapping[str, Path], shows_code: bool) -> str:
+    """Links of the side: the run's other pages, the switch for code, the contents."""
+    lines = ["<p>This run</p>", "<ul>"] if links else ["<ul>"]
+    for text, target in links.items():
+        here = ' class="here"' if target == page else ""
+        lines.append(f'<li{here}><a href="{address(target, page)}">{html.escape(text)}</a></li>')
+    lines += ["</ul>"]
+    if shows_code:
+        lines.append('<p><label><input type="checkbox" id="show-code"> show code</label></p>')
+    lines += ["<p>Contents</p>", "<ul>"]
+    headings = _HEADING.findall(body)
+    for level, anchor, text in headings[:1] + [one for one in headings[1:] if one[0] != "1"]:
+        lines.append(f'<li class="level{level}"><a href="#{anchor}">{text.strip()}</a></li>')
+    return "\n".join([*lines, "</ul>"])

@@ -1,0 +1,203 @@
+"""Pages of a run beside its notebooks: the report to mail, its figures, the list of all runs."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+from PIL import Image
+
+from asdlib.report.tables import plain
+from asdlib.workbook.notebooks import SCORING, run_pages
+from asdlib.workbook.pages import LEARNED, WRITTEN, address, sections, write_page
+
+#: Sections of the scoring notebook that a report begins with, by how their titles begin.
+_FIRST = ("Verdict", "Why", "Trend", "What would be heard")
+#: Sections that prove the method or serve something else, and stay in the notebook.
+_LEFT_OUT = ("", "A known answer", "A control", "Submission", LEARNED, WRITTEN,
+             "The report's KNN", "The final system", "Maps of")  # fmt: skip
+_LIMITS = """## Limits
+
+- A verdict says that a clip sounds unlike the recordings this run has learnt from, not that
+  something is broken, and not what. Whoever knows the machine decides.
+- The thresholds promise a false-alarm rate for clips like those of the training sessions. Another
+  place of the microphone, another load or another season may sound unlike them, too.
+- Levels are relative to digital full scale. Without calibrated units there is no evaluation zone
+  of ISO 20816, and none is given.
+- Machines with few recordings get wide intervals: a number in brackets says how little it may
+  mean."""
+_WEBP_QUALITY = 88
+
+
+def write_run_pages(out: Path, name: str) -> None:
+    """Write report and figures of a run, and the list of all runs, from what the run has left.
+
+    Parameters
+    ----------
+    out : Path
+        Folder with ``build/``, ``figures/`` and ``results/``.
+    name : str
+        Name of the run. Without its scoring notebook there is no report.
+    """
+    pages = {text: page for text, page in run_pages(out, name).items()
+             if page.exists() or "build" not in page.parts[len(out.parts):]}  # fmt: skip
+    scoring = out / "build" / name / "notebooks" / f"{SCORING}.ipynb"
+    if scoring.exists():
+        book = _report(nbformat.read(scoring, 4), out, name)  # type: ignore[no-untyped-call]
+        write_page(book, pages["report"], shows_code=False)
+    else:
+        pages.pop("report")
+    write_page(_gallery(out, name, pages["figures"]), pages["figures"], links=pages,
+               shows_code=False)  # fmt: skip
+    write_page(_index(out, pages["all runs"]), pages["all runs"], shows_code=False)
+
+
+def _book(*texts: str) -> Any:
+    cells = [nbformat.v4.new_markdown_cell(text) for text in texts]  # type: ignore[no-untyped-call]
+    return nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+
+
+def _report(scoring: Any, out: Path, name: str) -> Any:
+    """Verdicts and reasons first, then other results, what was learnt from, limits, settings."""
+    facts = _facts(out / "results" / name)
+    taken = [(title, cells) for title, cells in sections(scoring)
+             if not title.startswith(_LEFT_OUT[1:]) and title != ""]  # fmt: skip
+    order = {title: next((place for place, begin in enumerate(_FIRST) if title.startswith(begin)),
+                         len(_FIRST)) for title, _ in taken}  # fmt: skip
+    book = _book(_head(facts, out, name))
+    for _, cells in sorted(taken, key=lambda part: order[part[0]]):
+        book.cells += cells
+    for cell in book.cells:
+        _shrink_pictures(cell)
+    end = _book(_learnt_from(out / "build" / name / "clips.csv"), _LIMITS, _settings(facts))
+    book.cells += end.cells
+    return book
+
+
+def _shrink_pictures(cell: Any) -> None:
+    """Hand pictures on as WebP, a fifth of their size, so that the page can be mailed."""
+    for output in cell.get("outputs", []):
+        if "image/png" in output.get("data", {}):
+            picture = Image.open(io.BytesIO(base64.b64decode(output.data.pop("image/png"))))
+            small = io.BytesIO()
+            picture.save(small, format="WEBP", quality=_WEBP_QUALITY)
+            source = f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode()}"
+            output.data["text/html"] = f'<img class="figure" alt="" src="{source}">'
+
+
+def _facts(results: Path) -> dict[str, Any]:
+    """Join what the sidecars of a run say; the latest word counts."""
+    facts: dict[str, Any] = {"settings": {}}
+    for path in sorted(results.glob("*.json"), key=lambda path: path.stat().st_mtime):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        facts |= said | {"settings": facts["settings"] | said.get("settings", {})}
+    return facts
+
+
+def _head(facts: dict[str, Any], out: Path, name: str) -> str:
+    """Title, and in a few lines of what and when the report tells."""
+    settings = facts["settings"]
+    clips = _clips(out / "build" / name / "clips.csv")
+    machines = sorted(set(clips["machine_type"]))
+    lines = {
+        "Machines": f"{len(machines)} ({facts.get('corpus', '')}): {', '.join(machines)}",
+        "Recordings": f"{len(clips)} clips in {settings.get('data_dir', '')}",
+        "Made": f"{_made(facts)} UTC, code {str(facts.get('git', {}).get('commit'))[:10]}",
+        "Promise": f"at most {100 - settings.get('decision_percentile', 90):g} % of normal clips "
+        "are called anomalous, in either domain, where training clips are enough for it",
+    }
+    table = "\n".join(f"| {word} | {plain(text)} |" for word, text in lines.items())
+    title = f"# Report: {plain(name)} ({facts.get('corpus', '')} machines)"
+    return f"{title}\n\n| | |\n|---|---|\n{table}"
+
+
+def _made(facts: dict[str, Any]) -> str:
+    return str(facts.get("utc", ""))[:16].replace("T", " ")
+
+
+def _clips(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype="string", keep_default_na=False)
+
+
+def _learnt_from(path: Path) -> str:
+    """Table of the clips of every machine by split and domain."""
+    clips = _clips(path)
+    kinds = (clips["split"] + " " + clips["domain"]).str.strip()
+    counts = pd.crosstab(clips["machine_type"].map(plain), kinds)
+    heading = (
+        "## What it has learnt from\n\nNormal training clips alone; test clips are only judged."
+    )
+    return f"{heading}\n\n{counts.rename_axis('machine').to_markdown()}"
+
+
+def _settings(facts: dict[str, Any]) -> str:
+    """Table of all settings, folded."""
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(value))}</td></tr>"
+        for name, value in sorted(facts["settings"].items())
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items())
+    return (f"## Settings\n\n{html.escape(versions)}\n\n<details><summary>all parameters</summary>"
+            f"<table>{rows}</table></details>")  # fmt: skip
+
+
+def _gallery(out: Path, name: str, page: Path) -> Any:
+    """All figures of a run; each leads to the cell that made it."""
+    texts = [f"# Figures: {plain(name)}"]
+    figures = sorted((out / "figures" / name).glob("*.png"))
+    for notebook in sorted((out / "build" / name / "notebooks").glob("*.ipynb")):
+        book = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        makers = list(_makers(book))
+        items = []
+        for figure in figures:
+            number, _, rest = figure.stem.removeprefix("simulated_").partition("_")
+            cell = next((cell for pattern, cell in makers if pattern.fullmatch(rest)), None)
+            if number == notebook.stem[:2] and cell is not None:
+                target = address(notebook.with_suffix(".html"), page) + f"#cell-id={cell}"
+                shown = address(figure, page)
+                items.append(f'<a href="{target}"><img loading="lazy" src="{shown}" alt="">'
+                             f"{html.escape(rest.replace('_', ' '))}</a>")  # fmt: skip
+        if items:
+            title = notebook.stem.replace("_", " ")
+            texts.append(f'## {title}\n\n<div class="gallery">\n' + "\n".join(items) + "\n</div>")
+    return _book(*texts)
+
+
+def _makers(book: Any) -> Iterator[tuple[re.Pattern[str], str]]:
+    """Names of figures that the cells of a notebook save, as patterns, with the cells' ids."""
+    for cell in [cell for cell in book.cells if cell.cell_type == "code"]:
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "run.save_figure":
+                name = node.args[1]
+                parts = [name] if isinstance(name, ast.Constant) else ast.iter_child_nodes(name)
+                pattern = "".join(
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                    for part in parts
+                )
+                yield re.compile(pattern), cell.id
+
+
+def _index(out: Path, page: Path) -> Any:
+    """All runs below ``results/``, the latest first, with links to what they have left."""
+    lines = []
+    folders = [path for path in page.parent.iterdir() if path.is_dir() and any(path.glob("*.json"))]
+    for folder in sorted(folders, key=lambda path: _facts(path).get("utc", ""), reverse=True):
+        facts = _facts(folder)
+        places = {**run_pages(out, folder.name), "table": folder / "table.md",
+                  "sweep": folder / "sweep.md"}  # fmt: skip
+        places.pop("all runs")
+        links = [f'<a href="{address(place, page)}">{text}</a>'
+                 for text, place in places.items() if place.exists()]  # fmt: skip
+        lines.append(f"| {plain(folder.name)} | {plain(facts.get('corpus', ''))} | "
+                     f"{_made(facts)} | {', '.join(links)} |")  # fmt: skip
+    table = "| run | machines | made (UTC) | pages |\n|---|---|---|---|\n" + "\n".join(lines)
+    return _book(f"# Runs\n\n{table}")

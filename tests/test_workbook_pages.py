@@ -1,0 +1,164 @@
+"""Pages: nothing runs or is fetched, bars and code stay out, conclusions come first."""
+
+import base64
+import json
+import re
+
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+
+from asdlib.workbook.notebooks import run_pages
+from asdlib.workbook.pages import sections, write_page
+from asdlib.workbook.run_pages import write_run_pages
+
+NEW = nbformat.v4
+HOSTILE = "<script>alert(1)</script>"
+BAR = "decoding:  40%|████      | 4/10 [00:01<00:01,  3.3 clip/s]"
+
+
+def stream(text, name="stdout"):
+    return NEW.new_output("stream", name=name, text=text)
+
+
+def code(source, *outputs, cell_id):
+    cell = NEW.new_code_cell(source, outputs=list(outputs))
+    cell.id = cell_id
+    return cell
+
+
+@pytest.fixture
+def book():
+    table = pd.DataFrame({"auc_source": ["0.690 [0.520, 0.830]"], "note": ["long " * 20], "n": [3]})
+    html = NEW.new_output("display_data", {"text/html": table.to_html(index=False)})
+    cells = [
+        NEW.new_markdown_cell("# 4. Scores of *all*\n\n**A question?**"),
+        NEW.new_markdown_cell("The scale is $\\sqrt{2} \\ln(C - 1)$:\n\n$$s = \\frac{1}{B}$$"),
+        code("secret_code = 1", stream(f"\r{BAR}\r{BAR}\nreal warning\n", "stderr"), cell_id="a"),
+        NEW.new_markdown_cell("text\n\n## Verdicts\nflagged first"),
+        code("f'{x}'", html, stream(f"{BAR}\n", "stderr"), cell_id="b"),
+        NEW.new_markdown_cell("## A control: shuffled"),
+        NEW.new_markdown_cell("## What we learned"),
+        code("print()", stream(f"final: $0.7\n{HOSTILE}\n"), cell_id="c"),
+        NEW.new_markdown_cell("## Written to disk"),
+        code("run.written()", html, cell_id="d"),
+    ]
+    return NEW.new_notebook(cells=cells)
+
+
+@pytest.fixture
+def page(book, tmp_path):
+    path = tmp_path / "04.html"
+    write_page(book, path, links={"here": path, "there": tmp_path / "a b" / "x.html"})
+    return path.read_text()
+
+
+def test_page_has_no_script_and_fetches_nothing(page):
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r'(src|href)="(?!data:|#|[a-z0-9%/.]+html")', page)
+    assert "http" not in re.sub("http-equiv|http://www.w3.org/1998/Math/MathML", "", page)
+
+
+def test_title_contents_and_links(page):
+    assert "<title>4. Scores of all</title>" in page
+    contents = re.findall(r'<li class="level\d"><a href="#([^"]*)">', page)
+    assert contents[1:] == ["Verdicts", "A-control:-shuffled", "What-we-learned", "Written-to-disk"]
+    assert all(f'id="{anchor}"' in page for anchor in contents)
+    assert '<li class="here"><a href="04.html">here</a></li>' in page
+    assert '<a href="a%20b/x.html">there</a>' in page
+
+
+def test_conclusions_stand_at_the_top_and_are_escaped(page):
+    assert page.index("final: $0.7") < page.index("real warning")
+    assert page.count("&lt;script&gt;alert(1)") == 2
+
+
+def test_progress_bars_are_left_out_and_warnings_are_not(page):
+    assert "real warning" in page
+    assert "40%" not in page
+
+
+def test_formulas_become_mathml_and_dollars_elsewhere_stay(page):
+    assert page.count("<math ") == 2
+    assert 'display="block"' in page
+    assert "$" not in page.replace("final: $0.7", "")
+
+
+def test_short_cells_stay_in_one_line_and_the_list_of_files_is_folded(page):
+    assert "0.690&nbsp;[0.520,&nbsp;0.830]" in page
+    assert "long long" in page
+    assert "auc_<wbr>source" in page
+    assert "<details><summary>1 files</summary>" in page
+
+
+def test_code_is_folded_or_left_out(book, page, tmp_path):
+    assert "secret_code" in page
+    assert 'id="show-code"' in page
+    write_page(book, tmp_path / "r.html", shows_code=False)
+    assert "secret_code" not in (tmp_path / "r.html").read_text()
+
+
+def test_sections_split_cells_at_headings(book):
+    parts = dict(sections(book))
+    assert list(parts) == ["", "Verdicts", "A control: shuffled", "What we learned",
+                           "Written to disk"]  # fmt: skip
+    assert parts[""][-1].source.strip() == "text"
+    assert [cell.id for cell in parts["Verdicts"]][1] == "b"
+
+
+@pytest.fixture
+def out(book, tmp_path):
+    """A run that has left a scoring notebook, a figure, a table and the clip table."""
+    notebooks = tmp_path / "build" / "my run" / "notebooks"
+    results, figures = tmp_path / "results" / "my run", tmp_path / "figures" / "my run"
+    for folder in (notebooks, results, figures):
+        folder.mkdir(parents=True)
+    figure, _ = plt.subplots()
+    figure.savefig(figures / "simulated_04_explain_pump.png")
+    picture = base64.b64encode((figures / "simulated_04_explain_pump.png").read_bytes()).decode()
+    png = NEW.new_output("display_data", {"image/png": picture})
+    book.cells.insert(3, NEW.new_markdown_cell("## Why?"))
+    source = "run.save_figure(figure, f'explain_{name}')"
+    book.cells.insert(4, code(source, png, cell_id="why"))
+    nbformat.write(book, notebooks / "04_knn_scoring.ipynb")
+    write_page(book, notebooks / "04_knn_scoring.html")
+    clips = {"machine_type": ["pump", "pump"], "split": ["train", "test"], "domain": ["source", ""]}
+    pd.DataFrame(clips).to_csv(tmp_path / "build" / "my run" / "clips.csv")
+    facts = {"corpus": "simulated", "utc": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc"},
+             "settings": {"data_dir": "<b>data</b>", "decision_percentile": 95.0}}  # fmt: skip
+    (results / "scores.csv.json").write_text(json.dumps(facts))
+    write_run_pages(tmp_path, "my run")
+    return tmp_path
+
+
+def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
+    text = run_pages(out, "my run")["report"].read_text().replace("&nbsp;", " ")
+    order = ["Report: my run (simulated machines)", "2026-01-02 03:04", "at most 5 %",
+             'id="Verdicts"', 'id="Why?"', 'id="What-it-has-learnt-from"', 'id="Limits"',
+             "ISO 20816", 'id="Settings"']  # fmt: skip
+    places = [text.index(word, text.index("<main>")) for word in order]
+    assert places == sorted(places)
+    assert "A control" not in text
+    assert "secret_code" not in text
+    assert "data:image/webp" in text
+    assert "<b>data</b>" not in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert "@media print" in text
+
+
+def test_figures_lead_to_the_cells_that_made_them(out):
+    page = run_pages(out, "my run")["figures"]
+    text = page.read_text()
+    target = "../../build/my%20run/notebooks/04_knn_scoring.html"
+    assert f'<a href="{target}#cell-id=why">' in text
+    assert 'src="../../figures/my%20run/simulated_04_explain_pump.png"' in text
+    assert 'id="cell-id=why"' in (page.parent / target.replace("%20", " ")).read_text()
+
+
+def test_list_of_runs_links_what_is_there(out):
+    text = run_pages(out, "my run")["all runs"].read_text()
+    assert '<a href="my%20run/report.html">report</a>' in text
+    assert '<a href="../build/my%20run/notebooks/04_knn_scoring.html">04 knn scoring</a>' in text
+    assert "01 spectrum" not in text
