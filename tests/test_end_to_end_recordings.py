@@ -53,3 +53,8 @@ def test_a_folder_of_ones_own_with_odd_recordings(tmp_path, rng):
     assert metrics["reason"].str.len().min() > 0
     shown = (tmp_path / "build" / "own" / "notebooks" / "01_spectrum_exploration.html").read_text()
     assert "2 of 11 recordings have a defect" in shown
+    table = (tmp_path / "results" / "own" / "table.md").read_text()
+    assert table.startswith("# own: recorded machines\n\n## Verdicts\n\n| machine")
+    assert "AUC" not in table
+    verdicts = pd.read_csv(tmp_path / "results" / "own" / "verdicts.csv")
+    assert verdicts["clip_id"].nunique() == 4

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report.explain_figures import audio_players, draw_explanation
+from asdlib.report.explain_figures import audio_players, draw_explanation, draw_verdicts
 from asdlib.report.style import DOMAIN_COLOURS, use_style
 from asdlib.scoring import Explanation
 
@@ -126,3 +126,22 @@ def test_players_share_one_amplification(rng):
 def test_silence_stays_silent():
     page = audio_players({"clip": np.zeros(100, np.int16)}, sample_rate=16000).data
     assert not next(decoded(page))[1].any()
+
+
+def test_verdicts_stand_at_their_distance_from_the_threshold():
+    verdicts = pd.DataFrame(
+        {
+            "machine_type": ["pump", "fan", "fan", "pump"],
+            "recording": ["pump/Pumpe 3.wav", "fan/a.wav", "fan/b.wav", "pump/c.wav"],
+            "anomaly_score": [2.0, 0.5, 0.1, 0.0],
+            "threshold": [0.5, 1.0, 1.0, 0.5],
+            "verdict": ["anomalous", "normal", "normal", "normal"],
+        }
+    )
+    figure = draw_verdicts(verdicts)
+    assert figure.get_suptitle() == "1 of 4 clips of 2 machines is anomalous."
+    ax = figure.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["fan", "pump"]
+    flagged = [line for line in ax.lines if line.get_marker() == "X" and len(line.get_xdata())]
+    assert [(float(x), float(y)) for x, y in flagged[0].get_xydata()] == [(1.5, 1.0)]
+    assert [text.get_text() for text in ax.texts] == ["Pumpe 3.wav"]

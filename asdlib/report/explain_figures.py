@@ -5,24 +5,29 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from IPython.display import HTML, Audio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.report.style import (
     CONDITION_LINES,
     DOMAIN_COLOURS,
     WIDTH_WIDE_IN,
+    finish_panels,
     logarithmic_ticks,
     mel_axis,
     set_wrapped_title,
 )
 from asdlib.scoring.explain import Explanation
+from asdlib.scoring.verdicts import verdict_count
 
 DIFFERENCE_COLOURMAP = "RdBu_r"
 _ROW_HEIGHT_IN = 2.1
@@ -37,6 +42,11 @@ _LEFT = 0.08
 _COLUMNS = 110
 _PEAK = 0.9
 
+_VERDICT_LOOKS: dict[str, dict[str, Any]] = {
+    "normal": {"marker": "o", "color": "0.6", "mfc": "none"},
+    "unknown": {"marker": "s", "color": "0.6"},
+    "anomalous": {"marker": "X", "color": "C3"},
+}
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -178,6 +188,37 @@ def _finding(explanations: Sequence[Explanation]) -> str:
     if not parts:
         return f"{machine}: no training score to compare with"
     return f"{machine}: scores above {' and '.join(parts)} of the training clips"
+
+
+def draw_verdicts(verdicts: pd.DataFrame) -> Figure:
+    """Draw every clip's distance to its machine's threshold, one line per machine.
+
+    ``verdicts`` are those of `asdlib.scoring.verdict_table`; crosses are flagged clips, of which
+    the highest of each machine is named.
+    """
+    machines = sorted(verdicts["machine_type"].unique())
+    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 1.1 + 0.32 * len(machines)))
+    for row, machine in enumerate(machines):
+        own = verdicts[verdicts["machine_type"] == machine]
+        distance = own["anomaly_score"] - own["threshold"].fillna(0.0)
+        for verdict, look in _VERDICT_LOOKS.items():
+            chosen = distance[own["verdict"] == verdict]
+            ax.plot(chosen, np.full(len(chosen), row), ls="", ms=5, **look)
+        if own["verdict"].iloc[0] == "anomalous":
+            name = str(own["recording"].iloc[0]).rsplit("/", 1)[-1]
+            ax.annotate(name, (distance.iloc[0], row), (6, 0), textcoords="offset points",
+                        va="center", fontsize=7)  # fmt: skip
+    ax.margins(x=0.3)
+    ax.axvline(0, color="k", lw=0.8)
+    ax.set(xlabel="Anomaly score above the threshold [1]", ylim=(len(machines) - 0.5, -0.7))
+    ax.set_yticks(range(len(machines)), machines)
+    handles = [
+        Line2D([], [], ls="", ms=5, label=verdict, **look)
+        for verdict, look in _VERDICT_LOOKS.items()
+        if verdicts["verdict"].eq(verdict).any()
+    ]
+    finish_panels(figure, handles, verdict_count(verdicts, n_shown=len(verdicts)))
+    return figure
 
 
 def audio_players(excerpts: Mapping[str, npt.NDArray[np.int16]], *, sample_rate: int) -> HTML:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from asdlib.errors import InputError
 from asdlib.scoring import CELL_METRICS, OFFICIAL_METRICS, mean_over_seeds
+from asdlib.scoring.verdicts import verdict_count
 
 TABLE_COLUMNS = [
     "machine_type",
@@ -101,12 +102,17 @@ def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None
     return table.astype(dict.fromkeys(counts, "Int64")).fillna({"reason": ""})
 
 
-def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] = ()) -> str:
+def render_markdown(
+    table: pd.DataFrame,
+    *,
+    title: str,
+    notes: tuple[str, ...] = (),
+    verdicts: pd.DataFrame | None = None,
+) -> str:
     """Write a result table as Markdown, one column per system.
 
-    A value reads "0.703 [0.620, 0.780]": interval over clips; with several seeds
-    "0.703 ± 0.012 [0.620, 0.780]": mean and standard deviation over seeds. What cannot be
-    computed is a dash with a footnote.
+    A value reads "0.703 [0.620, 0.780]" (interval over clips), with several seeds
+    "0.703 ± 0.012 [...]" (mean and spread). What cannot be computed is a dash with a footnote.
 
     Parameters
     ----------
@@ -116,7 +122,20 @@ def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] =
         Heading; says what the data are (for example "simulated").
     notes : tuple of str
         Lines below the table.
+    verdicts : DataFrame, optional
+        As from `asdlib.scoring.verdict_table`; they stand first, and instead of an empty table.
     """
+    text = [f"# {plain(title)}", ""]
+    if verdicts is not None:
+        text += ["## Verdicts", "", render_verdicts(verdicts)]
+    if verdicts is None or table["value"].notna().any():
+        text += _metric_lines(table)
+    text += [f"{plain(note)}  " for note in notes]
+    return "\n".join(text).rstrip() + "\n"
+
+
+def _metric_lines(table: pd.DataFrame) -> list[str]:
+    """Lines of the table of metrics, its footnotes and its legend."""
     footnotes: dict[str, int] = {}
     systems = list(dict.fromkeys(table["system"]))
     previous, lines = "", []
@@ -130,11 +149,50 @@ def render_markdown(table: pd.DataFrame, *, title: str, notes: tuple[str, ...] =
         lines.append([first, METRIC_LABELS[str(metric)], _count_text(rows), *values])
         previous = str(machine_type)
     header = ["machine", "metric", "normal / anomalous", *map(plain, systems)]
-    text = [f"# {plain(title)}", "", *markdown_table(header, lines, n_text=2), ""]
+    text = [*markdown_table(header, lines, n_text=2), ""]
     text += [f"[{number}] {plain(reason)}  " for reason, number in footnotes.items()]
-    text += _legend(table)
-    text += [f"{plain(note)}  " for note in notes]
-    return "\n".join(text).rstrip() + "\n"
+    return text + _legend(table)
+
+
+def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
+    """Write the first verdicts (`asdlib.scoring.verdict_table`) and how many there are of a kind.
+
+    Columns are as wide as their entries, for terminals; ``since`` only where a clip is flagged.
+    """
+    shown = verdicts.head(most)
+    records = shown.to_dict(orient="records")
+    columns = {
+        "machine": shown["machine_type"].map(plain),
+        "recording": pd.Series([_recording_text(row) for row in records]),
+        "verdict": shown["verdict"],
+        "score": shown["anomaly_score"].map("{:.2f}".format),
+        "threshold": shown["threshold"].map("{:.2f}".format).replace("nan", ""),
+        "above": shown["percentile"].map("{:.0f} %".format).replace("nan %", ""),
+        "since": pd.Series([_below_machine(row, "since") for row in records]),
+        "heard by": shown["heard"],
+        "reason": shown["reason"].map(plain),
+    }
+    if not shown["since"].any():
+        del columns["since"]
+    cells = [[name, *map(str, values)] for name, values in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    padded = [[text.ljust(width) for text in column]
+              for column, width in zip(cells, widths, strict=True)]  # fmt: skip
+    header, *rows = map(list, zip(*padded, strict=True))
+    lines = markdown_table(header, rows, n_text=len(header))
+    lines += ["", "above: share of the machine's training clips that score lower.  "]
+    return "\n".join([*lines, verdict_count(verdicts, n_shown=len(shown))]) + "\n"
+
+
+def _recording_text(row: dict[Hashable, Any]) -> str:
+    """Name of the recording, and where in it the clip begins."""
+    name = _below_machine(row, "recording")
+    return f"{name} from {row['start_s']:g} s" if row["start_s"] else name
+
+
+def _below_machine(row: dict[Hashable, Any], column: str) -> str:
+    """Name of a recording below its machine's folder."""
+    return plain(str(row[column]).removeprefix(f"{row['machine_type']}/"))
 
 
 def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:

@@ -37,9 +37,17 @@ from asdlib.scoring.sensitivity import (
     rehearsed_clips,
 )
 from asdlib.scoring.submission import read_submission, write_submission
+from asdlib.scoring.verdicts import (
+    VERDICT_COLUMNS,
+    contribution_table,
+    explained_clips,
+    verdict_table,
+    with_contributions,
+)
 
 __all__ = [
     "AUTOENCODER",
+    "VERDICT_COLUMNS",
     "VIEWS",
     "VIEW_METRICS",
     "View",
@@ -61,11 +69,13 @@ __all__ = [
     "auc",
     "autoencoder_view",
     "blind_spots",
+    "contribution_table",
     "decide",
     "detection_rates",
     "embedding_map",
     "evaluate",
     "explain",
+    "explained_clips",
     "extreme_clips",
     "fuse",
     "harmonic_mean",
@@ -88,5 +98,7 @@ __all__ = [
     "selective_mahalanobis",
     "time_average",
     "validate_scores",
+    "verdict_table",
+    "with_contributions",
     "write_submission",
 ]
