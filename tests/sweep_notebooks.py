@@ -30,6 +30,8 @@ if epochs == 13 and not (Path(data_dir).parent / "mended").exists():
 for epoch in range(epochs):
     if not (marks / str(epoch)).exists():
         time.sleep(pause_s)
+        while epoch >= 3 and (Path(data_dir).parent / "hold").exists():
+            time.sleep(0.05)
         (marks / str(epoch)).write_text(str(os.getpid()))
 (build / "epochs.txt").write_text(str(epochs))"""
 
@@ -43,7 +45,8 @@ results.mkdir(parents=True, exist_ok=True)
 def write_notebooks(folder: Path) -> Path:
     """Write 01, 03 and 04; what they execute is noted in ``log.txt`` beside the recordings.
 
-    ``epochs = 13`` fails until a file ``mended`` lies beside the recordings.
+    ``epochs = 13`` fails until a file ``mended`` lies beside the recordings; while ``hold`` lies
+    there, a training waits after its third epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     seeds = "seeds: list = [0]  # seeds\n"

@@ -20,6 +20,7 @@ from training_task import autoencoder_settings, run, tone_task
 from asdlib import scoring, spectra, training
 from asdlib.annotation.frequencies import track_frequencies
 from asdlib.data import cache, map_clips, open_waveforms, read_clips
+from asdlib.errors import InputError
 
 GOLDEN = Path(__file__).parent / "golden" / "cache_versions.json"
 N_VALUES, N_MOMENTS = 40, 3
@@ -126,6 +127,28 @@ def test_a_changed_output_is_noticed(outputs):
     kept = fingerprint(changed)
     changed[:32] += 0.5
     assert not is_same("log_mel", fingerprint(changed), kept)
+
+
+def test_flipped_bits_in_kept_arrays_are_refused_or_change_nothing(tmp_path, rng):
+    """As for embeddings and residuals, whose files have the checksums of zip."""
+    path = tmp_path / "kept.npz"
+    names = np.array(["a", "ä"])
+    kept = cache.cached(
+        path, lambda: {"clip_id": names, "x": rng.random((2, 9))}, kind="embeddings", settings={}
+    )
+    whole, refused = path.read_bytes(), 0
+    for place in rng.integers(len(whole), size=400):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            found = cache.read_arrays(path)
+        except InputError:
+            refused += 1
+        else:
+            assert found.keys() == kept.keys()
+            assert all(np.array_equal(found[name], kept[name]) for name in kept)
+    assert refused > 200
 
 
 def test_another_version_is_another_store(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Training: it learns, repeats, resumes to the same result and refuses what does not fit."""
 
 import dataclasses
+import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -143,9 +145,25 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path, size: int) -> None:
         run(tmp_path)
 
 
+def test_flipped_bits_anywhere_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = run(tmp_path)
+    whole = model.path.read_bytes()
+    assert torch.load(model.path, weights_only=True)["epoch"] == QUICK.epochs  # torch alone, too
+    for place in [0, len(whole) - 1, *rng.integers(len(whole), size=50)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        model.path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.pt: is damaged .* train again\.$"):
+            load_model(model.path)
+    model.path.write_bytes(whole)
+    assert_same(load_model(model.path), model)
+
+
 def test_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    torch.save({"identity": Path("x")}, path)
+    content = io.BytesIO()
+    torch.save({"identity": Path("x")}, content)
+    path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
     with pytest.raises(InputError, match="is damaged or no checkpoint"):
         load_checkpoint(path)
 

@@ -43,7 +43,7 @@ VERSIONS = {
     "profile_modulation": 3,
     "injected": 1,
     "families": 5,
-    "checkpoint": 3,
+    "checkpoint": 4,
     "embeddings": 2,
     "residuals": 2,
 }

@@ -2,11 +2,13 @@
 
 Checkpoints are read with ``torch.load(weights_only=True)``: tensors, numbers and text, never
 code. A checkpoint lies in a folder named by a hash of everything that shaped the training, and
-carries the same facts inside, so that one that was moved or edited is found out.
+carries the same facts inside, so that one that was moved is found out. Behind its last byte
+stands its SHA-256, which torch passes over, so that one that was damaged is found out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings
 
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the file is the old one or the new one at any time."""
     content = io.BytesIO()
     torch.save({**vars(checkpoint), "identity": checkpoint.identity.as_dict()}, content)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
 
 def locked(path: Path) -> FileLock:
@@ -168,13 +171,16 @@ def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoi
     version of the code, or made from other features, classes or settings than ``expected``.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+        if hashlib.sha256(data[:-_DIGEST_BYTES]).digest() != data[-_DIGEST_BYTES:]:
+            raise EOFError("the digest is of other bytes")
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         found = dict(content["identity"])
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no checkpoint. Train first (--from 03).") from error
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: is damaged or no checkpoint of this project. Delete it and train again."
+            f"{path}: is damaged or no checkpoint of this version. Delete it and train again."
         ) from error
     if found.get("code_version") != VERSIONS["checkpoint"]:
         raise InputError(
