@@ -9,13 +9,16 @@ from spectra_corpus import SR, clip_row, coloured_noise, stored, waveform_store
 
 from asdlib.errors import InputError
 from asdlib.spectra import average_spectra, band_information, open_average_spectra
-from asdlib.spectra.average import bin_frequencies_hz, group_of_clip, to_db, welch_power
-from asdlib.spectra.bands import (
+from asdlib.spectra.average import (
     attribute_groups,
     band_power,
+    bin_frequencies_hz,
     explained_variance,
+    group_of_clip,
     signal_to_noise,
     third_octave_edges_hz,
+    to_db,
+    welch_power,
 )
 
 

@@ -7,13 +7,13 @@ from training_task import embedding_network, train_settings
 
 from asdlib.errors import InputError
 from asdlib.training.examples import FeatureBatches
-from asdlib.training.layers import count_parameters, layer_table
 from asdlib.training.network import (
     InputStandardisation,
     ResidualBlock,
     SpectrumBranch,
     SqueezeExcitation,
 )
+from asdlib.training.settings import count_parameters, layer_table
 
 
 def count_by_hand(stem: int, embedding_dim: int) -> int:

@@ -19,9 +19,8 @@ from sweep_notebooks import write_notebooks
 
 from asdlib.errors import InputError
 from asdlib.workbook import cli
-from asdlib.workbook.code_key import code_key
 from asdlib.workbook.notebooks import NOTEBOOK_FOLDER, list_notebooks
-from asdlib.workbook.stages import Place, key_of_data, plan_chain
+from asdlib.workbook.stages import Place, code_key, key_of_data, plan_chain
 from asdlib.workbook.sweep import plan_cells, run_cells
 from asdlib.workbook.sweep_file import read_sweep_file
 from asdlib.workbook.sweep_results import save_results
@@ -390,7 +389,7 @@ def test_key_of_code_follows_the_rooms_that_a_notebook_uses(tmp_path, monkeypatc
     code = "from asdlib import training\nfrom asdlib.report import style"
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbformat.write(book, tmp_path / "03_train.ipynb")
-    monkeypatch.setattr("asdlib.workbook.code_key.PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr("asdlib.workbook.stages.PROJECT_ROOT", tmp_path)
 
     def key_with(name: str, text: str) -> str:
         (package / name).write_text(text)

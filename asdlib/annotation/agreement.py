@@ -119,13 +119,7 @@ def _score(
 def agreement(labels: npt.ArrayLike, true: npt.ArrayLike) -> dict[str, float]:
     """Compute adjusted Rand index, NMI, V-measure and purity of two labellings.
 
-    As scikit-learn defines them, from one contingency table: 500 halves take a quarter of a
-    millisecond each, where two calls of scikit-learn take six.
-
-    Examples
-    --------
-    >>> agreement([0, 0, 1, 1], [5, 5, 3, 3])
-    {'ari': 1.0, 'nmi': 1.0, 'v_measure': 1.0, 'purity': 1.0}
+    From one contingency table: 24 times as fast as two calls of scikit-learn, for 500 halves.
     """
     a, b = (np.unique(np.asarray(codes), return_inverse=True)[1] for codes in (labels, true))
     width = int(b.max()) + 1

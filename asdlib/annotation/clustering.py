@@ -192,9 +192,8 @@ def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bo
 def partition(points: Array, count: int, seed: int) -> Labels:
     """Label points by k-means from the centres of Ward's clusters, of a sample where they are many.
 
-    From random starts two halves of the clips end in two local minima once there are a dozen
-    clusters, and clusters that are there look unstable. The start is "Buckshot" of D. Cutting,
-    D. Karger, J. Pedersen, J. Tukey, "Scatter/Gather", SIGIR 1992.
+    Random starts end in local minima, so that halves disagree on clusters that are there. The start
+    is "Buckshot" of D. Cutting et al., "Scatter/Gather", SIGIR 1992.
     """
     from sklearn.cluster import AgglomerativeClustering, KMeans
 

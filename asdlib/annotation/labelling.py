@@ -230,12 +230,11 @@ def clip_statistics(
     *,
     noise_ids: Sequence[str] = (),
 ) -> Array:
-    """Represent every clip by the time statistics of its log-mel spectrogram.
+    """Represent every clip by mean, standard deviation, 10 % and 90 % point of every mel band.
 
-    Mean and standard deviation over time and the 10 % and 90 % points of every mel band, shape
-    (n_clips, 4 * n_mels) [dB]. The levels of a clip are counted from its own mean level, so that
-    the distance to the microphone does not make a cluster. Where recordings of the surroundings
-    alone exist, each band is weighted by the share of the machine's power in it.
+    Shape (n_clips, 4 * n_mels) [dB], counted from the clip's own mean level: the distance to the
+    microphone makes no cluster. Where there are recordings of the surroundings alone, a band is
+    weighted by the share of the machine's power in it.
     """
     rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]
     statistics = np.stack(rows)

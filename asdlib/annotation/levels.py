@@ -85,29 +85,12 @@ def find_levels(
 ) -> FrequencyLevels:
     """Group the clips of one machine by the levels of their characteristic frequency.
 
-    The frequencies of all clips form a density over log f, whose kernel is as wide as the
-    scatter of a machine's speed or the resolution 1 / duration, whichever is wider. Levels
-    are its peaks; two peaks with no valley between them are one. Clips are given out level
-    by level, the level with most evidence first: a clip goes to it if none of its other
-    families is much stronger.
-
-    Each quantity in the track has its own levels. Those that can be trusted go first, then
-    those that tell most of a clip (entropy of the labels, where they are stable). On equal
-    terms the envelope goes first, then tones. There are no levels when no line stands out, or
-    all clips share the one there is.
-
-    Parameters
-    ----------
-    track : DataFrame
-        Families of the clips, `FrequencyTrack.families`.
-    clip_ids : sequence of str
-        All clips of the machine, those without a family included.
-    domains : sequence of str, optional
-        Domain of each clip; a level must have its share of one domain's clips.
-    exclude_hz : sequence of float
-        Frequencies that belong to the surroundings, whatever their quantity [Hz].
-    seed : int
-        Draws the halves of the clips.
+    Levels are peaks of the density of all frequencies over log f, whose kernel is as wide as a
+    speed scatters or as 1 / duration. Each quantity in the track has its own. Those that can be
+    trusted go first, then those that tell most of a clip (entropy of the labels, where they are
+    stable); on equal terms the envelope goes first, then tones. A level must have its share of one
+    domain's clips. There are no levels when no line stands out, or all clips share the one there
+    is. ``exclude_hz`` belong to the surroundings, ``seed`` draws the halves of the clips.
     """
     groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
     ids = pd.Index(clip_ids)

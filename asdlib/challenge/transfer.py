@@ -27,21 +27,13 @@ _Answer = TypeVar("_Answer")
 class Patience:
     """How long a transfer waits and how often it tries again.
 
-    Attributes
-    ----------
-    connect_s, read_s : float
-        Longest wait for a connection, and for the next bytes of an open one [s].
-    attempts : int
-        Attempts in a row that may bring no new byte.
-    first_wait_s, longest_wait_s : float
-        Wait after the first failure, doubled after each further one, and its limit [s]. A
-        server that names a time is given that time, up to the limit.
+    A server that names a time to wait is given that time, up to ``longest_wait_s``.
     """
 
-    connect_s: float = 15.0
-    read_s: float = 30.0
-    attempts: int = 8
-    first_wait_s: float = 2.0
+    connect_s: float = 15.0  # longest wait for a connection
+    read_s: float = 30.0  # and for the next bytes of an open one
+    attempts: int = 8  # in a row that may bring no new byte
+    first_wait_s: float = 2.0  # after the first failure, doubled after each further one
     longest_wait_s: float = 120.0
 
 
@@ -63,26 +55,12 @@ class _PassingError(Exception):
 
 
 class ResumingDownloader:
-    """A downloader for pooch that keeps what came and asks for the rest.
+    """A downloader for pooch that keeps what came in ``part`` and asks for the rest.
 
-    The bytes are collected in a file of their own. Only when it has the full size does it take
-    the place of pooch's temporary file, whose checksum pooch then verifies. A connection that
-    breaks or stalls, status 429 or 5xx, and a wrong length are met with another attempt after
-    a growing pause; attempts that brought new bytes do not count against the patience.
-
-    Parameters
-    ----------
-    part : Path
-        Collects the bytes; found there again after any interruption.
-    size : int
-        Length of the whole file [bytes]; no more is ever written.
-    patience : Patience
-    on_progress : callable
-        Called with the bytes that came, negative when bytes are thrown away.
-    on_wait : callable
-        Called with what went wrong before every wait.
-    stopped : threading.Event
-        Set by whoever wants the transfer to end.
+    Only with its full ``size`` [bytes] does it take the place of pooch's temporary file, whose
+    checksum pooch verifies. Broken or stalled connections, status 429 and 5xx and wrong lengths are
+    met with another attempt after a growing pause; those that brought new bytes do not count.
+    ``on_progress`` gets the bytes that came (negative: thrown away), ``on_wait`` what went wrong.
     """
 
     def __init__(
@@ -103,17 +81,7 @@ class ResumingDownloader:
         self._stopped = stopped or threading.Event()
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:  # noqa: ARG002
-        """Fetch ``url`` to ``output_file``.
-
-        Raises
-        ------
-        UnreachableError
-            When the patience is exhausted or the host refuses.
-        InputError
-            When the disk cannot be written.
-        StoppedError
-            When the transfer was stopped.
-        """
+        """Fetch ``url`` to ``output_file``; raises UnreachableError, StoppedError or InputError."""
         self._on_progress(self._have())
         _persist(
             url,

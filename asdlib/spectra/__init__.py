@@ -1,10 +1,9 @@
 """Spectra: log-mel and its store, statistics over clips, high-pass, envelope spectrum."""
 
-from asdlib.spectra.average import average_spectra, open_average_spectra
-from asdlib.spectra.bands import band_information
+from asdlib.spectra.average import average_spectra, band_information, open_average_spectra
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time
-from asdlib.spectra.envelope import choose_band, envelope_spectrum, kurtogram, spectral_kurtosis
+from asdlib.spectra.envelope import choose_band, envelope_spectrum, kurtogram
 from asdlib.spectra.features import (
     OFFICIAL_LOG_MEL,
     fit_length,
@@ -13,11 +12,10 @@ from asdlib.spectra.features import (
     open_log_mel,
 )
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
-from asdlib.spectra.injection import INJECTIONS, inject
+from asdlib.spectra.injection import INJECTIONS, inject, open_rehearsal, plan_rehearsal
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles
-from asdlib.spectra.rehearsal import open_rehearsal, plan_rehearsal
 from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
@@ -51,7 +49,6 @@ __all__ = [
     "open_rehearsal",
     "open_spectrum",
     "plan_rehearsal",
-    "spectral_kurtosis",
     "spectrogram",
     "tonal_families",
 ]

@@ -1,4 +1,4 @@
-"""Average spectra of clips, by domain, attribute and condition.
+"""Average spectra of clips, by domain, attribute and condition, and in third-octave bands.
 
 Section 2.2 of the report: "We found that the characteristics of certain machines are mainly
 concentrated in high frequencies through observing the spectrum." Every clip is reduced once to
@@ -27,6 +27,10 @@ from asdlib.spectra.envelope import Array
 FLOOR_DB = -120.0
 #: How clips can be grouped for `average_spectra`.
 GROUPINGS = ("domain", "attribute", "condition")
+#: A signal-to-noise ratio further from 0 than this cannot be had from a difference of powers.
+SNR_LIMIT_DB = 20.0
+
+Groups = npt.NDArray[np.int64]
 
 
 def open_average_spectra(
@@ -43,25 +47,18 @@ def open_average_spectra(
 
     Parameters
     ----------
-    waveforms, clips, workers, on_progress
+    waveforms, clips, cache_dir, workers, on_progress
         As for `asdlib.spectra.open_log_mel`.
     sample_rate : float
         Sample rate [Hz].
     n_fft : int
         Length of the Hann-windowed frames, half overlapping [samples].
-    cache_dir : Path
-        Folder of the caches; the store lies in ``average_spectra/<key>`` below it.
 
     Returns
     -------
     ArrayStore
         Rows of n_fft // 2 + 1 float32: one-sided power per bin [full scale squared], averaged
         over the clip at its native length; they add up to its mean square.
-
-    Raises
-    ------
-    InputError
-        When a clip is missing or empty, or the sample rate differs from the waveforms'.
     """
     if n_fft < 2:
         raise InputError(f"n_fft={n_fft}: expected at least 2 samples.")
@@ -99,8 +96,7 @@ def welch_power(samples: npt.NDArray[np.int16], *, n_fft: int) -> Array:
 def group_of_clip(clips: pd.DataFrame, by: str) -> pd.Series:
     """Name the group of every clip, one of `GROUPINGS`; missing where a clip takes no part.
 
-    Test clips never do: nothing may be learned from them before they are scored. Conditions are
-    training clips, and supplemental clips of the clean machine and of background noise.
+    Test clips never do: nothing may be learned from them before they are scored.
     """
     if by not in GROUPINGS:
         raise InputError(f"by={by!r}: expected one of {', '.join(GROUPINGS)}.")
@@ -128,19 +124,15 @@ def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.
     Returns
     -------
     DataFrame
-        ``machine_type, group, n_clips, frequency_hz, mean_db, std_db``: level of the mean
-        power per bin and standard deviation of the clips' levels [dB re full scale squared;
-        std_db is NaN for one clip].
+        ``machine_type, group, n_clips, frequency_hz``, ``mean_db`` of the mean power and ``std_db``
+        of the clips' levels [dB re full scale squared; NaN for one clip].
     """
     labelled = clips.assign(group=group_of_clip(clips, by)).dropna(subset="group")
     frequencies_hz = bin_frequencies_hz(spectra)
     parts = []
     for (machine, group), members in labelled.groupby(["machine_type", "group"], sort=True):
         power = power_of_clips(spectra, members)
-        levels_db = to_db(power)
-        std_db = (
-            levels_db.std(0, ddof=1) if len(power) > 1 else np.full(len(frequencies_hz), np.nan)
-        )
+        std_db = to_db(power).std(0, ddof=1) if len(power) > 1 else np.nan
         parts.append(
             pd.DataFrame(
                 {
@@ -160,16 +152,149 @@ def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.
 def bin_frequencies_hz(spectra: ArrayStore) -> Array:
     """Frequencies of the bins of a store of average spectra [Hz]."""
     settings = spectra.settings
-    frequencies: Array = np.fft.rfftfreq(settings["n_fft"], 1.0 / settings["sample_rate"])
-    return frequencies
+    return np.asarray(np.fft.rfftfreq(settings["n_fft"], 1.0 / settings["sample_rate"]))
 
 
 def to_db(power: Array) -> Array:
     """Power to level, not below `FLOOR_DB` [dB re full scale squared]."""
-    level: Array = 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0)))
-    return level
+    return np.asarray(10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0))))
 
 
 def power_of_clips(spectra: ArrayStore, members: pd.DataFrame) -> Array:
     """Power per clip and bin [full scale squared], float64, shape (n_clips, n_bins)."""
     return spectra.fixed()[spectra.positions(members["clip_id"])].astype(np.float64)
+
+
+def third_octave_edges_hz(fmin: float, fmax: float) -> Array:
+    """Band edges ``fmin * 2**(k/3)`` up to ``fmax``, which is the last edge [Hz]."""
+    if not 0 < fmin < fmax:
+        raise InputError(f"fmin={fmin}, fmax={fmax}: expected 0 < fmin < fmax [Hz].")
+    count = max(1, round(3 * np.log2(fmax / fmin)))
+    edges = fmin * 2.0 ** (np.arange(count + 1) / 3)
+    edges[-1] = fmax
+    return edges
+
+
+def band_power(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
+    """Add up the bins of every band, the upper edge of the last included: (n_clips, n_bands)."""
+    last = np.append(edges_hz[1:-1], np.nextafter(edges_hz[-1], np.inf))
+    starts = np.searchsorted(frequencies_hz, edges_hz[:-1])
+    stops = np.searchsorted(frequencies_hz, last)
+    if (starts >= stops).any():
+        band = int(np.argmax(starts >= stops))
+        raise InputError(
+            f"No bin lies in the band {edges_hz[band]:.0f} to {edges_hz[band + 1]:.0f} Hz. "
+            "Choose a longer n_fft or a higher fmin."
+        )
+    return np.stack([power[:, a:b].sum(1) for a, b in zip(starts, stops, strict=True)], axis=1)
+
+
+def signal_to_noise(mixed_db: Array, other_db: Array, *, kind: str) -> Array:
+    """Signal-to-noise power ratio per band from mean levels, limited to ±20 dB.
+
+    Of training clips against supplemental noise, ``P_mixed / P_noise - 1``, or against the clean
+    machine, ``P_clean / (P_mixed - P_clean)``: a difference of powers tells no more.
+    """
+    difference: Array = 10.0 ** ((mixed_db - other_db) / 10.0) - 1.0
+    limit = 10.0 ** (SNR_LIMIT_DB / 10.0)
+    ratio = difference if kind == "noise" else 1.0 / np.maximum(difference, 1.0 / limit)
+    return np.clip(ratio, 1.0 / limit, limit)
+
+
+def explained_variance(levels_db: Array, groups: Groups) -> tuple[Array, Array]:
+    """Share of each band's variance that groups explain, and the variance within groups [dB²].
+
+    ``1 - (S_within / (n - g)) / (S_total / (n - 1))`` for n clips in g groups, S sums of squares:
+    0 on average where the groups do not differ, and not below. Groups are numbers from 0.
+    """
+    counts = np.bincount(groups).astype(np.float64)
+    present = int(np.count_nonzero(counts))
+    sums = np.zeros((len(counts), levels_db.shape[1]))
+    np.add.at(sums, groups, levels_db)
+    means = sums / np.maximum(counts, 1.0)[:, None]
+    n_clips = len(levels_db)
+    within = np.square(levels_db - means[groups]).sum(0) / max(n_clips - present, 1)
+    total = np.square(levels_db - levels_db.mean(0)).sum(0) / max(n_clips - 1, 1)
+    share = 1.0 - within / np.maximum(total, 1e-12)
+    return np.clip(share, 0.0, 1.0), within
+
+
+def attribute_groups(clips: pd.DataFrame) -> Groups:
+    """Give each attribute that two or more source training clips share a number from 0; else -1."""
+    # A target clip also differs in background and microphone.
+    usable = (clips["split"] == "train") & ~(clips["domain"] == "target").fillna(False)
+    names = clips["attribute"].astype("string").where(usable.astype(bool))
+    names = names.where(names.map(names.value_counts()) >= 2)
+    return np.asarray(pd.factorize(names, sort=True)[0], np.int64)
+
+
+def band_information(
+    spectra: ArrayStore, clips: pd.DataFrame, *, fmin: float = 100.0, fmax: float = 8000.0
+) -> pd.DataFrame:
+    """Where over frequency a machine's energy, its SNR and its attribute differences lie.
+
+    Parameters
+    ----------
+    spectra : ArrayStore
+        Store of `open_average_spectra`.
+    clips : DataFrame
+        Clip table; training and supplemental clips are used.
+    fmin, fmax : float
+        Range of the third-octave bands [Hz].
+
+    Returns
+    -------
+    DataFrame
+        Per machine and band ``machine_type, low_hz, high_hz, energy_share`` (0 to 1), ``within_db``
+        (standard deviation between clips of one attribute), ``snr_db`` (from supplemental clips),
+        ``attribute_share`` (`explained_variance`). NaN where the clips for it are missing.
+    """
+    edges_hz = third_octave_edges_hz(fmin, fmax)
+    parts = []
+    for machine, own in clips.groupby("machine_type", sort=True):
+        training = own[own["split"] == "train"]
+        if training.empty:
+            continue
+        power = power_in_bands(spectra, training, edges_hz)
+        groups = attribute_groups(training)
+        levels_db, known = to_db(power), groups >= 0
+        share, within = explained_variance(levels_db, np.zeros(len(power), np.int64))
+        if known.any():
+            share, within = explained_variance(levels_db[known], groups[known])
+        other = supplemental_levels(spectra, own, edges_hz)
+        snr_db: Array = np.full(len(edges_hz) - 1, np.nan)
+        if other is not None:
+            ratio = signal_to_noise(levels_db.mean(0), other[1].mean(0), kind=other[0])
+            snr_db = 10.0 * np.log10(ratio)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "machine_type": machine,
+                    "low_hz": edges_hz[:-1],
+                    "high_hz": edges_hz[1:],
+                    "energy_share": power.mean(0) / max(power.mean(0).sum(), 1e-30),
+                    "within_db": np.sqrt(within) if len(power) > 1 else np.nan,
+                    "snr_db": snr_db,
+                    "attribute_share": share if len(np.unique(groups[known])) > 1 else np.nan,
+                }
+            )
+        )
+    if not parts:
+        raise InputError("The clips have no training clip. Choose a folder with <machine>/train.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def supplemental_levels(
+    spectra: ArrayStore, own: pd.DataFrame, edges_hz: Array
+) -> tuple[str, Array] | None:
+    """Kind (noise before clean) and band levels [dB] of one machine's supplemental clips."""
+    for kind in ("noise", "clean"):
+        members = own[(own["supplemental_kind"] == kind).fillna(False).astype(bool)]
+        if len(members):
+            return kind, to_db(power_in_bands(spectra, members, edges_hz))
+    return None
+
+
+def power_in_bands(spectra: ArrayStore, clips: pd.DataFrame, edges_hz: Array) -> Array:
+    """Power of clips per band [full scale squared], shape (n_clips, n_bands)."""
+    return band_power(power_of_clips(spectra, clips), bin_frequencies_hz(spectra), edges_hz)

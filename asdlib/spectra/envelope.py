@@ -167,36 +167,6 @@ def envelope_spectrum(
     return frequencies_hz, np.asarray(lines, dtype=np.float64)
 
 
-def spectral_kurtosis(
-    y: npt.ArrayLike, *, sr: float, n_fft: int = 512, hop_length: int | None = None
-) -> tuple[Array, Array]:
-    r"""Spectral kurtosis over time frames: 0 for stationary noise, -1 for a steady tone.
-
-    .. math:: K(f) = \frac{\langle |X(t, f)|^4 \rangle_t}
-              {\langle |X(t, f)|^2 \rangle_t^2} - 2
-
-    Frequencies [Hz] without 0 and the Nyquist frequency, where the definition differs, and the
-    kurtosis over Hann-windowed frames that by default overlap by half, shape
-    (..., n_fft // 2 - 1); 0 where a frequency is silent. At least 8 frames are needed.
-
-    References
-    ----------
-    J. Antoni, "The spectral kurtosis", MSSP 20 (2006), eq. 23.
-    """
-    samples = checked_signal(y, sr=sr)
-    hop = n_fft // 2 if hop_length is None else hop_length
-    if samples.shape[-1] < n_fft + 7 * hop:
-        raise InputError(
-            f"y has {samples.shape[-1]} samples, expected {n_fft + 7 * hop} or more for "
-            f"n_fft = {n_fft}. Choose a shorter n_fft."
-        )
-    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft, axis=-1)[..., ::hop, :]
-    power = np.abs(fft.rfft(frames * signal.get_window("hann", n_fft), axis=-1)) ** 2
-    power = power[..., 1 : n_fft // 2]
-    kurtosis = _kurtosis(np.moveaxis(power, -2, -1))
-    return np.arange(1, n_fft // 2, dtype=np.float64) * (sr / n_fft), kurtosis
-
-
 def _kurtosis(power: Array) -> Array:
     """``<p**2> / <p>**2 - 2`` along the last axis; 0 for silence."""
     mean = power.mean(axis=-1)

@@ -35,27 +35,10 @@ OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=
 def fit_length(
     y: npt.NDArray[Any], n_samples: int, *, long_clips: str = "centre"
 ) -> npt.NDArray[Any]:
-    """Bring a clip to a length: repeat a shorter one, keep a part of a longer one.
+    """Bring samples of a clip to a length: repeat a shorter one, keep a part of a longer one.
 
-    Parameters
-    ----------
-    y : ndarray, shape (length,)
-        Samples of one clip, any type.
-    n_samples : int
-        Wanted length.
-    long_clips : {"centre", "start", "end"}
-        Which part of a longer clip is kept. The report does not say; the centre avoids
-        whatever happens while a recording is switched on or off.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
-        A view where nothing had to be repeated.
-
-    Raises
-    ------
-    InputError
-        When the clip is empty, the length not positive or the rule unknown.
+    The report does not say which part; the centre avoids what happens while a recording is switched
+    on or off.
 
     Examples
     --------
@@ -185,24 +168,16 @@ def open_frames(
 
     Parameters
     ----------
-    waveforms, clips, settings, workers, on_progress
-        As for `open_log_mel`.
+    waveforms, clips, settings, cache_dir, workers, on_progress
+        As for `open_log_mel`, and the same errors.
     min_frames : int
         A clip with fewer frames is repeated until it has as many.
-    cache_dir : Path
-        Folder of the caches; the store lies in ``frames/<key>`` below it.
 
     Returns
     -------
     ArrayStore
         Ragged rows (n_frames of the clip, n_mels) of float16 [dB], ids = ``clip_id`` in the
         table's order.
-
-    Raises
-    ------
-    InputError
-        When a clip is not in the waveform store or empty, the sample rate differs from the
-        waveforms', or the store cannot be written.
     """
     clip_ids = clips["clip_id"].tolist()
     positions = waveforms.positions(clip_ids)

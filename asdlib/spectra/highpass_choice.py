@@ -39,8 +39,8 @@ from scipy.stats import sem
 
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.average import FLOOR_DB, to_db
-from asdlib.spectra.bands import (
+from asdlib.spectra.average import (
+    FLOOR_DB,
     Groups,
     attribute_groups,
     explained_variance,
@@ -48,6 +48,7 @@ from asdlib.spectra.bands import (
     signal_to_noise,
     supplemental_levels,
     third_octave_edges_hz,
+    to_db,
 )
 from asdlib.spectra.envelope import Array
 
@@ -67,19 +68,13 @@ _COLUMNS = ["machine_type", "cutoff_hz", "information_kept", "scatter_kept", "cr
 
 @dataclass(frozen=True)
 class HighpassChoice:
-    """The high-pass of every machine and why.
+    """The high-pass of every machine and why."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        One row per machine: ``machine_type, highpass_hz`` (NaN: none), ``reason, evidence``
-        (noise, clean, attributes or nothing), ``n_training, n_supplemental``.
-    curves : DataFrame
-        One row per machine and candidate: ``machine_type, cutoff_hz`` (0: none),
-        ``information_kept, scatter_kept, criterion, ci_low, ci_high, agreement`` (`_agreement`).
-    """
-
+    #: Per machine: machine_type, highpass_hz (NaN: none), reason, evidence (noise, clean,
+    #: attributes or nothing), n_training, n_supplemental.
     table: pd.DataFrame
+    #: Per machine and candidate: machine_type, cutoff_hz (0: none), information_kept, scatter_kept,
+    #: criterion, ci_low, ci_high, agreement (`_agreement`).
     curves: pd.DataFrame
 
     def by_machine(self) -> dict[str, float | None]:

@@ -5,19 +5,28 @@ known way tells which changes a detector hears, and from which strength on, at t
 in this hall. Every change is one sentence of acoustics; where it sits (frequency, rate, moment)
 is drawn at random, so that no detector can be built for it.
 
+A rehearsal puts a third of every domain's training clips aside, changes some of them so, and has
+all of them scored as new recordings by what is left. No label of a test clip is used.
+
 Strengths are in decibels: of a gain, or of what is added relative to the recording's own level
 (root mean square). Only the change of speed is in per cent.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import signal
 
+from asdlib.data.audio import FULL_SCALE
+from asdlib.data.cache import ClipFunction, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -31,49 +40,19 @@ _IMPACT_DECAY_S = 0.004
 
 @dataclass(frozen=True)
 class Injection:
-    """One kind of change.
+    """One kind of change: ``change(y, sr, strength, rng)`` gives as many samples as ``y`` has."""
 
-    Attributes
-    ----------
-    strengths : tuple of float
-        Weakest first.
-    unit : str
-        Of the strengths: ``"dB"`` or ``"%"``.
-    change : callable
-        ``change(y, sr, strength, rng)`` gives as many samples as ``y`` has.
-    """
-
-    strengths: tuple[float, ...]
-    unit: str
+    strengths: tuple[float, ...]  # weakest first
+    unit: str  # of the strengths, dB or %
     change: Change
 
 
 def inject(
     y: npt.ArrayLike, *, sr: float, kind: str, strength: float, rng: np.random.Generator
 ) -> Array:
-    """Change a recording in a known way.
+    """Change a recording in a known way, one of `INJECTIONS`, relative to its own level.
 
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Samples, any unit.
-    sr : float
-        Sampling rate [Hz].
-    kind : str
-        A key of `INJECTIONS`.
-    strength : float
-        In the kind's unit; any, not only those of the table.
-    rng : Generator
-        Draws where the change sits.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-
-    Raises
-    ------
-    InputError
-        For an unknown kind, or a recording without sound.
+    ``strength`` is in the kind's unit; ``rng`` draws where the change sits.
     """
     if kind not in INJECTIONS:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(INJECTIONS)}.")
@@ -222,3 +201,84 @@ INJECTIONS = {
     "rubbing": Injection((-30.0, -22.0, -14.0, -6.0), "dB", _rubbing),
     "dropouts": Injection((3.0, 6.0, 12.0, 24.0), "dB", _dropouts),
 }
+
+
+def plan_rehearsal(
+    clips: pd.DataFrame, held_out: npt.NDArray[np.bool_], *, n_clips: int
+) -> pd.DataFrame:
+    """Choose the clips that are changed, and how.
+
+    ``held_out`` marks the rows of ``clips`` that are put aside: normal training clips. ``n_clips``
+    of a machine, evenly spaced over those of each domain, at least one of each, are changed in
+    every kind and strength of `INJECTIONS`. Gives one row per changed clip: the columns of
+    ``clips`` (``split`` "test", ``is_anomaly`` True), ``made_from``, ``kind``, ``strength`` and
+    ``unit``; a ``clip_id`` is made of the clip's own, kind and strength.
+    """
+    chosen = []
+    for _, machine in clips[held_out].groupby("machine_type", sort=True):
+        domains = [own for _, own in machine.groupby(machine["domain"].fillna(""), sort=True)]
+        share = [max(1, round(n_clips * len(own) / len(machine))) for own in domains]
+        for own, count in zip(domains, share, strict=True):
+            places = np.linspace(0, len(own) - 1, min(count, len(own))).round().astype(np.int64)
+            chosen.append(own.iloc[np.unique(places)])
+    kinds = pd.DataFrame(
+        [
+            (kind, strength, injection.unit)
+            for kind, injection in INJECTIONS.items()
+            for strength in injection.strengths
+        ],
+        columns=["kind", "strength", "unit"],
+    )
+    plan = pd.concat(chosen, ignore_index=True).merge(kinds, how="cross")
+    plan["made_from"] = plan["clip_id"]
+    change = plan["kind"] + " " + plan["strength"].map("{:g}".format) + " " + plan["unit"]
+    plan["clip_id"] = plan["made_from"] + " + " + change
+    plan["split"] = "test"
+    plan["is_anomaly"] = pd.array([True] * len(plan), dtype="boolean")
+    return plan
+
+
+def open_rehearsal(
+    waveforms: ArrayStore,
+    plan: pd.DataFrame,
+    *,
+    cache_dir: Path,
+    workers: int | None = None,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> ArrayStore:
+    """Open the store of the changed clips of a plan; change what of it is missing.
+
+    int16, one row per row of the plan, identified by its ``clip_id``: what a recorder would have
+    kept, beyond full scale too.
+    """
+    sr = float(waveforms.settings.get("sample_rate", 16000))
+    made_from = plan["made_from"].tolist()
+    changes = list(zip(plan["kind"], plan["strength"], made_from, strict=True))
+    positions = waveforms.positions(made_from)
+
+    def make_function() -> ClipFunction:
+        def change(index: int, samples: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
+            if not samples.any():
+                return
+            kind, strength, clip_id = changes[index]
+            # Of one clip and kind, the change sits at the same place in all strengths.
+            rng = np.random.default_rng(zlib.crc32(f"{clip_id} {kind}".encode()))
+            changed = inject(samples / FULL_SCALE, sr=sr, kind=kind, strength=strength, rng=rng)
+            scaled = np.round(changed * FULL_SCALE)
+            out[:] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+        return change
+
+    return map_clips(
+        waveforms,
+        made_from,
+        make_function,
+        kind="injected",
+        settings={"changes": [list(change[:2]) for change in changes], "sample_rate": sr},
+        lengths=np.diff(waveforms.offsets)[positions],
+        dtype="<i2",
+        names=plan["clip_id"].tolist(),
+        cache_dir=cache_dir,
+        workers=workers,
+        on_progress=on_progress,
+    )

@@ -32,8 +32,7 @@ class LogMelTransform:
     """Log-mel of many clips of one length with the same settings, in reused memory.
 
     Fresh large temporaries cost more in page faults than the arithmetic that fills them. An
-    instance keeps its buffers, hence belongs to one thread. The processor takes clips one by one
-    (what a clip needs fits into its cache), a GPU 64 at a time.
+    instance keeps its buffers, hence belongs to one thread.
     """
 
     def __init__(

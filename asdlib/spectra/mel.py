@@ -27,43 +27,21 @@ _BANDS_PER_SLICE = 16
 class LogMelSettings:
     """Everything that shapes a log-mel spectrogram except the high-pass.
 
-    Attributes
-    ----------
-    sample_rate : float
-        Samples per second [Hz].
-    n_fft, hop_length : int
-        Length of the transform and distance of its frames [samples].
-    n_mels : int
-        Number of mel bands.
-    fmin, fmax : float
-        Lowest and highest frequency of the mel filter bank [Hz].
-    power : float
-        Exponent of the magnitude before the mel filter; 2 is power.
-    amin : float
-        Smallest value that enters the logarithm.
-    top_db : float or None
-        Range kept below each clip's maximum [dB]; None keeps everything.
-
-    Raises
-    ------
-    InputError
-        When a value makes no sense, naming it.
-
     Examples
     --------
     >>> LogMelSettings(n_fft=1024, hop_length=512).n_frames(160_000)
     313
     """
 
-    sample_rate: float = 16000
-    n_fft: int = 1024
-    hop_length: int = 512
+    sample_rate: float = 16000  # [Hz]
+    n_fft: int = 1024  # length of the transform [samples]
+    hop_length: int = 512  # distance of its frames [samples]
     n_mels: int = 128
-    fmin: float = 200.0
+    fmin: float = 200.0  # lowest and highest frequency of the mel filters [Hz]
     fmax: float = 8000.0
-    power: float = 2.0
-    amin: float = 1e-10
-    top_db: float | None = 80.0
+    power: float = 2.0  # exponent of the magnitude before the mel filter
+    amin: float = 1e-10  # smallest value that enters the logarithm
+    top_db: float | None = 80.0  # range kept below each clip's maximum [dB]; None: everything
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "power", "amin"):
@@ -100,22 +78,13 @@ class LogMelSettings:
 def highpass_response(
     frequencies_hz: npt.NDArray[np.floating[Any]], highpass_hz: float
 ) -> npt.NDArray[np.float64]:
-    r"""Power response of the high-pass, |H(f)|².
+    r"""Power response of the high-pass: 1 above the cut-off, **zero** a third of an octave below.
 
     .. math:: |H(f)|^2 = \tfrac12 - \tfrac12\cos\bigl(3\pi\,\log_2 (f / f_s)\bigr),
               \quad f_s = 2^{-1/3} f_c \le f \le f_c
 
-    It is 1 above the cut-off f_c and **zero** below f_s, a third of an octave lower. A gentle
-    filter of a few dB per octave would do nothing here: a filter multiplies a band's power by
-    a constant, the logarithm turns the constant into an offset, and an offset is the same for
-    every clip, so distances between clips and the variance of the band stay as they were.
-    Only where the response is zero does the band fall onto the floor of the logarithm (``amin``,
-    or ``top_db`` below the clip's maximum) and lose what it said about the clip.
-
-    Examples
-    --------
-    >>> highpass_response(np.array([100.0, 900.0, 1000.0, 4000.0]), 1000.0).round(2).tolist()
-    [0.0, 0.57, 1.0, 1.0]
+    A gentle filter would do nothing here: its factor per band is an offset after the logarithm,
+    the same for every clip. Only where the response is zero does the band lose what it said.
     """
     octaves_above_stop = (
         np.log2(np.maximum(frequencies_hz, 1e-9) / highpass_hz) + TRANSITION_OCTAVES

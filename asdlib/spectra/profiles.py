@@ -61,35 +61,13 @@ _LOWEST_MEL_HZ = 50.0
 
 
 def spectrum_profile(log_mel: npt.ArrayLike) -> Array:
-    """Mean and standard deviation over time of every mel band.
-
-    Parameters
-    ----------
-    log_mel : array_like, shape (n_mels, n_frames)
-        Level [dB].
-
-    Returns
-    -------
-    ndarray of float64, shape (2 * n_mels,)
-        [dB], the means first.
-    """
+    """Mean and standard deviation over time of every mel band [dB], shape (2 * n_mels,)."""
     level = np.asarray(log_mel, dtype=np.float64)
     return np.concatenate([level.mean(axis=1), level.std(axis=1)])
 
 
 def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
-    """Measure the standard deviation of the change from frame to frame in every mel band.
-
-    Parameters
-    ----------
-    log_mel : array_like, shape (n_mels, n_frames)
-        Level [dB].
-
-    Returns
-    -------
-    ndarray of float64, shape (n_mels,)
-        [dB]; 0 for a single frame.
-    """
+    """Measure how much every mel band changes from frame to frame: standard deviation [dB]."""
     level = np.asarray(log_mel, dtype=np.float64)
     if level.shape[1] < 2:
         return np.zeros(len(level))
@@ -97,28 +75,9 @@ def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
 
 
 def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
-    """Level of the averaged spectrum above its own running median.
+    """Level of the averaged spectrum above its own running median [dB], shape (N_LINES,).
 
-    Welch's average of segments of 4096 samples at ``N_LINES`` frequencies from 0 to ``sr / 2``,
-    in dB, less its median over 31 of them: the colour of machine, room and microphone drops
-    out, tones stand.
-
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Signal, any unit.
-    sr : float
-        Sampling rate [Hz].
-
-    Returns
-    -------
-    ndarray of float64, shape (N_LINES,)
-        [dB]
-
-    Raises
-    ------
-    InputError
-        When the signal is too short or not finite.
+    The colour of machine, room and microphone drops out, tones stand.
     """
     samples = checked_signal(y, sr=sr)
     frequencies_hz, power = _averaged_power(samples, sr=sr, segment=_LINE_SEGMENT)
@@ -129,29 +88,11 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
 
 
 def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
-    """Spectrum of the relative envelope in octave bands.
+    """Spectrum of the relative envelope in octave bands [dB re 1/Hz], band after band.
 
-    In every band the Hilbert envelope is divided by its mean, so that levels drop out; its
-    averaged power spectrum is pooled to 64 bins a band, logarithmic from 2 to 500 Hz, by the
-    largest value, so that a line counts as much as in a narrow bin. Bins above the width of
-    the band are left out: no modulation can be that fast.
-
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Signal, any unit.
-    sr : float
-        Sampling rate [Hz], above 1 kHz: bands above ``sr / 2`` are left out.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_values,)
-        [dB re 1/Hz], band after band; 311 values at 16 kHz.
-
-    Raises
-    ------
-    InputError
-        When the signal is too short or not finite, or no band lies below ``sr / 2``.
+    The Hilbert envelope is divided by its mean, so that levels drop out; its averaged spectrum is
+    pooled to 64 bins a band by the largest value, so that a line counts as much as in a narrow bin.
+    Bins above the width of the band are left out: no modulation can be that fast.
     """
     samples = checked_signal(y, sr=sr)
     bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]
@@ -174,21 +115,7 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
 
 
 def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array:
-    """Spectrum of the level over time in groups of mel bands.
-
-    Parameters
-    ----------
-    log_mel : array_like, shape (n_mels, n_frames)
-        Level [dB]; ``n_mels`` a multiple of 16.
-    frame_rate_hz : float
-        Frames per second.
-
-    Returns
-    -------
-    ndarray of float64, shape (256,)
-        [dB re 1 dB²/Hz]: 16 groups of mel bands, 16 modulation frequencies each, logarithmic
-        from 0.3 Hz to half the frame rate.
-    """
+    """Spectrum of the level over time in 16 groups of mel bands [dB re 1 dB²/Hz], shape (256,)."""
     level = np.asarray(log_mel, dtype=np.float64)
     groups = level.reshape(_MEL_GROUPS, -1, level.shape[1]).mean(axis=1)
     frequencies_hz, power = _averaged_power(groups, sr=frame_rate_hz, segment=_MODULATION_FRAMES)
@@ -216,23 +143,15 @@ def open_profiles(
 
     Parameters
     ----------
-    waveforms, clips, workers, on_progress
+    waveforms, clips, cache_dir, workers, on_progress
         As for `asdlib.spectra.open_log_mel`.
     kind : str
         One of ``PROFILES``.
-    cache_dir : Path
-        Folder of the caches; the store lies in ``profile_<kind>/<key>`` below it.
 
     Returns
     -------
     ArrayStore
         Rows (n_values,) of float32 [dB], ids = ``clip_id`` in the table's order.
-
-    Raises
-    ------
-    InputError
-        For an unknown kind, or a clip that is not in the waveform store or too short; the clip
-        is named.
     """
     if kind not in PROFILES:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(PROFILES)}.")
@@ -283,8 +202,7 @@ def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
 def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, Array]:
     """Averaged power spectral density along the last axis (Welch, 1967).
 
-    Hann segments that overlap by half or more, the first at the beginning and the last at the
-    end, so that no part of a clip goes unheard; each less its mean.
+    Unlike scipy's, the last segment ends at the end, so that no part of a clip goes unheard.
     """
     n_samples = series.shape[-1]
     length = min(segment, n_samples)

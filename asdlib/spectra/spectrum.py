@@ -39,24 +39,11 @@ def clip_spectrum(
     .. math:: L(k) = 10 \log_{10} \max\Bigl(10^{-10},\; |H(f_k)|^2 \,
               \frac1N \Bigl|\sum_n x_n e^{-2\pi i k n / N}\Bigr|^2\Bigr)
 
-    with H the high-pass (`asdlib.spectra.mel.highpass_response`) and no window; samples float or
-    int16, levels re full scale squared. White noise of variance σ² has the density σ² in every
-    bin. Reference [1]_ feeds the magnitude itself; its logarithm does not let the loudest tone
-    drown all others, makes a factor of gain an offset and fits into float16.
-
-    A clip that was repeated to its length has its power at the harmonics of its own duration:
-    the bins between them are nearly empty, unless ``pool_bins`` of them are averaged. A last
-    group that is not full is left out.
-
-    References
-    ----------
-    .. [1] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection",
-           ICASSP 2024.
-
-    Examples
-    --------
-    >>> clip_spectrum(np.zeros(160000, np.int16)).shape
-    (80001,)
+    with H the high-pass and no window, re full scale squared. K. Wilkinghoff, "Self-Supervised
+    Learning for Anomalous Sound Detection", ICASSP 2024, feeds the magnitude itself; its logarithm
+    does not let the loudest tone drown all others and makes a gain an offset. A clip that was
+    repeated to its length has its power at the harmonics of its own duration: the bins between them
+    are nearly empty, unless ``pool_bins`` of them are averaged.
     """
     if y.ndim != 1 or len(y) == 0:
         raise InputError(f"y has shape {y.shape}: expected the samples of one clip.")
@@ -101,27 +88,18 @@ def open_spectrum(
 
     Parameters
     ----------
-    waveforms, workers, on_progress
-        As for `asdlib.spectra.open_log_mel`.
+    waveforms, cache_dir, workers, on_progress
+        As for `asdlib.spectra.open_log_mel`, and the same errors.
     features : ArrayStore
         Log-mel store of the clips (`asdlib.spectra.open_log_mel`).
     pool_bins : int
         See `clip_spectrum`; 1 keeps the 80 001 bins of 10 s at 16 kHz, 160 kB a clip.
-    cache_dir : Path
-        Folder of the caches; the store lies in ``spectrum/<key>`` below it.
 
     Returns
     -------
     ArrayStore
-        Rows (n_bins, 1) of float16 [dB], see `clip_spectrum`; ids as in ``features``. float16
-        keeps levels to within 0.03 dB. Bins below a high-pass hold
-        `asdlib.data.audio.REMOVED_DB`.
-
-    Raises
-    ------
-    InputError
-        When a clip of the features is not in the waveform store, ``pool_bins`` leaves no bin,
-        or the store cannot be written.
+        Rows (n_bins, 1) of float16 [dB], which keeps 0.03 dB; ids as in ``features``. Bins below a
+        high-pass hold `asdlib.data.audio.REMOVED_DB`.
     """
     made_of = features.settings
     sample_rate, cutoffs = made_of["log_mel"]["sample_rate"], made_of["highpass_hz"]

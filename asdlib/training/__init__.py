@@ -11,7 +11,6 @@ from asdlib.training.embed import (
 )
 from asdlib.training.examples import NoiseSources
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
-from asdlib.training.layers import count_parameters, layer_table
 from asdlib.training.loop import train
 from asdlib.training.losses import AdaCos, initial_scale
 from asdlib.training.network import EmbeddingNetwork
@@ -21,7 +20,7 @@ from asdlib.training.reconstruction import (
     open_reconstructions,
     reconstruct,
 )
-from asdlib.training.settings import TrainSettings, choose_device
+from asdlib.training.settings import TrainSettings, choose_device, count_parameters, layer_table
 
 __all__ = [
     "STACKED_FRAMES",

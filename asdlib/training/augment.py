@@ -42,28 +42,11 @@ _SMALLEST_STD_DB = 1e-3  # frames and bands of one level have no shape to exchan
 def mixup(
     levels: Sequence[Tensor], labels: Tensor, *, probability: float, generator: torch.Generator
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Mix clips of a batch as their recordings would mix in the air.
+    """Mix clips of a batch as their recordings would mix in the air ([1]_).
 
-    Mixup [1]_ adds the waveforms of two clips, ``λ a + (1 - λ) b`` with ``λ`` uniform in
-    0 to 1; `mix_levels` says what that does to the levels. The labels mix with ``λ`` and
-    ``1 - λ``.
-
-    Parameters
-    ----------
-    levels : sequence of Tensor, shape (batch, n_bands, n_frames) each
-        Power spectra of the same clips [dB]: the mel spectrogram, and the spectrum of the
-        whole clip where there is one.
-    labels : Tensor, shape (batch, n_classes)
-        Weights of the classes.
-    probability : float
-        Share of the clips that are mixed, each with another one of the batch.
-    generator : torch.Generator
-        Source of the random numbers, on the CPU.
-
-    Returns
-    -------
-    levels : tuple of Tensor, shapes as given
-    labels : Tensor, shape (batch, n_classes)
+    The levels [dB] of a clip, one tensor (batch, n_bands, n_frames) per branch, become those of
+    ``λ a + (1 - λ) b`` (`mix_levels`) with ``λ`` uniform in 0 to 1; labels mix with ``λ``. With
+    ``probability`` a clip is mixed; the generator is on the CPU.
     """
     n_clips = len(labels)
     is_mixed = torch.rand(n_clips, generator=generator) < probability
@@ -111,14 +94,9 @@ def add_noise(
 ) -> tuple[Tensor, ...]:
     """Add a recording of noise to every clip at a given signal-to-noise ratio.
 
-    The noise is raised by ``d = P(clip) - P(noise) - SNR``, with P the level of the mean mel
-    power over bands and frames (`mean_level`), and the powers are added::
-
-        10 log10(10^(L_clip / 10) + 10^((L_noise + d) / 10))
-
-    This is the expected result of adding the waveforms with that gain: two independent sounds
-    add in power, as in `mixup`. Where the clip holds noise already, that counts as clip. The
-    first of the levels, the mel spectrogram, sets ``d``.
+    The noise is raised by ``P(clip) - P(noise) - SNR``, with P the level of the mean mel power
+    (`mean_level`) of the first of the levels, and powers are added: the expected result of adding
+    the waveforms, as in `mixup`. Noise that a clip holds already counts as clip.
     """
     shift = (mean_level(levels[0]) - mean_level(noise[0]) - snr_db)[:, None, None]
     return tuple(
@@ -147,8 +125,7 @@ def draw_exchange(
 def exchange_labels(labels: Tensor, rows: Tensor, partners: Tensor) -> Tensor:
     """Labels of a batch in which some clips took something from others, three times as many [3]_.
 
-    ``[y, 0, 0]`` for a clip as it was, ``[0, y_a / 2, y_b / 2]`` for clip ``a`` with something
-    of clip ``b``.
+    ``[y, 0, 0]`` for a clip as it was, ``[0, y_a / 2, y_b / 2]`` for ``a`` with something of ``b``.
     """
     rows, partners = rows.to(labels.device), partners.to(labels.device)
     tripled = nn.functional.pad(labels, (0, 2 * labels.shape[1]))
@@ -215,12 +192,10 @@ def crop(log_mel: Tensor, *, n_frames: int, generator: torch.Generator) -> Tenso
 
 
 def transform(log_mel: Tensor, version: Tensor) -> Tensor:
-    """Roll the mel bands of every clip by ``version`` quarters of the axis.
+    """Roll the mel bands of every clip by ``version`` (0: unchanged) quarters of the axis.
 
-    One machine without attributes is one class, from which nothing can be learnt. Telling how
-    a clip was transformed is then the task instead, after Golan and El-Yaniv [4]_: to know by
-    how much a spectrum was shifted is to know how it looks when it is normal. ``version``, on
-    the CPU, is 0 (unchanged) to ``N_VERSIONS - 1``.
+    One machine without attributes is one class, from which nothing can be learnt. Telling how a
+    clip was transformed is then the task instead, after Golan and El-Yaniv [4]_.
     """
     if not version.any():
         return log_mel

@@ -24,10 +24,9 @@ from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 from asdlib.training.classes import ClassTable
-from asdlib.training.layers import make_network
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
-from asdlib.training.settings import TrainSettings
+from asdlib.training.settings import TrainSettings, make_network
 
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
 _DIGEST_BYTES = hashlib.sha256().digest_size

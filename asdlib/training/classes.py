@@ -78,15 +78,10 @@ def class_table(
     use_supplemental : bool
         Whether clean and noise-only clips form classes of their own.
 
-    Returns
-    -------
-    ClassTable
-
     Raises
     ------
     InputError
-        When there is no training clip, or a training clip has no row or several in
-        ``attributes``.
+        When there is no training clip, or one has no row or several in ``attributes``.
 
     Examples
     --------

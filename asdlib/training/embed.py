@@ -18,8 +18,7 @@ from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.examples import feature_batches
-from asdlib.training.layers import memory_format
-from asdlib.training.settings import choose_device
+from asdlib.training.settings import choose_device, memory_format
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,9 @@ def feature_batches(
 class NoiseSources:
     """Noise-only clips that may be mixed into each training example.
 
-    A training clip gets noise of its own machine: it was recorded in that noise, and another
-    machine's would move it to another place. A clean clip gets noise of its own machine where
-    there is some, else of all machines: with noise it is a simulated training clip, and its
-    machine has none of its own. Noise-only clips get none. What a clip is called does not
-    change.
+    A training clip gets noise of its own machine: it was recorded in that noise. A clean clip gets
+    noise of its own machine where there is some, else of all machines: with noise it is a simulated
+    training clip. Noise-only clips get none. What a clip is called does not change.
     """
 
     groups: tuple[Tensor, ...]  # numbers of noise-only examples, a group per machine, one for all

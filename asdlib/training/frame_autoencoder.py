@@ -56,16 +56,6 @@ class Autoencoder(nn.Sequential):
 
     Every layer but the last is followed by batch normalisation (momentum 0.01, epsilon 1e-3)
     and a rectifier. Input and output are levels in dB, not standardised.
-
-    Parameters
-    ----------
-    n_inputs : int
-        Values of a stack: frames times mel bands.
-
-    Examples
-    --------
-    >>> Autoencoder(640)(torch.zeros(3, 640)).shape
-    torch.Size([3, 640])
     """
 
     def __init__(self, n_inputs: int) -> None:
@@ -112,15 +102,7 @@ class FrameStacks:
 def stack_starts(
     offsets: npt.NDArray[np.int64], positions: Sequence[int] | npt.NDArray[np.int64]
 ) -> list[npt.NDArray[np.int64]]:
-    """First frames of all stacks of some clips; no stack reaches over the end of its clip.
-
-    ``offsets``, shape (n_rows + 1,), say where each clip's frames begin.
-
-    Examples
-    --------
-    >>> [starts.tolist() for starts in stack_starts(np.array([0, 6, 12]), [0, 1])]
-    [[0, 1], [6, 7]]
-    """
+    """First frames of all stacks of some clips; no stack reaches over the end of its clip."""
     return [np.arange(offsets[row], offsets[row + 1] - STACKED_FRAMES + 1) for row in positions]
 
 
@@ -135,9 +117,8 @@ def fit(
 ) -> tuple[npt.NDArray[np.int64], dict[str, list[float]]]:
     """Train a network to reconstruct the stacks of one machine: mean squared error, Adam.
 
-    ``starts`` are the machine's training stacks; ``rng`` draws those that are held out and every
-    epoch's order. Returns the stacks that were not held out, and per epoch [dB²] the ``loss``
-    (mean over the batches while they were learnt from) and the ``validation_loss``.
+    ``rng`` draws the stacks that are held out and every epoch's order. Returns the others, and per
+    epoch [dB²] the mean ``loss`` while they were learnt from and the ``validation_loss``.
     """
     order = rng.permutation(starts)
     n_held_out = math.ceil(VALIDATION_SHARE * len(order))
@@ -177,12 +158,10 @@ def fit(
 def clip_residuals(
     network: Autoencoder, stacks: FrameStacks, clip_starts: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[FloatArray, npt.NDArray[np.float32]]:
-    r"""Mean squared error and mean residual of every clip.
+    """Mean squared error [dB²] and mean residual [dB], shape (n_clips, n_mels), of every clip.
 
-    The residual of a stack is :math:`r = x - \hat x`. As in the organisers' code its five frames
-    count as five vectors of one spectrum each, so that the mean residual is a spectrum too:
-    the mean over all stacks of a clip and their five places. Errors are in dB², shape
-    (n_clips,), residuals in dB, shape (n_clips, n_mels).
+    As in the organisers' code the five frames of a stack count as five spectra, so that the mean
+    residual, over all stacks of a clip and their five places, is a spectrum too.
     """
     network.eval()
     mse = np.empty(len(clip_starts))
@@ -207,10 +186,7 @@ def residual_covariance(
     As the organisers' code estimates it: batch by batch around the mean of the batch's own
     vectors of that domain, the sum divided by the number of stacks less one. A stack holds
     five vectors, which makes every distance five times smaller, in all domains alike.
-    ``starts`` are the shuffled training stacks, ``domains`` the domain of each.
-
-    Returns the sorted names of the domains with at least two stacks, their covariance [dB²],
-    shape (n_domains, n_mels, n_mels), and the number of their stacks.
+    Returns the domains with at least two stacks, their covariance [dB²] and number of stacks.
     """
     network.eval()
     counts = {str(name): int((domains == name).sum()) for name in np.unique(domains)}

@@ -30,10 +30,9 @@ from asdlib.training.checkpoint import (
 )
 from asdlib.training.classes import ClassTable
 from asdlib.training.examples import Batch, Examples, feature_batches
-from asdlib.training.layers import memory_format
 from asdlib.training.losses import TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
-from asdlib.training.settings import TrainSettings, choose_device, device_name
+from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format
 
 
 def train(

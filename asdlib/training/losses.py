@@ -54,9 +54,8 @@ class AdaCos(nn.Module):
     """AdaCos with soft labels, trainable or fixed centres, and optional sub-clusters.
 
     Centres, shape (n_classes * sub_clusters, embedding_dim), lie class after class; only their
-    directions matter. Without ``is_trainable`` they stay as drawn: in many dimensions random
-    directions are nearly orthogonal, so that fixed centres are well apart. Without
-    ``is_dynamic`` the scale stays at its initial value.
+    directions matter. Fixed ones stay as drawn: in many dimensions random directions are nearly
+    orthogonal. Without ``is_dynamic`` the scale stays at its initial value.
 
     Examples
     --------
@@ -118,13 +117,8 @@ class AdaCos(nn.Module):
     def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of a batch; in training mode the scale is updated first.
 
-        Parameters
-        ----------
-        embedding : Tensor of float, shape (batch, embedding_dim)
-            Embeddings, of any length but zero.
-        labels : Tensor of float, shape (batch, n_classes)
-            Weights of the classes, 0 to 1, each row with sum 1.
-
+        Embeddings (batch, embedding_dim) are of any length but zero; labels (batch, n_classes) are
+        weights, each row with sum 1.
         """
         return self.score(embedding, labels)[0]
 
@@ -142,10 +136,9 @@ class AdaCos(nn.Module):
 class TrainingLoss(nn.Module):
     """The loss over the classes and, with StatEx or FeatEx, one over exchanged clips added to it.
 
-    In the loss over the classes a clip keeps its own class where StatEx changed its spectrogram,
-    and FeatEx does not touch it: embeddings are trained to be used as they are. The other loss
-    is over the classes that `asdlib.training.augment.exchange_labels` makes of them: 3 times as
-    many with StatEx or FeatEx, 9 times as many with both. Both weigh the same ([3]_).
+    In the first a clip keeps its class where StatEx changed it, and FeatEx does not touch it:
+    embeddings are trained to be used as they are. The other is over the 3 or 9 times as many
+    classes of `asdlib.training.augment.exchange_labels`. Both weigh the same ([3]_).
     """
 
     def __init__(self, plain: AdaCos, exchange: AdaCos | None = None) -> None:
@@ -160,10 +153,7 @@ class TrainingLoss(nn.Module):
         exchanged_embedding: Tensor,
         exchanged_labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Sum of the losses, and per clip whether the plain one's heaviest class is found.
-
-        The exchanged embedding, after FeatEx, and labels are read where there is that loss.
-        """
+        """Sum of the losses, and per clip whether the plain one's heaviest class is found."""
         loss, is_correct = self.plain.score(embedding, labels)
         if self.exchange is not None:
             loss = loss + self.exchange(exchanged_embedding, exchanged_labels)

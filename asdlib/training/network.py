@@ -50,13 +50,10 @@ def mean_over(values: Tensor, kept: Tensor, *, dim: int | tuple[int, ...]) -> Te
 class InputStandardisation(nn.Module):
     """Level of a spectrogram or spectrum in dB → values of about zero mean and unit variance.
 
-    ``(x - level - mean) / std`` with one mean per band and one standard deviation for
-    all bands: the average spectrum of the corpus is removed, while a band that hardly
-    varies is not blown up to the size of one that does. ``input_norm`` is ``"corpus"``:
-    ``level`` is 0, so that loudness tells machines apart; or ``"clip"``: ``level`` is the
-    clip's own mean [dB], so that the gain of the recording chain and the distance to the
-    microphone drop out exactly. Bands that a high-pass took away take no part in the means and
-    become 0.
+    ``(x - level - mean) / std`` with one mean per band and one deviation for all, so that a band
+    that hardly varies is not blown up. ``level`` is 0 for ``"corpus"``, so that loudness tells
+    machines apart, and the clip's own mean for ``"clip"``, so that the gain of the recording drops
+    out. Bands that a high-pass took away take no part in the means and become 0.
     """
 
     mean: Tensor  # of the training features per band, shape (n_bands, 1) [dB]
@@ -77,10 +74,7 @@ class InputStandardisation(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh channels by what the whole map shows of them ([2]_, equations 2 to 4).
-
-    ``x * sigmoid(W2 relu(W1 mean(x)))``, the mean taken over all axes of the map.
-    """
+    """Weigh channels by their mean over the map ([2]_): ``x * sigmoid(W2 relu(W1 mean(x)))``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -97,10 +91,9 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with squeeze-and-excitation, added to a shortcut.
+    """``relu(shortcut(x) + se(bn(conv(relu(bn(conv(x)))))))`` with 3×3 convolutions.
 
-    ``relu(shortcut(x) + se(bn(conv(relu(bn(conv(x)))))))``; the shortcut is the identity,
-    or a strided 1×1 convolution where the block changes the shape.
+    The shortcut is the identity, or a strided 1×1 convolution where the block changes the shape.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -125,9 +118,8 @@ class ResidualBlock(nn.Module):
 class SEResNet18(nn.Module):
     """Standardised spectrogram in, embedding out.
 
-    A 7×7 convolution with stride 2 and a 3×3 maximum with stride 2, then four stages of two
-    residual blocks with 1, 2, 4 and 8 times ``stem_channels``, the mean over both axes, and
-    one linear layer to the embedding.
+    A 7×7 convolution and a 3×3 maximum with stride 2, four stages of two residual blocks with 1, 2,
+    4 and 8 times ``stem_channels``, the mean over both axes, one linear layer.
     """
 
     def __init__(self, stem_channels: int, embedding_dim: int) -> None:
@@ -157,12 +149,10 @@ class SEResNet18(nn.Module):
 
 
 class SpectrumBranch(nn.Module):
-    """Strided convolutions along the frequency axis of a clip's spectrum ([3]_).
+    """Strided convolutions along the frequency axis of a clip's spectrum ([3]_), then dense layers.
 
-    Input standardisation; three times convolution, ReLU and squeeze-and-excitation; then,
-    because it matters *where* on the frequency axis something lies, all positions at once
-    through four dense layers with batch normalisation and a linear one to the embedding. Every
-    layer has twice ``stem_channels`` channels: 128 at full width.
+    All positions go into the dense layers at once: it matters *where* on the axis something lies.
+    Every layer has twice ``stem_channels`` channels, 128 at full width.
     """
 
     def __init__(
@@ -193,27 +183,13 @@ class SpectrumBranch(nn.Module):
 
 
 class EmbeddingNetwork(nn.Module):
-    """Input standardisation and SE-ResNet18; in the two-branch form the spectrum branch too.
+    """Input standardisation and SE-ResNet18; with ``n_bins`` > 0 the spectrum branch too.
 
-    Parameters
-    ----------
-    n_mels : int
-        Mel bands of the features.
-    stem_channels : int
-        Channels after the stem: 64 is the full width, fewer make a narrower network.
-    embedding_dim : int
-        Length of a branch's embedding; that of the network, ``output_dim``, is this times the
-        number of branches.
-    input_norm : {"corpus", "clip"}
-        See `InputStandardisation`.
-    n_bins : int
-        Bins of the spectrum; 0 makes the one-branch form, without a spectrum.
+    Each branch gives ``embedding_dim`` values; ``stem_channels`` is 64 at full width.
 
     Examples
     --------
     >>> sizes = {"n_mels": 128, "stem_channels": 8, "embedding_dim": 128, "input_norm": "clip"}
-    >>> EmbeddingNetwork(**sizes)(torch.zeros(2, 1, 128, 313)).shape
-    torch.Size([2, 128])
     >>> network = EmbeddingNetwork(**sizes, n_bins=80001)
     >>> network(torch.zeros(2, 1, 128, 313), torch.zeros(2, 1, 80001, 1)).shape
     torch.Size([2, 256])
@@ -255,20 +231,9 @@ class EmbeddingNetwork(nn.Module):
         return (self.standardise, self.spectrum_branch.standardise)
 
     def forward(self, log_mel: Tensor, spectrum: Tensor | None = None) -> Tensor:
-        """Embed clips.
+        """Embed levels [dB], (batch, 1, n_mels, n_frames), with two branches (batch, 1, n_bins, 1).
 
-        Parameters
-        ----------
-        log_mel : Tensor of float, shape (batch, 1, n_mels, n_frames)
-            Level per band and frame [dB].
-        spectrum : Tensor of float, shape (batch, 1, n_bins, 1), optional
-            Level per bin of the whole clip [dB]; for the two-branch form, and for it alone.
-
-        Returns
-        -------
-        Tensor, shape (batch, output_dim)
-            The spectrogram branch's embedding, then the spectrum branch's. Not normalised: only
-            its direction is trained.
+        Gives both branches' vectors one behind the other; not normalised, as only directions count.
         """
         embedding = self.spectrogram_branch(self.standardise(log_mel))
         if self.spectrum_branch is None:

@@ -207,21 +207,10 @@ def load_reconstruction(path: Path) -> Arrays:
 
 
 def reconstruct(arrays: Arrays, frames: ArrayStore, clip_ids: Sequence[str]) -> Arrays:
-    """Reconstruct other clips by a machine's trained autoencoder.
+    """Reconstruct other clips by a machine's autoencoder, given its file (`load_reconstruction`).
 
-    Parameters
-    ----------
-    arrays : dict of arrays
-        The machine's file (`load_reconstruction`).
-    frames : ArrayStore
-        Frames of the clips, with the settings of those that were learnt from.
-    clip_ids : sequence of str
-        Rows of ``frames``.
-
-    Returns
-    -------
-    dict of arrays
-        The same file with these clips' ``clip_id``, ``mse`` and ``mean_residual`` appended.
+    ``frames`` have the settings of those that were learnt from. Returns the same arrays with these
+    clips' ``clip_id``, ``mse`` and ``mean_residual`` appended.
     """
     network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
     network.load_state_dict(

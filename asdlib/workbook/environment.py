@@ -16,13 +16,7 @@ from pathlib import Path
 
 
 def required_versions(text: str) -> dict[str, str]:
-    """Read ``name==version`` lines; comments and blank lines are skipped.
-
-    Raises
-    ------
-    ValueError
-        When a line pins no exact version.
-    """
+    """Read ``name==version`` lines without comments; any other line is a ValueError."""
     pins = {}
     for line in text.splitlines():
         requirement = line.split("#")[0].strip()

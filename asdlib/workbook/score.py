@@ -26,27 +26,10 @@ from asdlib.workbook.parameters import check_run_name
 
 
 def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Give the clips of a submission their truth.
+    """Give the clips of a submission their truth: a scores table without ``system`` and ``seed``.
 
-    Parameters
-    ----------
-    submission : DataFrame
-        As from `asdlib.scoring.read_submission`. Clips may go by their published names or by
-        their true ones, as those of a development set always do.
-    truth : DataFrame
-        Table of `asdlib.data.read_eval_truth`.
-    folder : Path
-        Where the submission lies, for messages.
-
-    Returns
-    -------
-    DataFrame
-        Scores table without ``system`` and ``seed``; evaluation clips by their published names.
-
-    Raises
-    ------
-    InputError
-        When an evaluation machine's clips are not exactly those of the list.
+    Clips may go by their published names or by their true ones. Refuses evaluation machines whose
+    clips are not exactly those of the list.
     """
     names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
     table = submission.assign(file_name=names)
@@ -89,13 +72,7 @@ def score(arguments: list[str], parser: argparse.ArgumentParser) -> int:
 
 
 def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
-    """Name systems after their folders, or the folder above where it is called ``submission``.
-
-    Raises
-    ------
-    InputError
-        When two would have the same name.
-    """
+    """Name systems after their folders, or the folder above where it is called ``submission``."""
     systems: dict[str, Path] = {}
     for folder in folders:
         resolved = folder.resolve()

@@ -7,19 +7,25 @@ executed once, and once only, however many chains and sweeps need them.
 Every stage has a folder of its own with the layout of a run (``build``, ``results``,
 ``figures``), which begins as a copy of what the stage before it left. Stores and checkpoints,
 which carry keys themselves, lie in one place for all stages.
+
+Of code, comments, layout and docstrings do not count, nor does what only draws
+(``asdlib.report``): a better figure or a mended sentence must not train networks again.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from filelock import FileLock
 
 from asdlib.data import read_clips, read_true_attributes
@@ -27,7 +33,7 @@ from asdlib.data.layout import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
+from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.save import package_versions
 from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 
@@ -39,25 +45,17 @@ SHARED_FOLDERS = ("checkpoints", "toy")
 #: notebook alone: stages that agree in these share them.
 SHARED_SEED_FOLDERS = {"autoencoder": "ae_"}
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+_DRAWS = "report"
+_ORCHESTRATES = "workbook"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the stages of a sweep read and write.
+    """Where the stages of a sweep read and write."""
 
-    Attributes
-    ----------
-    data : Path
-        Folder of the recordings.
-    key : str
-        Key of what they hold; see :func:`key_of_data`.
-    root : Path
-        Folder of all stages, below the folder ``build`` that also has the stores.
-    """
-
-    data: Path
-    key: str
-    root: Path
+    data: Path  # folder of the recordings
+    key: str  # of what they hold, see `key_of_data`
+    root: Path  # of all stages, below the folder ``build`` that also has the stores
 
     @property
     def run_name(self) -> str:
@@ -67,28 +65,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Stage:
-    """A notebook with all that shapes what it computes.
-
-    Attributes
-    ----------
-    notebook : Notebook
-    parameters : dict
-        Its own parameters, those of the place left out.
-    place : Place
-    key : str
-        Hash of code, packages, parameters, and of the stage before or the data.
-    before : Path or None
-        Folder of the stage before.
-    first : str
-        Key of the chain's first stage.
-    """
+    """A notebook with all that shapes what it computes."""
 
     notebook: Notebook
-    parameters: dict[str, Any]
+    parameters: dict[str, Any]  # its own, those of the place left out
     place: Place
-    key: str
-    before: Path | None
-    first: str
+    key: str  # hash of code, packages, parameters, and of the stage before or the data
+    before: Path | None  # folder of the stage before
+    first: str  # key of the chain's first stage
 
     @property
     def folder(self) -> Path:
@@ -147,18 +131,69 @@ def key_of_data(data: Path, machines: Sequence[str]) -> str:
     return content_key({"files": content_hash(clips), "clips": told, "truth": truth})
 
 
+def code_key(notebook: Path) -> str:
+    """Hash a stripped notebook's code with the rooms of asdlib that it uses, directly or not.
+
+    Its ``parameters`` cell is left out: parameters are keyed by their values. Of
+    ``asdlib.workbook`` the modules count that the notebook imports itself.
+    """
+    cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
+    source = "\n".join(
+        cell.source
+        for cell in cells
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
+    )
+    digest = hashlib.sha256(_meaning(source).encode())
+    for path in _used_files(source):
+        digest.update(_meaning(path.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:16]
+
+
+def _used_files(source: str) -> list[Path]:
+    """Files of the rooms that some code imports, and of the rooms that those import."""
+    package = PROJECT_ROOT / "asdlib"
+    waiting, rooms, modules = [source], set(), set()
+    while waiting:
+        for name in _imported(waiting.pop()):
+            parts = name.split(".")
+            if len(parts) < 2 or parts[0] != "asdlib" or parts[1] == _DRAWS:
+                continue
+            room = package / parts[1]
+            if parts[1] == _ORCHESTRATES:
+                module = room / f"{parts[-1]}.py"
+                modules |= {module} if module.exists() else set()
+            elif room.is_dir() and room not in rooms:
+                rooms.add(room)
+                waiting += [path.read_text(encoding="utf-8") for path in room.rglob("*.py")]
+    return sorted(modules | {path for room in rooms for path in room.rglob("*.py")})
+
+
+def _imported(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def _meaning(source: str) -> str:
+    """Return the syntax tree as text, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return ast.dump(tree)
+
+
 def plan_chain(
     notebooks: Sequence[tuple[Notebook, str]], parameters: Mapping[str, Any], place: Place
 ) -> list[Stage]:
-    """Give the stages of one chain of notebooks, in order.
+    """Give the stages of one chain of notebooks, which come in order with the keys of their code.
 
-    Parameters
-    ----------
-    notebooks : sequence of (Notebook, str)
-        The notebooks, in order, with the keys of their code.
-    parameters : mapping
-        Values by name that differ from the notebooks' defaults.
-    place : Place
+    ``parameters`` are those that differ from the notebooks' defaults.
     """
     chain: list[Stage] = []
     key, before = content_key({"data": place.key, "packages": package_versions()}), None
@@ -176,20 +211,9 @@ def plan_chain(
 
 
 def run_stage(stage: Stage, failure_before: str | None = None) -> str | None:
-    """Execute a stage, unless it is finished or the one before it failed.
+    """Execute a stage, unless it is finished or the one before it failed; returns why it failed.
 
     Runs in a process of its own, with as many threads as ``OMP_NUM_THREADS`` says there.
-
-    Parameters
-    ----------
-    stage : Stage
-    failure_before : str, optional
-        What the stage before returned.
-
-    Returns
-    -------
-    str or None
-        Why it failed (notebook, heading, error), or None.
     """
     if failure_before is not None or stage.is_finished:
         return failure_before

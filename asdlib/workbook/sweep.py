@@ -22,12 +22,12 @@ from distributed.system import MEMORY_LIMIT
 from asdlib.cores import available_cores
 from asdlib.errors import InputError
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar
-from asdlib.workbook.code_key import code_key
 from asdlib.workbook.notebooks import PROFILES, Notebook
 from asdlib.workbook.stages import (
     THREADS_VARIABLE,
     Place,
     Stage,
+    code_key,
     key_of_data,
     plan_chain,
     run_stage,
@@ -44,20 +44,11 @@ _THREAD_VARIABLES = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant with one of its seeds.
-
-    Attributes
-    ----------
-    variant : Variant
-    position : int
-        Which of the variant's seeds; cells of one position are paired.
-    chain : list of Stage
-        The notebooks, in order.
-    """
+    """One variant with one of its seeds."""
 
     variant: Variant
-    position: int
-    chain: list[Stage]
+    position: int  # which of the variant's seeds; cells of one position are paired
+    chain: list[Stage]  # the notebooks, in order
 
     @property
     def seeds(self) -> str:
@@ -84,18 +75,7 @@ class Cell:
 def plan_cells(
     sweep: SweepFile, notebooks: Sequence[Notebook], *, data: Path, build: Path
 ) -> list[Cell]:
-    """Give all cells of a sweep: first those of the first seed, so that each seed is complete.
-
-    Parameters
-    ----------
-    sweep : SweepFile
-    notebooks : sequence of Notebook
-        In the order of execution.
-    data : Path
-        Folder of the recordings.
-    build : Path
-        Receives stores and stages.
-    """
+    """Give all cells of a sweep: first those of the first seed, so that each seed is complete."""
     place = Place(data.resolve(), key_of_data(data, sweep.machines), build.resolve() / "sweeps")
     books = [(notebook, code_key(notebook.path)) for notebook in notebooks]
     common = {**PROFILES[sweep.profile], **sweep.parameters, "machines": sweep.machines}
@@ -111,26 +91,10 @@ def plan_cells(
 def run_cells(
     cells: Sequence[Cell], *, scheduler: str | None = None, workers: int | None = None
 ) -> dict[str, str]:
-    """Execute what is not finished of the cells.
+    """Execute what is not finished of the cells; returns by name why a cell failed.
 
-    Parameters
-    ----------
-    cells : sequence of Cell
-    scheduler : str, optional
-        Address of a running scheduler, whose workers see the same folders under the same
-        paths; by default a cluster of processes on this machine is started and ended again.
-    workers : int, optional
-        Processes of that cluster; default one per core, as far as the memory reaches.
-
-    Returns
-    -------
-    dict of str to str
-        Why a cell failed, by the cell's name; those that are finished are not in it.
-
-    Raises
-    ------
-    InputError
-        When no scheduler answers at the address.
+    On a running ``scheduler``, whose workers see the same folders under the same paths, or on
+    processes of this machine: ``workers`` of them, by default one per core as the memory reaches.
     """
     waiting = [cell for cell in cells if not cell.is_finished]
     failures: dict[str, str] = {}

@@ -34,72 +34,34 @@ Seeds = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the sweep's table.
-
-    Attributes
-    ----------
-    name, group : str
-        The group is a heading in table and figure; it may be empty.
-    system : str
-        Which system of ``scores.csv`` is judged.
-    changes : dict
-        Parameters that differ from the reference's.
-    seeds : tuple of tuple of int
-        Executions, in the order in which they are paired with the reference's.
-    """
+    """One row of the sweep's table."""
 
     name: str
-    group: str
-    system: str
-    changes: dict[str, Any]
-    seeds: tuple[Seeds, ...]
+    group: str  # a heading in table and figure; may be empty
+    system: str  # which system of ``scores.csv`` is judged
+    changes: dict[str, Any]  # parameters that differ from the reference's
+    seeds: tuple[Seeds, ...]  # executions, as they are paired with the reference's
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What a sweep file says.
-
-    Attributes
-    ----------
-    path : Path
-    profile : str
-    data : Path or None
-        Recordings; None for the simulated corpus of the profile.
-    machines : list of str
-        Empty for all.
-    parameters : dict
-        The reference's parameters that differ from the profile's.
-    variants : list of Variant
-        The reference first.
-    """
+    """What a sweep file says."""
 
     path: Path
     profile: str
-    data: Path | None
-    machines: list[str]
-    parameters: dict[str, Any]
-    variants: list[Variant]
+    data: Path | None  # recordings; None for the simulated corpus of the profile
+    machines: list[str]  # empty for all
+    parameters: dict[str, Any]  # the reference's, where they differ from the profile's
+    variants: list[Variant]  # the reference first
 
 
 def read_sweep_file(
     path: Path, notebooks: list[Notebook], *, profile: str | None = None
 ) -> SweepFile:
-    """Read a sweep file; ``sweeps/`` holds commented examples.
+    """Read a sweep file; ``sweeps/`` holds commented examples. ``profile`` overrules the file's.
 
-    Parameters
-    ----------
-    path : Path
-    notebooks : list of Notebook
-        Whose parameters may be varied.
-    profile : str, optional
-        Overrules the file's.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, is no YAML, has an unknown entry, a parameter that no notebook
-        has (those there are are listed), a value of another type than the notebook's, two
-        variants of one name, or a variant with another number of seeds than the reference.
+    Refuses unknown entries, parameters that no notebook has, values of another type, two variants
+    of one name, and variants with another number of seeds than the reference.
     """
     content = _read_yaml(path)
     _refuse_unknown(content, _TOP_KEYS, f"{path}:")

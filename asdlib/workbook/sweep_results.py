@@ -36,20 +36,9 @@ from asdlib.workbook.sweep_file import REFERENCE, SweepFile, read_sweep_file
 
 
 def collect_scores(cells: Sequence[Cell], failures: dict[str, str]) -> pd.DataFrame:
-    """Join the test scores of all finished cells.
+    """Join the test scores of all finished cells: ``system`` is the variant, ``seed`` the position.
 
-    Parameters
-    ----------
-    cells : sequence of Cell
-    failures : dict
-        Receives, by name, the cells whose notebooks ran but did not score the system that the
-        variant names.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`asdlib.scoring.read_scores`; ``system`` is the variant, ``seed`` the position
-        of its seeds. Empty where nothing was scored.
+    ``failures`` receives the cells that did not score the system that their variant names.
     """
     read: dict[Path, pd.DataFrame] = {}
     parts = []
@@ -81,27 +70,7 @@ def _of_system(scores: pd.DataFrame, cell: Cell, path: Path) -> pd.DataFrame:
 
 
 def compare(scores: pd.DataFrame, sweep: SweepFile, *, n_bootstrap: int = 1000) -> pd.DataFrame:
-    """Compare all variants with the reference.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        As from :func:`collect_scores`.
-    sweep : SweepFile
-    n_bootstrap : int
-        Resamples of seeds and clips.
-
-    Returns
-    -------
-    DataFrame
-        ``variant, group, system`` and what :func:`asdlib.scoring.paired_differences` gives, in
-        the order of the file.
-
-    Raises
-    ------
-    InputError
-        When no cell of the reference has scores.
-    """
+    """Compare all variants with the reference by :func:`asdlib.scoring.paired_differences`."""
     names = [variant.name for variant in sweep.variants]
     order = scores["system"].map({name: place for place, name in enumerate(names)})
     scores = scores.loc[order.sort_values(kind="stable").index]
@@ -128,10 +97,7 @@ def save_results(
 ) -> Path | None:
     """Write tables and figures of a sweep, as far as its cells have finished.
 
-    Returns
-    -------
-    Path or None
-        The Markdown table; None where no cell of the reference has finished.
+    Returns the Markdown table; None where no cell of the reference has finished.
     """
     place = {"data_dir": str(data), "out_dir": str(out), "run_name": name}
     run = Run("sweep", SimpleNamespace(**place, machines=sweep.machines, workers=0))
