@@ -13,9 +13,9 @@ from asdlib.annotation import (
     inspect_sound,
 )
 from asdlib.annotation.frequencies import MAX_HZ
-from asdlib.annotation.inspection import FALSE_ALARM
 from asdlib.errors import InputError
 from asdlib.spectra import characteristic_frequencies
+from asdlib.spectra.envelope import FALSE_ALARM
 
 
 def throb(rng, rate_hz, *, seconds=4):

@@ -164,7 +164,7 @@ def fixed_clusters(
     log_mel : ArrayStore
         Log-mel spectrograms of these clips [dB].
     n_clusters : int
-        Clusters per machine; a machine with fewer clips gets as many as it has clips.
+        Clusters per machine, 1 or more; at most as many as it has clips.
     seed : int
         Of the initial centres.
 
@@ -172,11 +172,6 @@ def fixed_clusters(
     -------
     DataFrame
         ``clip_id, attribute``.
-
-    Raises
-    ------
-    InputError
-        When there is no positive number of clusters.
     """
     from sklearn.cluster import KMeans
 
@@ -199,12 +194,9 @@ def shuffled(attributes: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) ->
 
     Parameters
     ----------
-    attributes : DataFrame
-        ``clip_id, attribute``.
-    clips : DataFrame
-        Clip table: ``clip_id, machine_type``.
+    attributes, clips : DataFrame
+        ``clip_id, attribute``; ``clip_id, machine_type``.
     seed : int
-        Of the shuffle.
 
     Returns
     -------

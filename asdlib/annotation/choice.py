@@ -168,10 +168,7 @@ def _level_gap(levels: FrequencyLevels) -> float:
 
 
 def _predictability(points: Array, labels: Labels) -> float:
-    """Share of clips whose label their nearest other clips in ``points`` tell, above chance.
-
-    0 = no better than the most frequent label, 1 = always.
-    """
+    """Share of clips whose label their nearest other clips tell, from chance (0) to always (1)."""
     inside = labels >= 0
     names, counts = np.unique(labels[inside], return_counts=True)
     if len(names) < 2 or inside.sum() < MIN_CLIPS:
@@ -184,10 +181,7 @@ def _predictability(points: Array, labels: Labels) -> float:
 def _neighbour_labels(
     points: Array, known: Array, labels: Labels, *, skip_first: bool = False
 ) -> Labels:
-    """Majority label of the nearest known clips of every point.
-
-    ``skip_first`` leaves the nearest one out: the point itself, where ``points`` are ``known``.
-    """
+    """Majority label of the nearest known clips; ``skip_first`` leaves out the point itself."""
     from sklearn.neighbors import NearestNeighbors
 
     first = int(skip_first)

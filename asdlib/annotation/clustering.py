@@ -59,10 +59,9 @@ class Clustering:
 def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS) -> Clustering:
     """Cluster points (n_clips, n_dimensions), with the number of clusters from the data.
 
-    Among the accepted numbers (see the module) the one with the highest silhouette is taken;
-    never more than one cluster for five clips is tried. One or two clips far from all others
-    are no state of a machine, and would hide what states there are: they are left out and then
-    join the nearest cluster, as outliers.
+    Of the accepted numbers (see the module), at most one for five clips, the one with the highest
+    silhouette. One or two clips far from all others are no state of a machine, and would hide what
+    states there are: they are left out and then join the nearest cluster, as outliers.
     """
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
@@ -118,10 +117,9 @@ def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
 def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:
     """Cluster the largest domain, then give clusters of their own to the others.
 
-    A class holds its domain's name, and another microphone is no attribute; so domains never
-    share a cluster. A small domain (ten target clips) cannot tell its number of clusters; its
-    clips are joined (average linkage) until they are further apart than clips of one cluster
-    are in the largest domain (median distance within clusters times 1.5).
+    Another microphone is no attribute, so domains never share a cluster. A small domain (ten target
+    clips) cannot tell its number of clusters; its clips are joined (average linkage) until they are
+    further apart than those within the largest domain's clusters (1.5 times their median distance).
     """
     from sklearn.cluster import AgglomerativeClustering
 
@@ -253,10 +251,7 @@ def _distances(points: Array, centres: Array) -> Array:
 
 
 def information(labels: npt.ArrayLike, stability: float) -> float:
-    """Entropy of labels [nats] as far as they are stable: 0 at the least that is trusted.
-
-    A negative label is none; the entropy is that of the others, times their share.
-    """
+    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
     labels = np.asarray(labels, dtype=np.int64)
     _, counts = np.unique(labels[labels >= 0], return_counts=True)
     if not len(counts):

@@ -69,23 +69,18 @@ def track_frequencies(
 ) -> FrequencyTrack:
     """Find the characteristic frequencies of all clips of a machine, in the machine's own bands.
 
-    With ``cache_dir``, what was found before for the same clips, store and arguments is read
-    from ``<cache_dir>/families/<key>.npz``.
-
     Parameters
     ----------
     clip_ids : sequence of str
         Clips of one machine.
     waveforms : ArrayStore
-        int16 samples, one ragged row per clip.
-    sr : float
-        Sampling rate of the store [Hz].
+        int16 samples, one ragged row per clip, at ``sr`` [Hz].
     seed : int
         Draws the clips from which the bands are chosen.
     bands_hz : list of (float, float), optional
         Bands to look at [Hz]; chosen from 16 clips by default.
     cache_dir : Path, optional
-        Folder of the caches.
+        Folder of the caches; what was found before is read from ``families/<key>.npz``.
     workers : int, optional
         Threads; all processors by default.
     on_progress : callable

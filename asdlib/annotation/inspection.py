@@ -19,20 +19,19 @@ from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
 from asdlib.spectra.envelope import (
+    FALSE_ALARM,
     Band,
     BandLevel,
-    band_tree,
     checked_band,
     choose_band,
     complex_envelope,
+    judged_bands,
     kurtogram,
 )
 from asdlib.spectra.lines import LineSpectra, line_spectra
 from asdlib.spectra.tones import TonalFamily, tonal_families
 
 Array = npt.NDArray[np.float64]
-#: Share of noise clips that may give a family, as the annotation judges them.
-FALSE_ALARM = 2e-3
 
 
 @dataclass(frozen=True)
@@ -65,27 +64,16 @@ def inspect_sound(
     Parameters
     ----------
     y : array_like, shape (n_samples,)
-        Sound, any unit.
-    sr : float
-        Sampling rate [Hz].
+        Sound, any unit, at ``sr`` [Hz].
     bands_hz : sequence of (float, float), optional
         Bands in which families are looked for [Hz], such as the machine's own; by default,
         and where the sequence is empty, all.
     max_hz : float
         Highest fundamental [Hz].
-
-    Raises
-    ------
-    InputError
-        For a signal that is too short or not finite, or bands outside 0 to ``sr / 2``.
     """
     samples = np.asarray(y, dtype=np.float64)
-    # The same bands and the same false alarm for the families and for what is shown of them.
-    tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
-    judged_in = list(bands_hz or [band for level in tree for band in level])
-    families = characteristic_frequencies(
-        samples, sr=sr, bands_hz=judged_in, max_hz=max_hz, false_alarm=FALSE_ALARM
-    )
+    judged_in = list(bands_hz or judged_bands(sr=sr))
+    families = characteristic_frequencies(samples, sr=sr, bands_hz=judged_in, max_hz=max_hz)
     levels = kurtogram(samples, sr=sr)
     band_hz = families[0].band_hz if families else choose_band(levels)
     n_samples = len(samples)
@@ -141,20 +129,9 @@ def inspect_clip(
 def find_exemplars(
     details: MachineEvidence, attributes: pd.DataFrame, *, n_classes: int = 8
 ) -> dict[str, str]:
-    """Find the clip nearest to the centre of each of the largest classes.
+    """Find the clip nearest to the centre of each of the ``n_classes`` largest classes.
 
-    Parameters
-    ----------
-    details : MachineEvidence
-    attributes : DataFrame
-        ``clip_id, attribute``.
-    n_classes : int
-        How many classes, largest first.
-
-    Returns
-    -------
-    dict of str to str
-        Attribute to ``clip_id``.
+    ``attributes`` has ``clip_id, attribute``. Returns ``clip_id`` by attribute.
     """
     names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
     found = {}
@@ -171,19 +148,9 @@ def average_classes(
 ) -> pd.DataFrame:
     """Average the log-mel spectra of each class of a machine.
 
-    Parameters
-    ----------
-    details : MachineEvidence
-    attributes : DataFrame
-        ``clip_id, attribute``.
-    log_mel : ArrayStore
-        Log-mel spectrograms (n_mels, n_frames) of these clips [dB].
-
-    Returns
-    -------
-    DataFrame, shape (n_classes, n_mels)
-        Mean level over time and clips [dB]; the index holds attribute and number of clips, in
-        the order of the numbers in the attributes' names.
+    ``attributes`` has ``clip_id, attribute``, ``log_mel`` rows (n_mels, n_frames) of clips [dB].
+    Returns the mean level over time and clips [dB], shape (n_classes, n_mels); the index holds
+    attribute and number of clips, in the order of the numbers in the attributes' names.
     """
     names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
     positions = log_mel.positions(details.clip_ids)

@@ -73,30 +73,21 @@ def annotate(
     ----------
     clips : DataFrame
         Clip table; training and supplemental clips are read, test clips never.
-    waveforms : ArrayStore
-        int16 samples of these clips at ``sr``.
-    log_mel : ArrayStore
-        Log-mel spectrograms of these clips, high-passed as the machine wants it.
+    waveforms, log_mel : ArrayStore
+        int16 samples of these clips at ``sr`` [Hz]; their log-mel spectrograms, high-passed as the
+        machine wants it.
     method : str or mapping of machine type to str
         "auto" follows the rule of `asdlib.annotation.choice`; the others overrule it for
         machines without attributes. "true" is an oracle, for comparison only: it takes the
         attributes from ``truth``.
-    sr : float
-        Sampling rate of the waveforms [Hz].
     truth : DataFrame, optional
         ``clip_id, attribute``: hidden attributes; read for machines of method "true" alone.
     seed : int
         Everything random follows from it.
     cache_dir : Path, optional
         Folder of the caches, for the frequencies of clips that were looked at before.
-    workers : int, optional
-        Threads for the envelope analysis.
-    on_progress : callable
-        Called with the number of training clips just finished.
-
-    Returns
-    -------
-    Annotation
+    workers, on_progress
+        Threads of the envelope analysis; called with the number of training clips just finished.
 
     Raises
     ------

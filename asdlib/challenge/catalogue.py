@@ -65,36 +65,18 @@ class Archive:
 
 @dataclass(frozen=True)
 class Edition:
-    """The data of one year.
+    """The data of one year."""
 
-    Attributes
-    ----------
-    name : str
-        As in ``--dataset``.
-    year : int
-    records : mapping
-        Part (``dev``, ``train``, ``test``) -> record; ``train`` is the additional training
-        data, ``test`` the evaluation data.
-    machines : mapping
-        Subset -> machine types.
-    clips : mapping
-        Split -> clips of every machine, for the splits where all machines have the same number.
-    revised : mapping
-        (Part, machine type) -> file name, where it departs from the rule.
-    truth : tuple of str
-        Released lists, as paths below ``datasets/`` of the organisers' repository.
-    channels : int
-        Channels of every recording.
-    """
-
-    name: str
+    name: str  # as in ``--dataset``
     year: int
-    records: Mapping[str, int]
-    machines: Mapping[str, tuple[str, ...]]
+    records: Mapping[str, int]  # by part: dev, train (additional training data), test (evaluation)
+    machines: Mapping[str, tuple[str, ...]]  # by subset
+    #: Clips of every machine by split, where all machines have the same number.
     clips: Mapping[str, int] = field(default_factory=lambda: {"train": 1000, "test": 200})
+    #: File names by part and machine type, where they depart from the rule.
     revised: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    truth: tuple[str, ...] = ()
-    channels: int = 1
+    truth: tuple[str, ...] = ()  # released lists, below ``datasets/`` of the organisers' repository
+    channels: int = 1  # of every recording
 
     @property
     def folder(self) -> str:
@@ -109,10 +91,9 @@ class Edition:
     def archives(
         self, subsets: Sequence[str], *, machines: Sequence[str] = (), with_test: bool = True
     ) -> list[Archive]:
-        """List the archives of subsets and machines.
+        """List the archives of subsets and machines, by default all of them.
 
-        All machines of the subsets by default; one that is in none of them is refused. Without
-        ``with_test`` the additional training data comes without the evaluation clips.
+        Without ``with_test`` the additional training data comes without the evaluation clips.
         """
         known = [name for subset in subsets for name in self.machines[subset]]
         unknown = sorted(set(machines) - set(known))
@@ -141,13 +122,7 @@ class Edition:
 
 
 def edition(name: str) -> Edition:
-    """Look an edition up by its name.
-
-    Examples
-    --------
-    >>> edition("dcase2025").machines["dev"][0]
-    'ToyCar'
-    """
+    """Look an edition up by its name."""
     if name not in EDITIONS:
         raise InputError(f"data set {name}: there are {', '.join(EDITIONS)}.")
     return EDITIONS[name]

@@ -39,25 +39,8 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
 
     Folders that are there are recognised by what the lock file says of them, or, placed by
     hand, by their clip counts. Archives are looked for in ``<data_dir>/<edition>t2/archives``;
-    there they are downloaded to, too. May be interrupted at any moment and repeated.
-
-    Parameters
-    ----------
-    edition : Edition
-    archives : sequence of Archive
-        As from `Edition.archives`.
-    data_dir : Path
-    job : Job
-
-    Returns
-    -------
-    Path
-        The edition's folder.
-
-    Raises
-    ------
-    InputError
-        When anything is missing in the end; says which files to place where.
+    there they are downloaded to, too. May be interrupted at any moment and repeated. Where
+    anything is missing in the end, the InputError says which files to place where.
     """
     root = data_dir / edition.folder
     try:

@@ -28,27 +28,14 @@ _REVISION = re.compile(r"_r[0-9]+$")
 
 @dataclass
 class Job:
-    """What is done, for whom it is reported, and how it is stopped.
-
-    Attributes
-    ----------
-    hosts : Hosts
-    say : callable
-        Called with every line that the user should read.
-    open_progress : callable
-        Called with the bytes to download; gives a context manager that yields a function,
-        called with the bytes that came.
-    keep_archives : bool
-        Whether downloaded archives stay after they were unpacked.
-    stopped : threading.Event
-        Set to end all transfers.
-    """
+    """What is done, for whom it is reported, and how it is stopped."""
 
     hosts: Hosts = field(default_factory=Hosts.from_environment)
-    say: Callable[[str], object] = lambda line: None
+    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
+    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
     open_progress: Callable[[int], Any] | None = None
-    keep_archives: bool = False
-    stopped: threading.Event = field(default_factory=threading.Event)
+    keep_archives: bool = False  # after they were unpacked
+    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
 
     def get(self, url: str) -> requests.Response:
         """Fetch something small."""

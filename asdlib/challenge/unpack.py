@@ -39,8 +39,7 @@ def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> li
 
     ``<machine>/train/x.wav``, ``train/x.wav`` and ``dev_data/raw/<machine>/train/x.wav`` all
     belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder. Texts
-    elsewhere are passed over. A member that is absolute, climbs with ``..``, is a link, belongs
-    to another machine or shares its place with another one is refused.
+    elsewhere are passed over; what would leave the machine's folder or come twice is refused.
     """
     members: dict[str, _Member] = {}
     for info in archive.infolist():

@@ -35,34 +35,21 @@ _TRAINING = ("train", "supplemental")
 
 @dataclass(frozen=True)
 class Source:
-    """Machines of an edition that a view takes.
-
-    Attributes
-    ----------
-    edition : Edition
-    data_dir : Path
-    scored : sequence of str
-        Machine types with training and test clips.
-    trained_along : sequence of str
-        Machine types with their training clips alone.
-    label : str
-        Stands behind the names of machines of another year (``_2024``), empty for this one.
-    """
+    """Machines of an edition that a view takes."""
 
     edition: Edition
     data_dir: Path
-    scored: Sequence[str] = ()
-    trained_along: Sequence[str] = ()
-    label: str = ""
+    scored: Sequence[str] = ()  # machine types with training and test clips
+    trained_along: Sequence[str] = ()  # with their training clips alone
+    label: str = ""  # behind the names of machines of another year (``_2024``)
 
 
 def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> dict[str, Any]:
-    """Lay out a view and describe it in its ``dataset.json``.
+    """Lay out a view anew and describe it in its ``dataset.json``.
 
-    The folder is made anew. The first source is what is scored; ``channel`` is used of every
-    recording, None where recordings have one. In the description ``verified`` says whether all
-    scored clips come from archives with the record's checksum, ``lock`` is the hash of every
-    lock file.
+    The first source is what is scored; ``channel`` is used of every recording, None where
+    recordings have one. ``verified`` says whether all scored clips come from archives with the
+    record's checksum, ``lock`` is the hash of every lock file.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).exists():
         raise InputError(f"{folder}: is in the way; a view of the recordings is laid out there.")
@@ -108,10 +95,9 @@ def is_verified(edition: Edition, data_dir: Path, machines: Sequence[str]) -> bo
 
 
 def fetch_truth(edition: Edition, data_dir: Path, job: Job) -> Path:
-    """Bring the released lists of an edition to ``<data_dir>/<edition>t2/truth``.
+    """Bring the released lists of an edition, or those placed by hand, to its folder ``truth``.
 
-    The SHA-256 of every list is kept in the lock file and holds from then on. Lists placed by
-    hand are recognised. The error where one cannot be had says what to place where.
+    The SHA-256 of every list is kept in the lock file and holds from then on.
     """
     root = data_dir / edition.folder
     lock = Lock(root)

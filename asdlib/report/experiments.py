@@ -23,7 +23,7 @@ _UNIT = "points of 0.01"
 
 
 def read_sweeps(results: Path, *, names: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
-    """Read the tables of finished sweeps.
+    """Read the tables of finished sweeps, by their names.
 
     Parameters
     ----------
@@ -35,9 +35,8 @@ def read_sweeps(results: Path, *, names: Sequence[str] = ()) -> dict[str, pd.Dat
     Returns
     -------
     dict of str to DataFrame
-        By the sweep's name, ``variant, group, system`` and the columns of
-        :func:`asdlib.scoring.paired_differences`; the reference is the variant without
-        differences. A sweep that is not there or lacks a column is an InputError.
+        ``variant, group, system`` and the columns of :func:`asdlib.scoring.paired_differences`;
+        the reference is the variant without differences.
     """
     found = {path.parent.name: path for path in sorted(results.glob("*/sweep.csv"))}
     missing = sorted(set(names) - set(found))

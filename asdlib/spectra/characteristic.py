@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.spectra.envelope import Array, Band, band_tree, checked_clip
+from asdlib.spectra.envelope import FALSE_ALARM, Array, Band, checked_clip, judged_bands
 from asdlib.spectra.lines import MIN_PERIODS, LineSpectra, line_spectra
 from asdlib.spectra.series import (
     Series,
@@ -89,7 +89,7 @@ def characteristic_frequencies(
     min_hz: float | None = None,
     max_hz: float = 1000.0,
     max_families: int = 8,
-    false_alarm: float = 2e-3,
+    false_alarm: float = FALSE_ALARM,
 ) -> list[FrequencyFamily]:
     """Find the frequencies at which a sound repeats, strongest first.
 
@@ -144,8 +144,7 @@ def characteristic_frequencies(
     """
     samples = checked_clip(y, sr=sr)
     if bands_hz is None:
-        tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
-        bands_hz = [band for level in tree for band in level]
+        bands_hz = judged_bands(sr=sr)
     spectra = line_spectra(samples, sr=sr, bands_hz=bands_hz, max_hz=2 * max_hz)
     if spectra is None:
         return []

@@ -10,6 +10,7 @@ from scipy import fft, ndimage, signal, special
 
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import (
+    FALSE_ALARM,
     Array,
     Band,
     checked_band,
@@ -48,7 +49,7 @@ def cycle_time(
     band_hz: Band | None = None,
     min_s: float = 0.1,
     max_s: float | None = None,
-    false_alarm: float = 2e-3,
+    false_alarm: float = FALSE_ALARM,
 ) -> CycleTime | None:
     r"""Find the period of a sound's level by autocorrelation, or None when it has none.
 

@@ -25,6 +25,8 @@ Band = tuple[float, float]
 
 #: Shortest signal that has an envelope spectrum worth the name [samples].
 MIN_SAMPLES = 64
+#: Share of noise clips that may give a family of lines or a cycle, unless asked otherwise.
+FALSE_ALARM = 2e-3
 #: Share of the clip at each end in which its jump from end to start rings.
 _END = 0.05
 
@@ -202,6 +204,12 @@ def band_tree(*, sr: float, min_width_hz: float, max_bands: int = 96) -> list[li
             break
         levels.append([(i * width, (i + 1) * width) for i in range(count)])
     return levels
+
+
+def judged_bands(*, sr: float) -> list[Band]:
+    """Bands in which families of lines are looked for unless others are given [Hz]."""
+    tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
+    return [band for level in tree for band in level]
 
 
 def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> list[BandLevel]:

@@ -10,7 +10,7 @@ from scipy import fft, signal
 
 from asdlib.errors import InputError
 from asdlib.spectra.characteristic import Family, family_facts, find_series
-from asdlib.spectra.envelope import Array, checked_clip, is_constant
+from asdlib.spectra.envelope import FALSE_ALARM, Array, checked_clip, is_constant
 from asdlib.spectra.lines import (
     MIN_LINES,
     LineSpectra,
@@ -50,7 +50,7 @@ def tonal_families(
     min_hz: float = 20.0,
     max_hz: float | None = None,
     max_families: int = 8,
-    false_alarm: float = 2e-3,
+    false_alarm: float = FALSE_ALARM,
 ) -> list[TonalFamily]:
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 

@@ -96,7 +96,7 @@ from asdlib.data.simulate.machines import (
     states_of,
     synthesise_clip,
 )
-from asdlib.data.simulate.model import Fault, State
+from asdlib.data.simulate.sources import Fault, State
 
 __all__ = [
     "MACHINES",

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asdlib.data.simulate.model import Fault, MachineModel, State
-from asdlib.data.simulate.sources import Clip, FloatArray, from_db
+from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
 from asdlib.errors import InputError
 
 FAULT_PLACES = ("outer", "inner", "ball")
@@ -57,10 +56,9 @@ def fault_impacts(
 ) -> FloatArray:
     """Impacts of a local fault of a shaft's bearing, at about unit root mean square.
 
-    A pit of the outer ring is struck at BPFO with nearly equal force; one of the inner ring
-    at BPFI, with the load zone passing once a revolution; one of an element at 2 BSF, with
-    the load zone passing once a turn of the cage. ``slip`` is the relative standard deviation
-    of the angle between impacts.
+    A pit of the outer ring is struck at BPFO with nearly equal force; one of the inner ring at
+    BPFI, stronger in the load zone once a revolution; one of an element at 2 BSF, once a turn of
+    the cage. ``slip`` is the relative standard deviation of the angle between impacts.
     """
     orders = bearing_frequencies(1.0, geometry)
     order, zone_order = {
@@ -98,12 +96,8 @@ def bearing_signal(
 
     Parameters
     ----------
-    duration_s : float
-        Length [s].
-    sample_rate : int
-        Sampling rate [Hz].
-    shaft_rate_hz : float
-        Rate of the inner ring [Hz].
+    duration_s, sample_rate, shaft_rate_hz : float
+        Length [s], sampling rate [Hz], rate of the inner ring [Hz].
     fault : {"outer", "inner", "ball"} or None
         Place of the pit; None: noise alone.
     geometry : BearingGeometry
@@ -115,25 +109,11 @@ def bearing_signal(
     slip : float
         Relative standard deviation of the angle between impacts.
     rng : numpy.random.Generator
-        Randomness.
 
     Returns
     -------
     ndarray of float64, shape (round(duration_s * sample_rate),)
         The noise has unit root mean square.
-
-    Raises
-    ------
-    InputError
-        For an unknown fault, or numbers outside their range.
-
-    Examples
-    --------
-    >>> geometry = BearingGeometry(n_elements=8, diameter_ratio=0.25)
-    >>> y = bearing_signal(1.0, 16000, 20.0, fault="outer", geometry=geometry,
-    ...                    rng=np.random.default_rng(0))
-    >>> y.shape
-    (16000,)
     """
     if fault is not None and fault not in FAULT_PLACES:
         raise InputError(f"fault {fault!r}: expected one of {', '.join(FAULT_PLACES)}, or None.")

@@ -60,23 +60,18 @@ def write_corpus(
     Parameters
     ----------
     root : path
-        Folder of the corpus, made if missing.
+        Folder of the corpus, made if missing; also what is returned.
     size : {"smoke", "demo", "full"}
         Key of ``SIZES``.
     seed : int
-        Seed of the corpus. A clip depends on ``VERSION``, ``seed``, its machine type, its name
-        and length, not on other machines, on counts, or on the number of workers.
+        A clip depends on ``VERSION``, ``seed``, its machine type, its name and length, not on other
+        machines, on counts, or on the number of workers.
     machines : sequence of str, optional
         Machine types; all seven by default. Machines already there are kept.
     workers : int, optional
         Processes; by default one per processor that this process may use.
     on_progress : callable
         Called with the number of clips just finished (those found finished come first).
-
-    Returns
-    -------
-    Path
-        ``root``.
 
     Raises
     ------

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asdlib.data.simulate.model import Fault, MachineModel, State
-from asdlib.data.simulate.sources import Clip, FloatArray, from_db
+from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
 
 # --- slide ------------------------------------------------------------------------------
 
@@ -91,9 +90,8 @@ def _to_and_fro(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Velocity [m/s] and place [m] over the clip, times [s] at which a stroke starts or ends.
 
-    The cycle begins at one end with the carriage at rest; the clip begins anywhere in it. The
-    place is therefore summed up from the beginning of the cycle: were it from that of the clip,
-    the carriage would never reach a damage on the far side of where it happens to start.
+    The cycle begins at one end with the carriage at rest; the clip begins anywhere in it. The place
+    is summed up from the beginning of the cycle, so that the carriage passes all of the rail.
     """
     ramp = speed / state["acceleration_m_s2"]
     cruise = max(state["stroke_m"] / speed - ramp, 0.0)

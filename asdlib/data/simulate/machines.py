@@ -10,9 +10,8 @@ import numpy as np
 import scipy.fft
 
 from asdlib.data.simulate import bearings, cyclic, rotating, toys
-from asdlib.data.simulate.model import Fault, MachineModel, State
 from asdlib.data.simulate.scene import Scene, draw_curve, draw_scene, next_session, record, seeded
-from asdlib.data.simulate.sources import Clip, FloatArray
+from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State
 from asdlib.errors import InputError
 
 VERSION = 2
@@ -49,13 +48,7 @@ def describe(machine_type: str) -> dict[str, dict[str, float | str]]:
     """Physical quantities behind every attribute of a machine type.
 
     Attribute -> ``domain`` and the nominal quantities, their unit as suffix of the name
-    (``shaft_rate_hz``, ``bpfo_hz``, ``joint_rate_hz``, ``cycle_time_s``, ...). An unknown machine
-    type raises InputError.
-
-    Examples
-    --------
-    >>> describe("fanSim")["m-n_W"]["blade_pass_hz"]
-    130.2
+    (``shaft_rate_hz``, ``bpfo_hz``, ``joint_rate_hz``, ``cycle_time_s``, ...).
     """
     return {
         state.attribute: {"domain": state.domain, **state.quantities}
@@ -102,10 +95,9 @@ def synthesise_clip(
 ) -> FloatArray:
     """Sound of one clip in units of full scale, unclipped, shape (round(duration_s * 16000),).
 
-    With the same ``rng`` everything that two calls share is the same: a faulty clip is its
-    healthy twin (``fault`` None) with the fault, and machine alone and hall alone add up to the
-    mixture. ``seed`` draws the plant (halls, microphones, structures, sessions), ``session``
-    counts from 0 and drift grows with it, ``rng`` draws the scatter of this clip.
+    With the same ``rng`` a faulty clip is its healthy twin (``fault`` None) with the fault, and
+    machine alone and hall alone add up to the mixture. ``seed`` draws the plant (halls,
+    microphones, structures, sessions); drift grows with ``session``, from 0.
     """
     model = find_model(machine_type)
     n_samples = round(duration_s * SAMPLE_RATE_HZ)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from asdlib.data.simulate.model import Fault, MachineModel, State
-from asdlib.data.simulate.sources import Clip, FloatArray, from_db, modulation
+from asdlib.data.simulate.sources import (
+    Clip,
+    Fault,
+    FloatArray,
+    MachineModel,
+    State,
+    from_db,
+    modulation,
+)
 
 # --- fan --------------------------------------------------------------------------------
 

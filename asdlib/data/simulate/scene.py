@@ -106,9 +106,8 @@ def draw_scene(
 def next_session(scene: Scene, rng: np.random.Generator) -> Scene:
     """Scene of the session after this one: a step of a random walk, so that drift accumulates.
 
-    The gain and colour of the microphone (sensitivity, placement), the noise and colour of the
-    hall, level, path and speed of the machine (lubricant, temperature, mains) each take a step;
-    one of the two neighbours is another machine now.
+    Gain and colour of the microphone, noise and colour of the hall, level, path and speed of the
+    machine each take a step; one of the two neighbours is another machine now.
     """
     gain_db, hall_db, machine_db, hum_db, near_db, pace = rng.standard_normal(6)
     rate_hz, order, level_db = scene.neighbours[0]
@@ -137,9 +136,8 @@ def curve_gain(n_samples: int, sample_rate: int, curve_db: FloatArray) -> FloatA
 def background(scene: Scene, clip: Clip) -> FloatArray:
     """Sound of the hall without the machine, at unit level above 100 Hz, before the microphone.
 
-    Coloured noise, mains hum with odd and even harmonics, neighbouring machines whose speed
-    and level scatter, and at random times a few ringing impacts (dropped tools, doors); the
-    colour scatters from clip to clip.
+    Coloured noise, mains hum, neighbouring machines whose speed and level scatter, and at random
+    times a few ringing impacts (dropped tools, doors); the colour scatters from clip to clip.
     """
     n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
     curve = scene.colour_db + CLIP_SCATTER_DB * rng.standard_normal(len(scene.colour_db))
@@ -164,8 +162,7 @@ def _path_gain(
 ) -> npt.NDArray[np.complex128]:
     """Complex response from the machine to the microphone's membrane.
 
-    Structure, direct sound and two early reflections ``1 + sum_i r_i exp(-2 pi i f t_i)``
-    whose path differences follow from a distance and a placement that scatter.
+    Structure, times ``1 + sum_i r_i exp(-2 pi i f t_i)`` of direct sound and two reflections.
     """
     grid = frequency_grid(n_samples, sample_rate)
     curve = path_db + scene.path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
@@ -202,9 +199,8 @@ def record(
 ) -> FloatArray:
     """Mix machine and hall as a microphone would, in units of full scale, and drop the lead-in.
 
-    The machine (None: hall alone) comes at about unit root mean square above 100 Hz and lies
-    ``snr_db`` over the background there, whether that is heard or not. Every part has its own
-    randomness, so that machine alone and hall alone add up to the mixture.
+    The machine (None: hall alone) lies ``snr_db`` over the background above 100 Hz, whether that is
+    heard or not. Machine alone and hall alone add up to the mixture.
     """
     of_levels, of_path, of_hall, of_microphone = rng.spawn(4)
     hall_db, machine_db = 0.4 * of_levels.standard_normal(2)

@@ -1,13 +1,13 @@
-"""Elements that the machine models are built from: rotation, tones, noise and impacts.
+"""What the machine models are built from: elements of sound, operating states, faults.
 
-Every element is vectorised over samples and normalised, so that a model states its levels
-itself: tones and noise have unit root mean square (noise above 100 Hz, tones before what a small
-source fails to radiate), an impact response has unit energy.
+Rotation, tones, noise and impacts are vectorised over samples and normalised: a model states its
+levels itself. Tones and noise have unit root mean square (noise above 100 Hz, tones before what a
+small source fails to radiate), an impact response has unit energy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -42,10 +42,7 @@ def modulation(depth: float, turns: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def frequency_grid(n_samples: int, sample_rate: int) -> FloatArray:
-    """Frequencies [Hz] of the real FFT of ``n_samples``; the first bin is set to the second.
-
-    So that logarithms and ratios exist everywhere; the microphone passes nothing there.
-    """
+    """Frequencies [Hz] of the real FFT; the first is the second, so that it has a logarithm."""
     grid = np.arange(n_samples // 2 + 1, dtype=np.float64) * (sample_rate / n_samples)
     grid[0] = grid[1]
     grid.flags.writeable = False
@@ -84,9 +81,8 @@ def _radiation_gain(n_samples: int, sample_rate: int) -> FloatArray:
 class Clip:
     """A clip to synthesise, and the elements of machine and hall in its length and randomness.
 
-    What a fault draws comes from ``of_fault``, so that with the same ``rng`` a faulty clip and
-    its healthy twin differ by the fault and by nothing else. ``pace`` is the speed of the
-    session over nominal speed.
+    What a fault draws comes from ``of_fault``, so that a faulty clip and its healthy twin differ by
+    the fault alone. ``pace`` is the speed of the session over nominal speed.
     """
 
     n_samples: int
@@ -110,8 +106,7 @@ class Clip:
     def rotation(self, rate_hz: float, wander: float = 0.002) -> FloatArray:
         """Angle of a shaft over time, in revolutions, not wrapped.
 
-        ``angle(t) = angle_0 + integral of rate_hz * (1 + wander * course)``; the course has unit
-        variance at knots 0.3 s apart and is linear between.
+        The rate wanders linearly between knots 0.3 s apart, with ``wander`` as relative deviation.
         """
         n, sr = self.n_samples, self.sample_rate
         knots = max(4, int(n / sr / 0.3))
@@ -122,11 +117,9 @@ class Clip:
         return angle
 
     def tones(self, angle: FloatArray, amplitudes: npt.ArrayLike, order: float = 1.0) -> FloatArray:
-        """Tones at the multiples of an order of a shaft, radiated by a small source.
+        """Tones ``sum_k a_k cos(2 pi k order angle + theta_k)`` from a small source.
 
-        ``sum_k a_k cos(2 pi k order angle + theta_k)``, k = 1, 2, ..., random phases theta_k, of
-        unit root mean square before radiation. Only ratios of amplitudes matter; harmonics
-        above 0.45 times the sampling rate are left out.
+        Of unit root mean square before radiation, without harmonics above 0.45 times the rate.
         """
         highest_hz = float(np.max(np.diff(angle[::16]))) / 16 * self.sample_rate * order
         series = np.asarray(amplitudes, float)
@@ -146,10 +139,7 @@ class Clip:
         return tones
 
     def shaped_noise(self, gain: FloatArray) -> FloatArray:
-        """Gaussian noise of a given magnitude spectrum, radiated by a small source.
-
-        The overall factor of ``gain`` does not matter: the mean square above 100 Hz is one.
-        """
+        """Gaussian noise of a magnitude spectrum from a small source; unit level above 100 Hz."""
         n, sr = self.n_samples, self.sample_rate
         gain = gain * _radiation_gain(n, sr)
         first = int(np.ceil(LEVEL_FROM_HZ * n / sr))
@@ -165,10 +155,9 @@ class Clip:
         floor_db: float = -20.0,
         tilt_db: float = 0.0,
     ) -> FloatArray:
-        """Noise of a structure: a floor and resonances of equal height on it.
+        """Noise of a structure: resonances of equal height on a floor, tilted in dB per octave.
 
-        ``|H|^2 = floor + sum_i 1 / (1 + (Q (f/f_i - f_i/f))^2)``, times a slope of ``tilt_db``
-        per octave.
+        ``|H|^2 = floor + sum_i 1 / (1 + (Q (f/f_i - f_i/f))^2)``
         """
         grid = frequency_grid(self.n_samples, self.sample_rate)
         power = np.full_like(grid, from_db(floor_db) ** 2)
@@ -197,8 +186,7 @@ class Clip:
     ) -> FloatArray:
         """Response of a structure to an impact: damped resonances, unit energy.
 
-        ``sum_i g_i exp(-t / tau_i) sin(2 pi f_i t)``, tau_i = ``decay_s`` at the first resonance
-        and shorter in proportion to the square root of frequency; g_i and f_i scatter.
+        Decay is ``decay_s`` at the first resonance and shorter with the square root of frequency.
         """
         time = np.arange(int(7 * decay_s * self.sample_rate)) / self.sample_rate
         response = np.zeros_like(time)
@@ -212,9 +200,8 @@ class Clip:
     def events(self, angle: FloatArray, order: float, slip: float = 0.0) -> FloatArray:
         """Draw the times [s] of events that come ``order`` times per revolution, with slip.
 
-        The angle between two events is ``(1 + slip * normal) / order`` revolutions, so that
-        deviations add up as those of a rolling element do (R. B. Randall, J. Antoni, Mechanical
-        Systems and Signal Processing 25 (2011), section 2.2).
+        Angles between events are ``(1 + slip * normal) / order``: deviations add up as a rolling
+        element's do (R. B. Randall, J. Antoni, MSSP 25 (2011), section 2.2).
         """
         count = int((angle[-1] - angle[0]) * order * 1.2) + 3
         steps = (1.0 + slip * self.rng.standard_normal(count)) / order
@@ -230,11 +217,7 @@ class Clip:
         response: FloatArray,
         spread: float = 0.0,
     ) -> FloatArray:
-        """Train of impacts: every event adds ``force * response`` at its time.
-
-        The force scatters log-normally by ``spread``; times between samples are split linearly
-        over the two neighbours.
-        """
+        """Train of impacts: every event adds ``force * response``, log-normal by ``spread``."""
         if spread:
             force = force * np.exp(spread * self.rng.standard_normal(len(times_s)))
         position = np.asarray(times_s) * self.sample_rate
@@ -246,3 +229,60 @@ class Clip:
         pulses += np.bincount(first + 1, weight * part, self.n_samples)
         train: FloatArray = scipy.signal.oaconvolve(pulses, response)[: self.n_samples]
         return train
+
+
+@dataclass(frozen=True)
+class State:
+    """One operating state of a machine; those of one ``structure`` share the transfer path."""
+
+    attribute: str  # as in file names, e.g. car_B1_spd_31V_mic_1
+    domain: str  # source or target
+    quantities: Mapping[str, float]  # their unit is the suffix of the name
+    resonances_hz: tuple[float, ...]
+    structure: str
+
+    def __getitem__(self, quantity: str) -> float:
+        return self.quantities[quantity]
+
+    def resonances(self, change: float = 0.0) -> tuple[float, ...]:
+        """Structural resonances [Hz], moved by a relative change."""
+        return tuple(centre * (1.0 + change) for centre in self.resonances_hz)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault and its severity from 0 (faint) to 1 (plain); healthy is ``Fault("", 0.0)``."""
+
+    name: str = ""
+    severity: float = 0.0
+
+    def grows(self, name: str, faintest: float, plainest: float) -> float:
+        """Value between two ends by severity if this is the fault ``name``, else zero."""
+        if name != self.name:
+            return 0.0
+        return faintest + (plainest - faintest) * self.severity
+
+    def level(self, name: str, faintest_db: float, plainest_db: float) -> float:
+        """Amplitude between two levels [dB] if this is the fault ``name``, else zero."""
+        return from_db(self.grows(name, faintest_db, plainest_db)) if name == self.name else 0.0
+
+    def either_way(self, name: str, clip: Clip, faintest: float, plainest: float) -> float:
+        """Value of either sign if this is the fault ``name``, else zero."""
+        value = self.grows(name, faintest, plainest)
+        return value * float(clip.of_fault.rng.choice((-1.0, 1.0))) if value else 0.0
+
+
+@dataclass(frozen=True)
+class MachineModel:
+    """A machine type: its states, faults and sound."""
+
+    machine_type: str  # folder name, ending in Sim
+    has_attributes: bool  # whether names and attributes_00.csv show the attribute
+    supplemental: str  # clean (machine without background) or noise (the reverse)
+    states: tuple[State, ...]
+    faults: tuple[str, ...]
+    snr_db: float  # over the background above 100 Hz; state, path and session add to it
+    domain_shift: float  # how far the target's hall and microphone lie from the source's
+    #: Sound at about unit root mean square above 100 Hz.
+    synthesise: Callable[[State, Fault, Clip], FloatArray]
+    duration_s: tuple[float, float] = (10.0, 10.0)  # shortest and longest clip
