@@ -1,7 +1,10 @@
 """The whole workbook on the smallest simulated corpus, as a user runs it."""
 
+import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from asdlib.scoring import evaluate, read_scores
@@ -148,3 +152,35 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(simulated_smoke, tmp_pa
     assert process.returncode == 130, errors
     assert "goes on from there" in errors
     assert cli.main(arguments) == 0
+
+
+def test_killed_at_random_points_it_ends_in_the_same_results(out, simulated_smoke, tmp_path):
+    """Of the training, which leaves most behind; a point is a number of files that lie there."""
+    shutil.copytree(out, tmp_path, dirs_exist_ok=True, symlinks=True)
+    made_anew = [tmp_path / "build" / NAME / part for part in ("checkpoints", "seed_0")]
+    made_anew.append(tmp_path / "build" / "cache" / "frames")
+    n_files = len(files(*made_anew))
+    for folder in made_anew:
+        shutil.rmtree(folder)
+    call = [sys.executable, "-m", "asdlib.workbook.cli"]
+    call += command(simulated_smoke, tmp_path, "--only", "03")
+    points = [(random.randrange(n_files), random.random()) for _ in range(2)]
+    for n_there, wait_s in points:
+        process = psutil.Popen(call, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        while len(files(*made_anew)) < n_there and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(wait_s)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended before
+            for part in [*process.children(recursive=True), process]:
+                part.kill()  # the kernel, too, which is in a session of its own
+        process.wait()
+    assert cli.main(call[3:]) == 0, f"after kills at {points} of {n_files} files"
+    arrays = [path for path in files(*made_anew) if path.suffix == ".npz"]
+    assert len(arrays) == 3
+    for path in arrays:
+        before = out / path.relative_to(tmp_path)
+        assert path.read_bytes() == before.read_bytes(), f"{path} after kills at {points}"
+
+
+def files(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
