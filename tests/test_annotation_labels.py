@@ -384,6 +384,20 @@ def test_agreement_of_two_or_three_clips_has_no_interval():
     assert found["ci_low"].isna().all()
 
 
+@pytest.mark.parametrize("n_labels", [1, 2, 9])
+def test_agreement_intervals_hold_their_own_value(n_labels, rng):
+    clips = pd.DataFrame({"clip_id": [f"m/train/{i}.wav" for i in range(10)]})
+    clips = clips.assign(machine_type="m", domain="target")
+    true = clips[["clip_id"]].assign(attribute=["x"] * 5 + ["y"] * 5)
+    for _ in range(10):
+        labels = clips[["clip_id"]].assign(attribute=rng.integers(n_labels, size=10).astype(str))
+        found = score_agreement(labels, true, clips)
+        assert found["value"].between(found["ci_low"], found["ci_high"]).all()
+    if n_labels == 1:  # halves of one true class would have counted as perfect agreement
+        ari = found[found["metric"] == "ari"]
+        assert (ari[["value", "ci_low", "ci_high"]] == 0.0).all(axis=None)
+
+
 def test_agreement_by_domain_joined_by_clip_id(rng):
     ids = [f"m/train/{i}.wav" for i in range(40)]
     truth = pd.DataFrame({"clip_id": ids, "attribute": [f"a{i % 4}" for i in range(40)]})

@@ -5,10 +5,12 @@ Commands are read by the command line's own parsers and stop where the work woul
 
 import argparse
 import ast
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,10 @@ def test_reference_is_small_and_taken_by_its_script(tmp_path):
     assert "figures" in said.stdout
     pictures = list((ROOT / "figures").rglob("*.png"))
     assert sum(path.stat().st_size for path in pictures if "reference" in path.parts) < 2_000_000
+
+
+def test_picture_of_the_method_is_drawn_by_its_script(tmp_path):
+    script = ROOT / "figures" / "reference" / "pipeline.py"
+    subprocess.run([sys.executable, script, tmp_path / "drawn.png"], check=True,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert (tmp_path / "drawn.png").stat().st_size < 150_000

@@ -104,11 +104,15 @@ def _score(
     values = agreement(labels, true)
     rng = np.random.default_rng(seed)
     halves = [rng.permutation(len(part))[: len(part) // 2] for _ in range(n_halves)]
-    draws = pd.DataFrame([agreement(labels[half], true[half]) for half in halves])
+    # Where both labellings have one class there is nothing to agree on: such a half says nothing.
+    told = [half for half in halves if len(set(labels[half])) + len(set(true[half])) > 2]
+    draws = pd.DataFrame([agreement(labels[half], true[half]) for half in told or halves])
     tails = [(1 - level) / 2, (1 + level) / 2]
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
         deviation = (draws[metric] - draws[metric].mean()).quantile(tails).to_numpy()
+        # Nearly all draws alike and a few far off move their mean past the quantiles.
+        deviation = np.array([min(deviation[0], 0.0), max(deviation[1], 0.0)])
         low, high = np.clip(values[metric] + deviation, -1.0 if metric == "ari" else 0.0, 1.0)
         if len(part) < _FEWEST_HALVED:
             low = high = np.nan

@@ -18,7 +18,6 @@ from asdlib.annotation.levels import name_frequencies
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
-    WIDTH_NARROW_IN,
     WIDTH_WIDE_IN,
 )
 
@@ -38,7 +37,7 @@ def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figu
         ``n_clusters, silhouette, reference, reference_std, stability, is_accepted``.
     machine_type : str
     """
-    figure, ax = plt.subplots(figsize=(WIDTH_NARROW_IN, 2.4))
+    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
     accepted = criterion[criterion["is_accepted"].astype(bool)]
     k, reference = criterion["n_clusters"], criterion["reference"]
     spread = 3 * criterion["reference_std"]
@@ -56,7 +55,7 @@ def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figu
     ax.set(xlabel="Number of clusters", ylabel="Silhouette, stability", ylim=(-0.05, 1.05))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_title(f"{machine_type}: {finding}")
-    ax.legend(loc="best", fontsize=7)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
     return figure
 
 

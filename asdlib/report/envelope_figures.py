@@ -81,7 +81,12 @@ def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
         places = np.array(family.harmonics) * family.frequency_hz / 1000
         ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
                 label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
-    ax.set(xlabel="Frequency [kHz]", ylabel="Power [dB]", xlim=(0, None), ylim=(low - 25, top + 22))
+    ax.set(
+        xlabel="Frequency [kHz]",
+        ylabel="Power [dB re 1]",
+        xlim=(0, None),
+        ylim=(low - 25, top + 22),
+    )
     ax.set_title("plain spectrum: tones")
     if inspection.tones:
         ax.legend(loc="lower left", fontsize=7, ncols=3)

@@ -121,15 +121,17 @@ def draw_average_spectra(spectra: pd.DataFrame) -> Figure:
         own = spectra[(spectra["machine_type"] == machine) & (spectra["frequency_hz"] > 0)]
         _draw_groups(ax, own)
         frequency_axis(ax, 50, float(own["frequency_hz"].max()))
-        ax.set_title(machine)
+        count = own["group"].nunique()
+        few = shared or count <= _NAMED_GROUPS
+        ax.set_title(machine if few else f"{machine}: {count} attributes")
         if not shared:
-            few = own["group"].nunique() <= _NAMED_GROUPS
             # Room for the names below the curves.
             low, high = ax.get_ylim()
-            rows = min(own["group"].nunique(), _NAMED_GROUPS) + 1.5
+            rows = min(count, _NAMED_GROUPS) + 1.5
             ax.set_ylim(low - 0.065 * rows * (high - low), high)
+            title = None if few else f"{_NAMED_GROUPS} that differ most:"
             ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2,
-                      title=None if few else "differ most:", title_fontsize=5)  # fmt: skip
+                      title=title, title_fontsize=5)  # fmt: skip
     label_outside(panels, "Frequency [Hz]", "Level [dB re full scale]")
     if shared:
         names = list(dict.fromkeys(spectra["group"]))
@@ -146,8 +148,6 @@ def _draw_groups(ax: Axes, own: pd.DataFrame) -> None:
         table = own.pivot_table(index="frequency_hz", columns="group", values="mean_db")
         distance = table.sub(table.mean(axis=1), axis=0).abs().mean()
         named = distance.nlargest(_NAMED_GROUPS).index.tolist()
-        ax.text(0.96, 0.96, f"{len(groups)} attributes", transform=ax.transAxes, fontsize=7,
-                ha="right", va="top")  # fmt: skip
     for group in sorted(groups, key=lambda group: group in named):
         lines = own[own["group"] == group]
         x, mean_db = lines["frequency_hz"], lines["mean_db"]

@@ -232,7 +232,7 @@ def draw_augmentation(
         axis.set_title(name)
         axis.set_xlabel("Time [s]")
     mel_axis(axes[0], band_centres_hz)
-    figure.colorbar(image, ax=axes, label="Level [dB]", pad=0.01)
+    figure.colorbar(image, ax=axes, label="Log-mel level [dB re 1]", pad=0.01)
     figure.suptitle(
         "Mixup adds two clips in power; StatEx gives the pattern of one the other's level"
     )

@@ -187,8 +187,8 @@ def _decide(curve: pd.DataFrame, evidence: _Evidence) -> tuple[float | None, str
     cutoff = float(best["cutoff_hz"])
     if best["ci_low"] < MIN_GAIN:
         return None, (
-            f"best cut-off {cutoff:.0f} Hz gains {best['criterion']:.2f} "
-            f"(from {best['ci_low']:.2f}), less than {MIN_GAIN}"
+            f"{cutoff:.0f} Hz, the best, gains {best['criterion']:.2f}, perhaps only "
+            f"{best['ci_low']:.2f}; asked for is a sure {MIN_GAIN:.2f}"
         )
     return cutoff, (
         f"keeps {best['information_kept']:.0%} of the information and "

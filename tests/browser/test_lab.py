@@ -1,0 +1,132 @@
+"""Every notebook in JupyterLab as a reader meets it: run from top to bottom, and a widget used.
+
+Needs Chromium and the package playwright (``pip install playwright``; it brings no browser of its
+own and needs none).
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asdlib.workbook import lab
+from asdlib.workbook.notebooks import PROFILES, list_notebooks
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [book.path.stem for book in list_notebooks()]
+WITH_MENUS = {"02_attribute_annotation"}
+TIMEOUT_S = 240
+#: All cells are drawn, so that what is looked for is in the page.
+SETTINGS = {"windowingMode": "none"}
+OUTPUTS = """() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells
+  .flatMap(cell => cell.toJSON().outputs || [])"""
+TOO_WIDE = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
+  .filter(one => one.querySelector('table') && one.scrollWidth > one.clientWidth + 1)
+  .map(one => one.innerText.slice(0, 200))"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"no JupyterLab at {url}")
+
+
+@pytest.fixture(scope="module")
+def server(simulated_smoke, tmp_path_factory) -> Iterator[str]:
+    """JupyterLab on a run that has only been planned: the notebooks make it."""
+    out = tmp_path_factory.mktemp("lab")
+    values = {**PROFILES["smoke"], "data_dir": str(simulated_smoke), "out_dir": str(out),
+              "machines": ["bearingSim"], "details": True}  # fmt: skip
+    lab.note_parameters(out, "simulated_browser", values)
+    settings = out / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps(SETTINGS))
+    port = free_port()
+    own = {"JUPYTER_CONFIG_DIR": str(out / "config"), "PYTHONPATH": str(ROOT),
+           "JUPYTERLAB_SETTINGS_DIR": str(out / "settings"),
+           "JUPYTERLAB_WORKSPACES_DIR": str(out / "workspaces")}  # fmt: skip
+    command = [sys.executable, "-m", "asdlib.workbook.cli", "lab", "--name", "simulated_browser",
+               "--out", str(out), "--no-browser", "--allow-root", f"--port={port}",
+               "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]  # fmt: skip
+    with (out / "log.txt").open("w") as log:
+        process = subprocess.Popen(command, cwd=out, env={**os.environ, **own}, stderr=log,
+                                   stdout=log, start_new_session=True)  # fmt: skip
+    try:
+        wait_for(f"http://127.0.0.1:{port}/lab", process)
+        yield f"http://127.0.0.1:{port}/lab/tree/build/simulated_browser_lab/notebooks"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(server) -> Iterator[sync_api.Page]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(1000 * TIMEOUT_S)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def notebook(request, server, page) -> sync_api.Page:
+    """The page with a notebook opened and all its cells run."""
+    page.goto(f"{server}/{request.param}.ipynb?reset")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+    return page
+
+
+def check(page: sync_api.Page) -> list[dict]:
+    """No error, nothing on standard error but progress, no table wider than its place."""
+    outputs = page.evaluate(OUTPUTS)
+    assert not [one["evalue"] for one in outputs if one["output_type"] == "error"]
+    said = "".join("".join(one["text"]) for one in outputs if one.get("name") == "stderr")
+    assert not [line for line in re.split(r"[\r\n]+", said) if line and "%|" not in line]
+    assert page.evaluate(TOO_WIDE) == []
+    return outputs
+
+
+@pytest.mark.parametrize("notebook", NAMES, indirect=True)
+def test_notebook_runs_and_fits(request, notebook):
+    outputs = check(notebook)
+    first = next(one for one in outputs if one.get("name") == "stdout")
+    assert "".join(first["text"]).startswith("Run simulated_browser_lab: simulated clips of ")
+    menus = notebook.locator(".jupyter-widgets select")
+    name = request.node.callspec.params["notebook"]
+    assert menus.count() or name not in WITH_MENUS
+    if menus.count():
+        picture = notebook.locator(".jupyter-widgets-output-area img").last
+        before = picture.get_attribute("src")
+        menus.last.select_option(index=1)
+        sync_api.expect(picture).not_to_have_attribute("src", before, timeout=60_000)
+        check(notebook)
