@@ -110,10 +110,10 @@ def _score(
     tails = [(1 - level) / 2, (1 + level) / 2]
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
-        deviation = (draws[metric] - draws[metric].mean()).quantile(tails).to_numpy()
+        lower, upper = (draws[metric] - draws[metric].mean()).quantile(tails)
         # Nearly all draws alike and a few far off move their mean past the quantiles.
-        deviation = np.array([min(deviation[0], 0.0), max(deviation[1], 0.0)])
-        low, high = np.clip(values[metric] + deviation, -1.0 if metric == "ari" else 0.0, 1.0)
+        around = values[metric] + np.array([min(lower, 0.0), max(upper, 0.0)])
+        low, high = np.clip(around, -1.0 if metric == "ari" else 0.0, 1.0)
         if len(part) < _FEWEST_HALVED:
             low = high = np.nan
         rows.append((metric, values[metric], float(low), float(high), *counts))
