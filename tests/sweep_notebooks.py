@@ -49,10 +49,11 @@ def write_notebooks(folder: Path) -> Path:
     there, a training waits after its third epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    decoding = "window_s: float = 0.0\nresample: bool = False\nchannel: object = -1\n"
     seeds = "seeds: list = [0]  # seeds\n"
     training = "epochs: int = 2  # passes\npause_s: float = 0.0  # per epoch\n"
     books = {
-        "01_prepare": ('window: str = "hann"  # shape\n', _PREPARE),
+        "01_prepare": (decoding + 'window: str = "hann"  # shape\n', _PREPARE),
         "03_train": (seeds + training, _TRAIN),
         "04_score": (seeds + "neighbours: int = 1  # k\n", _SCORE),
     }

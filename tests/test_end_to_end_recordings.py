@@ -28,33 +28,39 @@ def test_real_recordings_run_to_their_table(realdata, tmp_path):
     assert not list((tmp_path / "figures").rglob("simulated_*"))
 
 
-def test_a_folder_of_ones_own_with_odd_recordings(tmp_path, rng):
-    bare = "section_00_source_train_normal_{:04d}_noAttribute.wav"
-    names = [f"press/train/{bare.format(i)}" for i in range(6)]
-    names += [f"solo/train/{bare.format(0)}"]
-    names += [f"{machine}/test/section_00_{i:04d}.wav" for machine in ("press", "solo")
-              for i in range(2)]  # fmt: skip
-    data = make_tree(tmp_path / "own", names, n_samples=16000)
-    write_wav(data / names[0], np.zeros(16000, np.int16))
-    write_wav(data / names[1], (40000 * rng.standard_normal(16000)).clip(-32768, 32767))
-    run_to_scores(["--data", str(data), "--out", str(tmp_path), "--profile", "smoke"])
-    scores = read_scores(tmp_path / "results" / "own" / "scores.csv")
-    test = scores[(scores["system"] == "knn") & (scores["split"] == "test")]
-    assert len(test) == 4
-    assert test["anomaly_score"].notna().all()
-    lonely = scores[(scores["machine_type"] == "solo") & (scores["split"] == "train")]
-    has_score = lonely.set_index("system")["anomaly_score"].notna()
-    # A neighbour needs a second clip; a reconstruction does not.
-    assert has_score.to_dict() == {
-        "trivial": False, "knn": False, "ae_mse": True, "ae_mahalanobis": True, "final": False,
-    }  # fmt: skip
-    metrics = pd.read_csv(tmp_path / "results" / "own" / "metrics.csv")
+def test_a_folder_as_it_lies_runs_to_its_scores_without_labels(tmp_path, rng):
+    """Any names, a long recording, stereo beside mono, silence, clipping; nothing is known."""
+    data = tmp_path / "Presse und mehr"
+    for name in ("Presse 3", "solo"):
+        for day in range(3):
+            samples = (2000 * rng.standard_normal(16000)).astype(np.int16)
+            write_wav(data / name / f"normal/2026-05-0{day + 1}/07_15 (gut) $1$.wav", samples)
+    write_wav(data / "solo/normal/2026-05-01/07_15 (gut) $1$.wav", np.zeros(16000, np.int16))
+    loud = (40000 * rng.standard_normal((48000 * 25, 2))).clip(-32768, 32767)
+    write_wav(data / "Presse 3/normal/=loud.wav", loud.astype(np.int16), sample_rate=48000)
+    make_tree(data, [f"Presse 3/check/neu <b>|[{i}].wav" for i in range(2)], n_samples=16000)
+    (data / "Presse 3/check/Bericht.pdf").write_bytes(b"%PDF")
+    arguments = ["--data", str(data), "--out", str(tmp_path), "--profile", "smoke"]
+    run_to_scores([*arguments, "--set", "resample=true", "--set", "channel=mean"])
+    results = tmp_path / "results" / "Presse_und_mehr"
+    scores = read_scores(results / "scores.csv")
+    final = scores[scores["system"] == "final"].set_index("clip_id")
+    assert sorted(final.index) == [
+        "Presse 3/test/neu <b>|[0].wav", "Presse 3/test/neu <b>|[1].wav",
+        *(f"Presse 3/train/2026-05-0{day}_07_15 (gut) $1$.wav" for day in (1, 2, 3)),
+        "Presse 3/train/_=loud@00000.0s.wav", "Presse 3/train/_=loud@00012.5s.wav",
+        *(f"solo/train/2026-05-0{day}_07_15 (gut) $1$.wav" for day in (1, 2, 3)),
+    ]  # fmt: skip
+    assert final["anomaly_score"].notna().all()
+    metrics = pd.read_csv(results / "metrics.csv")
     assert metrics["value"].isna().all()
     assert metrics["reason"].str.len().min() > 0
-    shown = (tmp_path / "build" / "own" / "notebooks" / "01_spectrum_exploration.html").read_text()
-    assert "2 of 11 recordings have a defect" in shown
-    table = (tmp_path / "results" / "own" / "table.md").read_text()
-    assert table.startswith("# own: recorded machines\n\n## Verdicts\n\n| machine")
+    pages = tmp_path / "build" / "Presse_und_mehr" / "notebooks"
+    shown = (pages / "01_spectrum_exploration.html").read_text()
+    assert "1 of 10 recordings have a defect" in shown
+    assert "<b>|" not in shown
+    table = (results / "table.md").read_text()
+    assert table.startswith("# Presse_und_mehr: recorded machines\n\n## Verdicts\n\n| machine")
     assert "AUC" not in table
-    verdicts = pd.read_csv(tmp_path / "results" / "own" / "verdicts.csv")
-    assert verdicts["clip_id"].nunique() == 4
+    verdicts = pd.read_csv(results / "verdicts.csv")
+    assert verdicts["clip_id"].nunique() == 2

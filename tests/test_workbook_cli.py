@@ -61,6 +61,33 @@ def test_what_is_passed_over_is_told_before_anything_runs(capsys, tmp_path, monk
     assert "1 passed over (no recording): notes.txt\n" in said
 
 
+def test_the_folder_is_checked_before_anything_runs(capsys, tmp_path, monkeypatch):
+    data = make_tree(tmp_path / "set", [f"fan/normal/{n}.wav" for n in "abc"], sample_rate=48000)
+    (data / "fan/normal/d.wav").write_bytes(b"")
+    executed = []
+    monkeypatch.setattr(cli, "_execute", lambda *arguments: executed.append(arguments) or 0)
+    call = ["--data", str(data), "--out", str(tmp_path)]
+    *table, first, second, third = failure(capsys, *call).splitlines()
+    assert table[0].endswith("set: plain folders, 3 recordings, machines: 1")
+    assert "48000" in table[2]
+    assert first == "run_all.sh: 2 things cannot be used:"
+    assert second.endswith("d.wav: is an empty file (0 bytes). Copy or download it again.")
+    assert third.startswith("3 recordings at 48000 Hz, expected 16000 Hz: add --set resample=true")
+    assert not executed
+    (data / "fan/normal/d.wav").unlink()
+    assert cli.main([*call, "--set", "resample=true"]) == 0
+    assert len(executed) == 1
+    assert cli.main([*call, "--from", "02"]) == 0  # which finds what notebook 01 has decoded
+
+
+def test_a_folder_with_blanks_gives_a_run_its_name(capsys, tmp_path, monkeypatch):
+    data = make_tree(tmp_path / "Meine Messung (1)", [f"fan/normal/{n}.wav" for n in "abc"])
+    names = []
+    monkeypatch.setattr(cli, "_execute", lambda *arguments: names.append(arguments[-1]) or 0)
+    assert cli.main(["--data", str(data), "--out", str(tmp_path)]) == 0
+    assert names == ["Meine_Messung_1_"]
+
+
 @pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a|b", "=HYPERLINK(1)", "a$b"])
 def test_a_machine_name_that_is_not_plain_is_refused(capsys, tmp_path, name):
     make_tree(tmp_path / "set" / name, ["train/section_00_source_train_normal_0000.wav"])

@@ -17,7 +17,7 @@ def run(tmp_path):
     """Give a run on a machine whose name looks like a number, and on another."""
     data = make_tree(tmp_path / "data", [*train_and_test("007"), *train_and_test("fan")])
     settings = {"data_dir": str(data), "out_dir": str(tmp_path / "out"), "run_name": "test"}
-    return Run.open("01_test", {**settings, "machines": [], "workers": 1})
+    return Run.open("01_test", {**settings, "machines": [], "workers": 1, "window_s": 0.0})
 
 
 def test_clip_table_survives_its_file(run):

@@ -44,7 +44,9 @@ class Source:
     label: str = ""  # behind the names of machines of another year (``_2024``)
 
 
-def lay_out(folder: Path, sources: Sequence[Source], *, channel: int | None) -> dict[str, Any]:
+def lay_out(
+    folder: Path, sources: Sequence[Source], *, channel: int | str | None
+) -> dict[str, Any]:
     """Lay out a view anew and describe it in its ``dataset.json``.
 
     The first source is what is scored; ``channel`` is used of every recording, None where

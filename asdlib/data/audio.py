@@ -23,6 +23,9 @@ REMOVED_DB = -1000.0
 _FLOATS = ("FLOAT", "DOUBLE")
 #: Encodings of wav files that numpy reads as they lie there.
 _PLAIN = {"PCM_16": "<i2", "FLOAT": "<f4", "DOUBLE": "<f8"}
+#: Value of ``channel`` that stands for the mean of all channels.
+MEAN = "mean"
+_BLOCK_SAMPLES = 1 << 20
 #: Floating point up to here [full scale] is limited to full scale, 0.09 dB at most.
 _A_HAIR_ABOVE = 1.01
 #: Floating point that stays below [full scale] would be a few steps of 16 bits.
@@ -34,15 +37,18 @@ def read_mono(
     *,
     sample_rate: int = 16000,
     resample: bool = False,
-    channel: int | None = None,
+    channel: int | str | None = None,
     scale: float = 1.0,
+    start: int = 0,
+    n_samples: int | None = None,
 ) -> npt.NDArray[np.int16]:
-    """Decode a recording to 16-bit mono.
+    """Decode a recording, or ``n_samples`` frames of it from ``start`` on, to 16-bit mono.
 
     16-bit PCM comes back bit for bit; every other encoding is rounded to 16 bits, floating point
-    after a factor ``scale`` (see `common_scale`). A ``channel``, from 0, is needed where a file
-    has several. With ``resample`` a file of another rate [Hz] is resampled (polyphase filter;
-    overshoots are limited to full scale); otherwise it is refused.
+    after a factor ``scale`` (see `common_scale`). A ``channel``, from 0, or ``"mean"`` of all is
+    needed where a file has several. With ``resample`` a file of another rate [Hz] is resampled
+    (polyphase filter; overshoots are limited to full scale); otherwise it is refused. No more of
+    the file is read than is asked for.
     """
     path = Path(path)
     try:
@@ -57,13 +63,18 @@ def read_mono(
                 resample=resample,
                 channel=channel,
             )
+            count = header.n_samples - start if n_samples is None else n_samples
+            if start + count > header.n_samples:
+                raise InputError(
+                    f"{path}: became shorter since the clip table was read. Run again."
+                )
             if header.subtype == "PCM_16" and header.data_offset is not None:
-                frames = _read_plain(file, header, path)
+                mono = _one_channel(_read_plain(file, header, path, start, count), channel)
             else:
-                frames = _to_int16(_read_floats(file, header, path, scale))
+                floats = _read_floats(file, header, path, scale, start, count)
+                mono = _to_int16(_one_channel(floats, channel))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    mono = frames[:, channel or 0]
     if header.sample_rate == sample_rate:
         return np.ascontiguousarray(mono)
     return _resample(mono, header.sample_rate, sample_rate)
@@ -107,16 +118,17 @@ def check_format(
     n_samples: int,
     sample_rate: int,
     resample: bool,
-    channel: int | None,
+    channel: int | str | None,
 ) -> None:
-    """Refuse a file whose header does not fit what was asked for."""
+    """Refuse a file whose header does not fit what was asked for; one channel always does."""
     if n_samples == 0:
         raise InputError(f"{path}: holds no samples. Remove the file.")
     if channel is None and channels != 1:
         raise InputError(
-            f"{path}: has {channels} channels, expected 1. Name the one to use (channel, from 0)."
+            f"{path}: has {channels} channels, expected 1. Name the one to use (channel, from 0) "
+            "or take their mean."
         )
-    if channel is not None and not 0 <= channel < channels:
+    if isinstance(channel, int) and channels > 1 and not 0 <= channel < channels:
         raise InputError(
             f"{path}: has {channels} channels, so that channel {channel} does not exist. "
             f"Choose one from 0 to {channels - 1}."
@@ -128,23 +140,33 @@ def check_format(
         )
 
 
-def _read_plain(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[Any]:
-    frames = np.empty((header.n_samples, header.channels), _PLAIN[header.subtype])
-    file.seek(header.data_offset or 0)
+def _one_channel(frames: npt.NDArray[Any], channel: int | str | None) -> npt.NDArray[Any]:
+    """Take a channel of frames (n, channels), or the mean of all; the only one where it is one."""
+    if channel == MEAN:
+        mean: npt.NDArray[Any] = frames.mean(axis=1)
+        return mean if frames.dtype.kind == "f" else np.rint(mean).astype(frames.dtype)
+    return frames[:, int(channel or 0) if frames.shape[1] > 1 else 0]
+
+
+def _read_plain(
+    file: BinaryIO, header: Header, path: Path, start: int, count: int
+) -> npt.NDArray[Any]:
+    frames = np.empty((count, header.channels), _PLAIN[header.subtype])
+    file.seek((header.data_offset or 0) + start * header.channels * frames.itemsize)
     if file.readinto(frames.data.cast("B")) != frames.nbytes:  # type: ignore[attr-defined]
         raise InputError(f"{path}: became shorter while it was read. Run again.")
     return frames
 
 
 def _read_floats(
-    file: BinaryIO, header: Header, path: Path, scale: float
+    file: BinaryIO, header: Header, path: Path, scale: float, start: int, count: int
 ) -> npt.NDArray[np.float64]:
     """Decode to floating point, where full scale is 1."""
-    frames = _decode(file, header, path).astype(np.float64, copy=False)
-    if len(frames) != header.n_samples:
+    frames = _decode(file, header, path, start, count).astype(np.float64, copy=False)
+    if len(frames) != count:
         raise InputError(
             f"{path}: is truncated, its header announces {header.n_samples} samples and "
-            f"{len(frames)} are there. Copy or download it again."
+            f"{start + len(frames)} are there. Copy or download it again."
         )
     if not np.isfinite(frames).all():
         bad = np.count_nonzero(~np.isfinite(frames))
@@ -162,17 +184,18 @@ def _read_floats(
     return frames
 
 
-def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[Any]:
+def _decode(file: BinaryIO, header: Header, path: Path, start: int, count: int) -> npt.NDArray[Any]:
     import soundfile
 
     if header.data_offset is not None and header.subtype in _FLOATS:
-        return _read_plain(file, header, path)
+        return _read_plain(file, header, path, start, count)
     source: Path | io.BytesIO = path
-    layout: dict[str, object] = {}
+    layout: dict[str, Any] = {}
     if header.data_offset is not None:
-        file.seek(header.data_offset)
         bits = next(bits for (_, bits), name in SUBTYPES.items() if name == header.subtype)
-        source = io.BytesIO(file.read(header.n_samples * header.channels * bits // 8))
+        frame_bytes = header.channels * bits // 8
+        file.seek(header.data_offset + start * frame_bytes)
+        source, start = io.BytesIO(file.read(count * frame_bytes)), 0
         layout = {
             "format": "RAW",
             "subtype": header.subtype,
@@ -181,7 +204,10 @@ def _decode(file: BinaryIO, header: Header, path: Path) -> npt.NDArray[Any]:
             "endian": "LITTLE",
         }
     try:
-        return soundfile.read(source, dtype="float64", always_2d=True, **layout)[0]  # type: ignore[no-any-return]
+        with soundfile.SoundFile(source, **layout) as sound:
+            if start:
+                sound.seek(start)
+            return sound.read(count, dtype="float64", always_2d=True)  # type: ignore[no-any-return]
     except (soundfile.LibsndfileError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
@@ -193,10 +219,13 @@ def _float_peak(path: str | Path) -> float | None:
     header = read_header(path)
     if header.subtype not in _FLOATS:
         return None
+    peak, block = 0.0, max(1, _BLOCK_SAMPLES // header.channels)
     with Path(path).open("rb") as file:
-        frames = np.abs(_decode(file, header, Path(path)))
-    peak = float(frames.max(initial=0.0))
-    return peak if math.isfinite(peak) else float(frames[np.isfinite(frames)].max(initial=0.0))
+        for start in range(0, header.n_samples, block):
+            count = min(block, header.n_samples - start)
+            frames = np.abs(_decode(file, header, Path(path), start, count))
+            peak = max(peak, float(frames[np.isfinite(frames)].max(initial=0.0)))
+    return peak
 
 
 def _resample(mono: npt.NDArray[np.int16], from_rate: int, to_rate: int) -> npt.NDArray[np.int16]:

@@ -156,7 +156,7 @@ def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str,
                 else told_by_place(path, split, folder, scan.layout)
             )
         except InputError as error:
-            scan.problems.append(str(error))
+            scan.problems.append(printable(str(error)))
             continue
         named[split, told.name] = told
         rows.append(_row(scan, machine_type, split, path, told))
@@ -180,7 +180,7 @@ def _row(
     except (InputError, UnicodeEncodeError) as error:
         is_name = isinstance(error, UnicodeEncodeError)
         said = f"{printable(str(path))}: the name is not in UTF-8. Rename it."
-        scan.problems.append(said if is_name else str(error))
+        scan.problems.append(said if is_name else printable(str(error)))
         return None
     if header.n_samples == 0:
         scan.problems.append(f"{path}: holds no samples. Remove the file.")

@@ -15,7 +15,7 @@ import pandas as pd
 from asdlib.cores import available_cores
 from asdlib.data.audio import (
     FULL_SCALE,
-    check_format,
+    MEAN,
     common_scale,
     read_mono,
     resampled_length,
@@ -34,7 +34,7 @@ def open_waveforms(
     cache_dir: Path,
     sample_rate: int = 16000,
     resample: bool = False,
-    channel: int | None = None,
+    channel: int | str | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
     on_remark: Callable[[str], object] = lambda line: None,
@@ -55,8 +55,9 @@ def open_waveforms(
         Rate of the store [Hz].
     resample : bool
         Whether files of another rate are resampled; otherwise they are an error.
-    channel : int, optional
-        Channel to take of every file, from 0; needed where files have several.
+    channel : int or "mean", optional
+        Channel to take of every file, from 0, or the mean of all; needed where files have
+        several. Files with one channel beside them are taken as they are.
     workers : int, optional
         Threads, default the number of usable cores.
     on_progress : callable
@@ -76,7 +77,11 @@ def open_waveforms(
         When a clip is missing, stereo, empty, of another rate, holds NaN, or the cache cannot
         be written.
     """
-    _check(clips, sample_rate=sample_rate, resample=resample, channel=channel)
+    _check(clips)
+    raise_problems(
+        format_problems(clips, sample_rate=sample_rate, resample=resample, channel=channel),
+        what="kinds of recordings",
+    )
     ids = clips["clip_id"].astype(str).tolist()
     paths = clips["path"].astype(str).tolist()
     lengths = np.array(
@@ -87,7 +92,12 @@ def open_waveforms(
         dtype=np.int64,
     )
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    scale = common_scale(paths, workers=workers)
+    starts = np.rint(clips["start_s"] * clips["sample_rate"]).astype(int).tolist()
+    # Of a whole recording all is read, so that one that has grown since is noticed.
+    is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
+    clip_samples = [int(n) if cut else None
+                    for n, cut in zip(clips["n_samples"], is_window, strict=True)]  # fmt: skip
+    scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
     if scale != 1:
         on_remark(f"Recordings in a physical unit: all are multiplied by {scale:g}.")
 
@@ -99,6 +109,8 @@ def open_waveforms(
                 resample=resample,
                 channel=channel,
                 scale=scale,
+                start=starts[row],
+                n_samples=clip_samples[row],
             )
             if len(samples) != lengths[row]:
                 raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
@@ -128,7 +140,7 @@ def open_waveforms(
 
 
 def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
-    """Hash the files of a clip table by what they hold, byte for byte, and their clip ids.
+    """Hash the files of a clip table by what they hold, byte for byte, and their clips.
 
     All bytes are read: 1000 clips of 10 s (320 MB) take 0.7 s of a core (BLAKE2b) once they
     are in memory; a cold disk takes as long as it takes to read them.
@@ -150,11 +162,13 @@ def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
     InputError
         When a file cannot be read.
     """
-    digest = hashlib.sha256()
+    digest, files = hashlib.sha256(), clips["path"].drop_duplicates()
     with ThreadPoolExecutor(workers or available_cores()) as pool:
-        hashes = pool.map(_file_digest, clips["path"])
-        for clip_id, content in zip(clips["clip_id"], hashes, strict=True):
-            digest.update(f"{clip_id}\t{content}\n".encode())
+        contents = dict(zip(files, pool.map(_file_digest, files), strict=True))
+    columns = clips[["clip_id", "path", "start_s"]]
+    for clip_id, path, start_s in columns.itertuples(index=False):
+        place = f"\t{start_s!r}" if start_s else ""
+        digest.update(f"{clip_id}\t{contents[path]}{place}\n".encode())
     return digest.hexdigest()
 
 
@@ -219,25 +233,51 @@ def _measure(samples: npt.NDArray[np.int16]) -> tuple[bool, float, float, float,
     )
 
 
-def _check(clips: pd.DataFrame, *, sample_rate: int, resample: bool, channel: int | None) -> None:
+def _check(clips: pd.DataFrame) -> None:
     if clips.empty:
         raise InputError("The clip table is empty. Choose machines that have clips.")
     if clips["clip_id"].duplicated().any():
         twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise InputError(f"{twice}: stands twice in the clip table.")
-    problems = []
-    columns = clips[["path", "channels", "sample_rate", "n_samples"]]
-    for path, channels, rate, n_samples in columns.itertuples(index=False):
-        try:
-            check_format(
-                path,
-                channels=channels,
-                rate=rate,
-                n_samples=n_samples,
-                sample_rate=sample_rate,
-                resample=resample,
-                channel=channel,
-            )
-        except InputError as error:
-            problems.append(str(error))
-    raise_problems(problems)
+
+
+def format_problems(
+    clips: pd.DataFrame, *, sample_rate: int, resample: bool, channel: int | str | None
+) -> list[str]:
+    """Say which recordings have other rates or channels than asked for, and how to go on.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table of `asdlib.data.read_clips`.
+    sample_rate, resample, channel
+        As of `open_waveforms`.
+
+    Returns
+    -------
+    list of str
+        A line for the rates and one for every number of channels that does not fit, with how
+        many recordings have it and the first of them.
+    """
+    files, problems = clips.drop_duplicates("path"), []
+    other = files[files["sample_rate"] != sample_rate]
+    if len(other) and not resample:
+        counts = other["sample_rate"].value_counts()
+        found = ", ".join(f"{n} at {rate} Hz" for rate, n in counts.items())
+        problems.append(
+            f"{found.replace(' at', ' recordings at', 1)}, expected {sample_rate} Hz: add "
+            f"--set resample=true (the first is {other['recording'].iloc[0]})."
+        )
+    several = files[files["channels"] > 1]
+    for n_channels in sorted(set(several["channels"].tolist())):
+        if channel == MEAN or (isinstance(channel, int) and 0 <= channel < n_channels):
+            continue
+        own = several[several["channels"] == n_channels]
+        is_named = isinstance(channel, int) and channel >= 0
+        problems.append(
+            f"{len(own)} recordings have {n_channels} channels, "
+            f"{f'so that channel {channel} does not exist' if is_named else 'expected 1'}: add "
+            f"--set channel=mean (or {', '.join(map(str, range(n_channels)))}) (the first is "
+            f"{own['recording'].iloc[0]})."
+        )
+    return problems

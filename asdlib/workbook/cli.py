@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -16,7 +17,7 @@ from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import PROGRESS_VARIABLE
 from asdlib.workbook import datasets
 from asdlib.workbook.datasets import (
-    check_machines,
+    check_data,
     corpus_folder,
     ensure_corpus,
     no_such_folder,
@@ -142,7 +143,9 @@ def run(arguments: list[str]) -> int:
     if options.data is not None and not options.data.is_dir():
         raise InputError(no_such_folder(options.data))
     data = options.data or corpus_folder(options.profile)
-    name = options.name or (choice.name if choice else data.resolve().name)
+    # A folder may be called anything, a run may not.
+    own = re.sub(r"[^\w.-]+", "_", data.resolve().name)
+    name = options.name or (choice.name if choice else own)
     check_run_name(name)
     if choice:
         data, options.machines = options.out / "build" / name / "recordings", None
@@ -150,11 +153,13 @@ def run(arguments: list[str]) -> int:
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     if choice:
-        channel = int(parameters.get("channel", datasets.NEAR_CHANNEL))
+        channel = parameters.get("channel", datasets.NEAR_CHANNEL)
         parameters = {**datasets.bring(choice, data, say, channel), **parameters}
     elif options.data is None:
         ensure_corpus(options.profile, options.machines)
-    check_machines(data, options.machines)
+    # Later notebooks take what notebook 01 decoded.
+    is_first = chosen[0] is notebooks[0]
+    check_data(data, options.machines, {**chosen[0].parameters, **parameters} if is_first else None)
     check_machine_names(parameters, data, where="--set ")
     note_parameters(options.out, name, parameters)
     return _execute(chosen, parameters, options.out.resolve(), name)

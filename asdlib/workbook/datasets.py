@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,12 @@ from asdlib.challenge import (
     fetch_truth,
     lay_out,
 )
-from asdlib.data.scan import machine_types, scan_folder
+from asdlib.data.scan import machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import progress_bar
+from asdlib.workbook.overview import check_recordings
 
 #: Microphone that is used where a recording has two: the one near the machine.
 NEAR_CHANNEL = 0
@@ -61,16 +62,19 @@ def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
         write_corpus(folder, size=size, machines=sorted(wanted), on_progress=bar.update)
 
 
-def check_machines(data: Path, machines: list[str] | None) -> None:
-    """Refuse machine types that the recordings lack; tell what of the folder is passed over."""
+def check_data(data: Path, machines: list[str] | None, settings: Mapping[str, Any] | None) -> None:
+    """Tell what was understood of the recordings; refuse what notebook 01 could not use.
+
+    Without its settings only unknown machines are refused.
+    """
     there = machine_types(data)
     unknown = sorted(set(machines or []) - set(there))
     if unknown:
         raise InputError(
             f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
         )
-    for line in scan_folder(data, machines or None).told():
-        say(line)
+    if settings is not None:
+        check_recordings(data, machines or None, settings, tell=say)
 
 
 def no_such_folder(data: Path) -> str:
@@ -152,7 +156,7 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
 
 
 def bring(
-    choice: Choice, view: Path, tell: Callable[[str], object], channel: int
+    choice: Choice, view: Path, tell: Callable[[str], object], channel: int | str
 ) -> dict[str, Any]:
     """Fetch what a run needs, lay out what it may see, and give the parameters that follow.
 

@@ -167,7 +167,13 @@ PARAMETERS: dict[str, Kind] = {
     "workers": _whole(0),
     # 01
     "resample": _FLAG,
-    "channel": _whole(-1),
+    "channel": Kind(
+        "a channel from 0, mean for the mean of all, or -1",
+        lambda value: value == "mean" or (type(value) is int and -1 <= value <= _LARGEST),
+        read_whole,
+    ),
+    "window_s": _number("of 1 or more, or 0", lambda x: x == 0 or x >= 1),
+    "drawn_machines": _whole(1),
     "n_fft": _whole(2),
     "hop_length": _whole(1),
     "n_mels": _whole(1),

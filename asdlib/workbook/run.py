@@ -215,7 +215,9 @@ class Run:
     def scan_clips(self) -> pd.DataFrame:
         """Read the clip table, keep it as the run's stage file, and tell what is passed over."""
         machines = list(self.settings.machines) or None
-        clips, scan = scan_clips(self.settings.data_dir, machines=machines)
+        clips, scan = scan_clips(
+            self.settings.data_dir, machines=machines, window_s=self.settings.window_s
+        )
         for line in scan.told():
             print(line)
         write_atomically(self.build / "clips.csv", clips.to_csv(index=False))

@@ -22,7 +22,7 @@ from asdlib.report.progress import progress_bar
 from asdlib.report.save import save_figure, save_table, save_text, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook.datasets import (
-    check_machines,
+    check_data,
     corpus_folder,
     ensure_corpus,
     no_such_folder,
@@ -217,7 +217,7 @@ def sweep_command(
     is_marked = is_simulated(data) and "simulated" not in stem
     name = options.name or (f"{stem}_simulated" if is_marked else stem)
     check_run_name(name)
-    check_machines(data, plan.machines)
+    check_data(data, plan.machines, {**notebooks[0].parameters, **plan.parameters})
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     out = options.out.resolve()
