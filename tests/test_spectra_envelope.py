@@ -6,14 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from asdlib.annotation.inspection import choose_band, kurtogram
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import (
-    band_tree,
-    choose_band,
-    complex_envelope,
-    envelope_spectrum,
-    kurtogram,
-)
+from asdlib.spectra.envelope import band_tree, complex_envelope, envelope_spectrum
 
 SR = 16000
 

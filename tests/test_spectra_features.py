@@ -29,7 +29,7 @@ from asdlib.spectra import (
     open_spectrum,
 )
 from asdlib.spectra.mel import removed_bands
-from asdlib.training.examples import FeatureBatches
+from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import InputStandardisation
 
 SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=32)

@@ -27,7 +27,7 @@ from asdlib.training import (
     load_model,
     train,
 )
-from asdlib.training.examples import FeatureBatches
+from asdlib.training.embed import FeatureBatches
 from asdlib.workbook.parameters import PARAMETERS, check_parameters
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

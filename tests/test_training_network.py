@@ -6,7 +6,7 @@ import torch
 from training_task import embedding_network, train_settings
 
 from asdlib.errors import InputError
-from asdlib.training.examples import FeatureBatches
+from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import (
     InputStandardisation,
     ResidualBlock,

@@ -21,7 +21,8 @@ from training_task import (
 
 from asdlib.errors import InputError
 from asdlib.training import ClassTable, Identity, embed, load_checkpoint
-from asdlib.training.examples import Examples, feature_batches
+from asdlib.training.embed import feature_batches
+from asdlib.training.examples import Examples
 from asdlib.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

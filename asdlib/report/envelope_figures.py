@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from asdlib.annotation import MachineEvidence, inspect_clip
-from asdlib.annotation.inspection import SoundInspection
+from asdlib.annotation.inspection import BandLevel, SoundInspection
 from asdlib.data.store import ArrayStore
 from asdlib.report.explain_figures import audio_players
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
-from asdlib.spectra.envelope import Band, BandLevel
+from asdlib.spectra.envelope import Band
 
 Array = npt.NDArray[np.float64]
 _SHOWN_PERIODS, _SHOWN_S = 8, 0.5

@@ -1,4 +1,4 @@
-"""The envelope spectrum of the report, and the kurtogram: in which band a sound is impulsive.
+"""The envelope spectrum of the report, and the bands that it is looked at in.
 
 Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals". The spectrum
 of a band's envelope has a line at the rate at which the band's level goes up and down: the shaft,
@@ -11,11 +11,9 @@ band-pass, Hilbert transform and decimation in one step, exact and without filte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, signal
+from scipy import fft
 
 from asdlib.errors import InputError
 
@@ -27,8 +25,6 @@ Band = tuple[float, float]
 MIN_SAMPLES = 64
 #: Share of noise clips that may give a family of lines or a cycle, unless asked otherwise.
 FALSE_ALARM = 2e-3
-#: Share of the clip at each end in which its jump from end to start rings.
-_END = 0.05
 
 
 def checked_signal(y: npt.ArrayLike, *, sr: float) -> Array:
@@ -169,28 +165,6 @@ def envelope_spectrum(
     return frequencies_hz, np.asarray(lines, dtype=np.float64)
 
 
-def _kurtosis(power: Array) -> Array:
-    """``<p**2> / <p>**2 - 2`` along the last axis; 0 for silence."""
-    mean = power.mean(axis=-1)
-    mean_square = (power**2).mean(axis=-1)
-    ratio = np.divide(mean_square, mean**2, out=np.full_like(mean, 2.0), where=mean > 0)
-    return np.asarray(ratio - 2.0)
-
-
-@dataclass(frozen=True)
-class BandLevel:
-    """One row of the kurtogram: the Nyquist range cut into equal bands.
-
-    ``level`` is log2 of their number (0, 1, 1.585, 2, 2.585, ...), ``width_hz`` that of each, and
-    ``kurtosis`` that of the complex envelope, 0 for stationary Gaussian noise: shape (n_bands,).
-    """
-
-    level: float
-    width_hz: float
-    centres_hz: Array
-    kurtosis: Array
-
-
 def band_tree(*, sr: float, min_width_hz: float, max_bands: int = 96) -> list[list[Band]]:
     """1/3-binary bands: the Nyquist range cut into 1, 2, 3, 4, 6, 8, 12, ... equal bands [Hz].
 
@@ -210,44 +184,3 @@ def judged_bands(*, sr: float) -> list[Band]:
     """Bands in which families of lines are looked for unless others are given [Hz]."""
     tree = band_tree(sr=sr, min_width_hz=500.0, max_bands=24)
     return [band for level in tree for band in level]
-
-
-def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> list[BandLevel]:
-    """Kurtosis of the complex envelope in every band of the 1/3-binary tree.
-
-    The ends of a clip do not meet. The jump rings in bands that hold little else, so a
-    twentieth of the clip at each end is tapered and not counted.
-
-    The widest bands stand first.
-
-    References
-    ----------
-    J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007).
-    """
-    samples = checked_clip(y, sr=sr)
-    n_samples = len(samples)
-    spectrum = fft.rfft(samples * signal.windows.tukey(n_samples, 2 * _END))
-    rows = []
-    for bands in band_tree(sr=sr, min_width_hz=min_width_hz):
-        kurtosis = []
-        for band in bands:
-            first, last = checked_band(band, sr=sr, n_samples=n_samples)
-            envelope = complex_envelope(spectrum, first, last, n_samples=n_samples)
-            end = int(np.ceil(_END * len(envelope)))
-            kurtosis.append(float(_kurtosis(np.abs(envelope[end : len(envelope) - end]) ** 2)))
-        rows.append(
-            BandLevel(
-                level=float(np.log2(len(bands))),
-                width_hz=sr / 2 / len(bands),
-                centres_hz=np.array([(low + high) / 2 for low, high in bands]),
-                kurtosis=np.array(kurtosis),
-            )
-        )
-    return rows
-
-
-def choose_band(levels: list[BandLevel]) -> Band:
-    """Edges [Hz] of the band with the highest kurtosis in a kurtogram."""
-    best = max(levels, key=lambda level: float(level.kurtosis.max()))
-    centre = float(best.centres_hz[best.kurtosis.argmax()])
-    return max(0.0, centre - best.width_hz / 2), centre + best.width_hz / 2

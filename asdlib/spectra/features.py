@@ -1,4 +1,4 @@
-"""Stores of log-mel features: spectrograms of one length for the network, frames for the baseline.
+"""Log-mel features of the clips, brought to one length, as the network wants them.
 
 Section 2.2 of the report: "For shorter audio below 10 seconds, we repeatedly concatenate to
 ensure that all audio has a duration of 10 seconds. Then we transformed all audio clip into LogMel
@@ -7,7 +7,6 @@ feature."
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ Array = npt.NDArray[Any]
 
 #: Which part of a clip that is too long is kept.
 LONG_CLIP_RULES = ("start", "centre", "end")
-#: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
-#: difference that double precision knows, no floor below a clip's maximum.
-OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
 
 
 def fit_length(
@@ -148,81 +144,6 @@ def open_log_mel(
         workers=workers,
         on_progress=on_progress,
     )
-
-
-def open_frames(
-    waveforms: ArrayStore,
-    clips: pd.DataFrame,
-    *,
-    settings: LogMelSettings,
-    min_frames: int = 1,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
-) -> ArrayStore:
-    """Open the store of log-mel frames of these clips; compute what of it is missing.
-
-    Unlike in `open_log_mel`, no clip is repeated or cut to a common length, there
-    is no high-pass, and time is the first axis: neighbouring frames of a clip lie next to
-    each other in the file, so that a stack of them is one stretch of it.
-
-    Parameters
-    ----------
-    waveforms, clips, settings, cache_dir, workers, on_progress
-        As for `open_log_mel`, and the same errors.
-    min_frames : int
-        A clip with fewer frames is repeated until it has as many.
-
-    Returns
-    -------
-    ArrayStore
-        Ragged rows (n_frames of the clip, n_mels) of float16 [dB], ids = ``clip_id`` in the
-        table's order.
-    """
-    clip_ids = clips["clip_id"].tolist()
-    positions = waveforms.positions(clip_ids)
-    n_samples = np.maximum(
-        waveforms.offsets[positions + 1] - waveforms.offsets[positions],
-        (min_frames - 1) * settings.hop_length + settings.n_fft % 2,  # one more if odd
-    )
-
-    def make_function() -> ClipFunction:
-        transform = ClipTransform(settings)
-
-        def frames_of(index: int, samples: Array, out: Array) -> None:
-            transform(fit_length(samples, int(n_samples[index])), out.T)
-
-        return frames_of
-
-    return map_clips(
-        waveforms,
-        clip_ids,
-        make_function,
-        kind="frames",
-        settings={"log_mel": settings.as_dict(), "min_frames": min_frames},
-        lengths=np.array([settings.n_frames(int(count)) for count in n_samples], np.int64),
-        row_shape=(settings.n_mels,),
-        dtype=np.float16,
-        sample_rate=settings.sample_rate,
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
-    )
-
-
-def fitted_samples(
-    features: ArrayStore, waveforms: ArrayStore, clip_id: str, *, first_frame: int, last_frame: int
-) -> npt.NDArray[np.int16]:
-    """Cut out the samples behind some frames of a clip's features: what the features heard.
-
-    ``hop_length`` samples a frame, the last frame exclusive; fewer at the end of the clip.
-    """
-    made_with = features.settings
-    hop_length = int(made_with["log_mel"]["hop_length"])
-    n_samples = round(made_with["duration_s"] * made_with["log_mel"]["sample_rate"])
-    row = waveforms.row(int(waveforms.positions([clip_id])[0]))
-    fitted = fit_length(row, n_samples, long_clips=made_with["long_clips"])
-    return fitted[first_frame * hop_length : last_frame * hop_length]
 
 
 def _cutoff_per_machine(

@@ -29,7 +29,8 @@ from asdlib.training.checkpoint import (
     save_checkpoint,
 )
 from asdlib.training.classes import ClassTable
-from asdlib.training.examples import Batch, Examples, feature_batches
+from asdlib.training.embed import feature_batches
+from asdlib.training.examples import Batch, Examples
 from asdlib.training.losses import TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format
@@ -65,7 +66,6 @@ def train(
         Row of ``features`` for every row of ``classes.clips``, in that order
         (``store.positions(classes.clips["clip_id"])``).
     classes : ClassTable
-        The training examples and their classes.
     settings : TrainSettings
     feature_key, spectrum_key : str
         Keys of the features and of the spectra (the names of the stores' folders).
@@ -82,16 +82,11 @@ def train(
         Called with the number of training examples just seen, those of epochs found finished
         first; in all ``settings.epochs * len(classes.clips)``.
 
-    Returns
-    -------
-    TrainedModel
-
     Raises
     ------
     InputError
         When the checkpoint found does not fit or is damaged, the features or the loss are not
-        finite, the spectra do not go with the settings or the features, the device is not
-        there, or the folder cannot be written.
+        finite, the spectra do not go with the settings, or the device is not there.
     """
     if len(positions) != len(classes.clips):
         raise InputError(
