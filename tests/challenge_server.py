@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 from corpus import wav_bytes
 
-from asdlib.challenge import Edition, Hosts, Patience
-from asdlib.challenge.catalogue import TRUTH_COMMIT, TRUTH_REPOSITORY
+from asdlib.challenge import Edition
+from asdlib.challenge.catalogue import TRUTH_COMMIT, TRUTH_REPOSITORY, Hosts
+from asdlib.challenge.transfer import Patience
 
 #: Milliseconds where the real thing waits for seconds.
 IMPATIENT = Patience(connect_s=2, read_s=0.3, attempts=4, first_wait_s=0.005, longest_wait_s=0.05)

@@ -7,23 +7,24 @@ import pandas as pd
 import pytest
 from spectra_corpus import array_store, clip_row, waveform_store
 
-from asdlib.annotation import agreement, annotate, fixed_clusters, shuffled
-from asdlib.data import simulate
+from asdlib.annotation import annotate, fixed_clusters, shuffled
+from asdlib.annotation.agreement import agreement
+from asdlib.data.simulate import machines
 from asdlib.data.simulate.machines import find_model
 from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, open_log_mel
 
 N_CLIPS, DURATION_S = 24, 2.0
-STATES = simulate.states_of(find_model("bearingSim"), "source")
+STATES = machines.states_of(find_model("bearingSim"), "source")
 
 
 def render(state, *, seed, number, below_hall_db=None):
     """Sound of one clip; the machine as loud as it is, or so far below its hall."""
     options = {"seed": seed, "duration_s": DURATION_S, "rng": np.random.default_rng([seed, number])}
     if below_hall_db is None:
-        return simulate.synthesise_clip("bearingSim", state, **options)
-    hall = simulate.synthesise_clip("bearingSim", state, with_machine=False, **options)
-    machine = simulate.synthesise_clip("bearingSim", state, with_background=False, **options)
+        return machines.synthesise_clip("bearingSim", state, **options)
+    hall = machines.synthesise_clip("bearingSim", state, with_machine=False, **options)
+    machine = machines.synthesise_clip("bearingSim", state, with_background=False, **options)
     return hall + machine * hall.std() / machine.std() * 10 ** (-below_hall_db / 20)
 
 

@@ -11,20 +11,17 @@ from sklearn import metrics
 from sklearn.cluster import KMeans
 from spectra_corpus import array_store, waveform_store
 
-from asdlib.annotation import (
-    ORACLE,
-    agreement,
-    annotate,
-    cross_table,
-    find_clusters,
-    find_levels,
-    frequencies,
-    score_agreement,
-    track_frequencies,
-)
+from asdlib.annotation import annotate, cross_table, frequencies, score_agreement, track_frequencies
+from asdlib.annotation.agreement import agreement
 from asdlib.annotation.choice import choose_method
-from asdlib.annotation.clustering import find_clusters_by_domain, information, partition
-from asdlib.annotation.levels import name_frequencies
+from asdlib.annotation.clustering import (
+    find_clusters,
+    find_clusters_by_domain,
+    information,
+    partition,
+)
+from asdlib.annotation.labelling import ORACLE
+from asdlib.annotation.levels import find_levels, name_frequencies
 from asdlib.errors import InputError
 
 SR = 16000

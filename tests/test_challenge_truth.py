@@ -16,12 +16,12 @@ from asdlib.challenge import (
     eval_list,
     fetch,
     fetch_truth,
-    is_verified,
     lay_out,
     read_facts,
     reveal,
     truth_of_names,
 )
+from asdlib.challenge.view import is_verified
 from asdlib.data import read_clips, read_eval_truth, read_true_attributes
 from asdlib.errors import InputError
 

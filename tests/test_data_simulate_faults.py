@@ -10,14 +10,14 @@ import scipy.signal
 from sklearn.metrics import roc_auc_score
 
 from asdlib.data import simulate
-from asdlib.data.simulate import Fault
+from asdlib.data.simulate import machines
 from asdlib.data.simulate.corpus import render
 from asdlib.data.simulate.cyclic import _to_and_fro
 from asdlib.data.simulate.machines import MODELS, CorpusSize, plan_machine
 from asdlib.data.simulate.scene import seeded
-from asdlib.data.simulate.sources import Clip
+from asdlib.data.simulate.sources import Clip, Fault
 
-SR = simulate.SAMPLE_RATE_HZ
+SR = machines.SAMPLE_RATE_HZ
 # Faults whose physics makes the whole machine, or a large part of it, louder or quieter.
 OF_LEVEL = {
     "worn_raceway", "fouled_blades", "missing_lining", "stalled_blades", "torn_filter",
@@ -71,7 +71,7 @@ def level_per_hz(y, highest_hz):
 def one_clip(machine_type, number, fault=None, *, duration_s=6.0, **options):
     rng = seeded("twin", machine_type, number)
     state = MODELS[machine_type].states[0]
-    return simulate.synthesise_clip(
+    return machines.synthesise_clip(
         machine_type, state, fault=fault, duration_s=duration_s, rng=rng, **options
     )
 
@@ -273,7 +273,7 @@ def test_stated_levels_hold_above_100_hz(machine_type):
         own.append(level_db(sound))
         assert level_db(sound, 0.0) - own[-1] < 2.0
         clean, noise = (
-            simulate.synthesise_clip(
+            machines.synthesise_clip(
                 machine_type, state, duration_s=4.0, seed=number, rng=np.random.default_rng(number),
                 with_machine=machine, with_background=not machine,
             )
@@ -317,7 +317,7 @@ def test_rare_events_are_in_every_clip(machine_type, fault):
     """Also in the shortest ones; 54 % of damaged rails held no impact once."""
     for number, state in enumerate(MODELS[machine_type].states * 5):
         twin, faulty = (
-            simulate.synthesise_clip(
+            machines.synthesise_clip(
                 machine_type, state, fault=f, duration_s=2.0,
                 rng=np.random.default_rng(number), with_background=False,
             )

@@ -10,6 +10,7 @@ from asdlib import scoring, spectra
 from asdlib.data import open_waveforms, read_clips
 from asdlib.errors import InputError
 from asdlib.scoring import sensitivity
+from asdlib.spectra import injection
 
 SR = 16000
 
@@ -21,13 +22,13 @@ def hum(rng, seconds=2.0):
 
 def changed(y, kind, strength, seed=0):
     rng = np.random.default_rng(seed)
-    return spectra.inject(y, sr=SR, kind=kind, strength=strength, rng=rng)
+    return injection.inject(y, sr=SR, kind=kind, strength=strength, rng=rng)
 
 
-@pytest.mark.parametrize("kind", spectra.INJECTIONS)
+@pytest.mark.parametrize("kind", injection.INJECTIONS)
 def test_every_change_keeps_the_length_and_grows_with_its_strength(rng, kind):
     y = hum(rng)
-    weakest, *_, strongest = spectra.INJECTIONS[kind].strengths
+    weakest, *_, strongest = injection.INJECTIONS[kind].strengths
     differences = [np.std(changed(y, kind, strength) - y) for strength in (weakest, strongest)]
     assert changed(y, kind, strongest).shape == y.shape
     assert differences[0] > 0
@@ -85,7 +86,7 @@ def test_the_last_third_of_each_domain_is_put_aside_and_changed():
     aside = scoring.held_out_part(clips)
     assert clips.index[aside].tolist() == [6, 7, 8, 13, 14]
     plan = spectra.plan_rehearsal(clips, aside, n_clips=3)
-    n_changes = sum(len(kind.strengths) for kind in spectra.INJECTIONS.values())
+    n_changes = sum(len(kind.strengths) for kind in injection.INJECTIONS.values())
     assert len(plan) == 3 * n_changes
     assert set(plan["domain"]) == {"source", "target"}
     assert plan["clip_id"].is_unique

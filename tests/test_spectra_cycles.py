@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdlib.errors import InputError
-from asdlib.spectra import cycle_time
+from asdlib.spectra.cycles import cycle_time
 
 SR = 8000
 

@@ -21,13 +21,13 @@ from asdlib.spectra import (
     OFFICIAL_LOG_MEL,
     LogMelSettings,
     features,
-    fit_length,
     fitted_samples,
     log_mel,
     open_frames,
     open_log_mel,
     open_spectrum,
 )
+from asdlib.spectra.features import fit_length
 from asdlib.spectra.mel import removed_bands
 from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import InputStandardisation

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from asdlib.errors import InputError
-from asdlib.spectra import tonal_families
-from asdlib.spectra.tones import is_mains
+from asdlib.spectra.tones import is_mains, tonal_families
 
 SR = 16000
 

@@ -12,13 +12,13 @@ from training_task import autoencoder_settings
 from asdlib.data.store import open_or_build
 from asdlib.errors import InputError
 from asdlib.training import (
-    Autoencoder,
     count_parameters,
     frame_autoencoder,
     load_reconstruction,
     open_reconstructions,
 )
 from asdlib.training.frame_autoencoder import (
+    Autoencoder,
     FrameStacks,
     clip_residuals,
     fit,

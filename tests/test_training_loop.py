@@ -23,10 +23,10 @@ from asdlib.training import (
     choose_device,
     class_table,
     embed,
-    load_checkpoint,
     load_model,
     train,
 )
+from asdlib.training.checkpoint import load_checkpoint
 from asdlib.training.embed import FeatureBatches
 from asdlib.workbook.parameters import PARAMETERS, check_parameters
 

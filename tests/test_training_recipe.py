@@ -20,7 +20,8 @@ from training_task import (
 )
 
 from asdlib.errors import InputError
-from asdlib.training import ClassTable, Identity, embed, load_checkpoint
+from asdlib.training import ClassTable, Identity, embed
+from asdlib.training.checkpoint import load_checkpoint
 from asdlib.training.embed import feature_batches
 from asdlib.training.examples import Examples
 from asdlib.training.loop import Trainer

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from challenge_server import EVAL_TRUTH, TINY, dev_files, fill, serve, zip_bytes
 
-from asdlib.challenge import Hosts, catalogue, read_facts
+from asdlib.challenge import catalogue, read_facts
+from asdlib.challenge.catalogue import Hosts
 from asdlib.data import read_clips
 from asdlib.report.tables import differences, render_differences, result_table
 from asdlib.scoring import METRIC_COLUMNS, published_figures

@@ -7,14 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asdlib.training import (
-    AutoencoderSettings,
-    ClassTable,
-    EmbeddingNetwork,
-    TrainedModel,
-    TrainSettings,
-    train,
-)
+from asdlib.training import AutoencoderSettings, ClassTable, TrainSettings, train
+from asdlib.training.checkpoint import TrainedModel
+from asdlib.training.network import EmbeddingNetwork
 
 N_CLASSES, N_MELS, N_FRAMES = 4, 32, 48
 

@@ -1,19 +1,13 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
 from asdlib.training.augment import exchange_statistics, mix_levels
-from asdlib.training.checkpoint import Identity, TrainedModel, load_checkpoint, load_model
+from asdlib.training.checkpoint import Identity, load_model
 from asdlib.training.classes import ClassTable, class_table
-from asdlib.training.embed import (
-    Embeddings,
-    embed,
-    load_embeddings,
-    open_embeddings,
-)
+from asdlib.training.embed import Embeddings, embed, load_embeddings, open_embeddings
 from asdlib.training.examples import NoiseSources
-from asdlib.training.frame_autoencoder import STACKED_FRAMES, Autoencoder, AutoencoderSettings
+from asdlib.training.frame_autoencoder import STACKED_FRAMES, AutoencoderSettings
 from asdlib.training.loop import train
-from asdlib.training.losses import AdaCos, initial_scale
-from asdlib.training.network import EmbeddingNetwork
+from asdlib.training.losses import initial_scale
 from asdlib.training.reconstruction import (
     load_reconstruction,
     loss_table,
@@ -24,16 +18,12 @@ from asdlib.training.settings import TrainSettings, choose_device, count_paramet
 
 __all__ = [
     "STACKED_FRAMES",
-    "AdaCos",
-    "Autoencoder",
     "AutoencoderSettings",
     "ClassTable",
-    "EmbeddingNetwork",
     "Embeddings",
     "Identity",
     "NoiseSources",
     "TrainSettings",
-    "TrainedModel",
     "choose_device",
     "class_table",
     "count_parameters",
@@ -41,7 +31,6 @@ __all__ = [
     "exchange_statistics",
     "initial_scale",
     "layer_table",
-    "load_checkpoint",
     "load_embeddings",
     "load_model",
     "load_reconstruction",

@@ -28,7 +28,7 @@ Machines
         Half of its faults change the hiss: frames of a colour that training never heard,
         diluted in a time average.
 
-    `describe` gives the physical quantities of every attribute. Every rate, level, damping and
+    `State.quantities` are the physics of every attribute. Every rate, level, damping and
     force scatters from clip to clip, and rates wander within a clip.
 
 Faults
@@ -87,30 +87,14 @@ sidebands, unbalance, misalignment, looseness.
 
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies, bearing_signal
 from asdlib.data.simulate.corpus import finished_machines, write_corpus
-from asdlib.data.simulate.machines import (
-    MACHINES,
-    SAMPLE_RATE_HZ,
-    SIZES,
-    VERSION,
-    describe,
-    states_of,
-    synthesise_clip,
-)
-from asdlib.data.simulate.sources import Fault, State
+from asdlib.data.simulate.machines import MACHINES, SIZES
 
 __all__ = [
     "MACHINES",
-    "SAMPLE_RATE_HZ",
     "SIZES",
-    "VERSION",
     "BearingGeometry",
-    "Fault",
-    "State",
     "bearing_frequencies",
     "bearing_signal",
-    "describe",
     "finished_machines",
-    "states_of",
-    "synthesise_clip",
     "write_corpus",
 ]

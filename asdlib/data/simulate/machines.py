@@ -44,18 +44,6 @@ def find_model(machine_type: str) -> MachineModel:
     return MODELS[machine_type]
 
 
-def describe(machine_type: str) -> dict[str, dict[str, float | str]]:
-    """Physical quantities behind every attribute of a machine type.
-
-    Attribute -> ``domain`` and the nominal quantities, their unit as suffix of the name
-    (``shaft_rate_hz``, ``bpfo_hz``, ``joint_rate_hz``, ``cycle_time_s``, ...).
-    """
-    return {
-        state.attribute: {"domain": state.domain, **state.quantities}
-        for state in find_model(machine_type).states
-    }
-
-
 def states_of(model: MachineModel, domain: str) -> list[State]:
     """Operating states of one domain, in order of definition."""
     return [state for state in model.states if state.domain == domain]
