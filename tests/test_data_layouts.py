@@ -76,6 +76,7 @@ def test_mimii(tmp_path, above, n_abnormal, n_test):
     assert (own["split"] == "train").sum() == 5 - n_test
     assert clips["clip_id"].iloc[-1] == "fan_id_02/train/normal_00000000.wav"
     assert scan_clips(tmp_path)[1].passed_over == []
+    assert read_clips(folder)["clip_id"].tolist() == own["clip_id"].tolist()
     if above:
         pd.testing.assert_frame_equal(
             read_clips(tmp_path / above).drop(columns="recording"), clips.drop(columns="recording")

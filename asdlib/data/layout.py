@@ -75,7 +75,7 @@ def find_machines(root: Path) -> dict[str, list[Path]]:
             )
         return {name: [root] for name in _machine_types(root)}
     machines = _mimii_machines(root)
-    for base in _bases(root):
+    for base in [] if _is_mimii(root) else _bases(root):
         for folder in folders_in(base):
             if _is_machine(folder):
                 for name in _machine_types(folder):
@@ -137,9 +137,11 @@ def _mimii_machines(root: Path) -> dict[str, list[Path]]:
     places = [root, *folders_in(root)]
     places += [below for folder in places[1:] for below in folders_in(folder)]
     machines: dict[str, list[Path]] = {}
-    for folder in dict.fromkeys(child for place in places for child in folders_in(place)):
+    below_places = (child for place in places for child in folders_in(place))
+    for folder in dict.fromkeys([root, *below_places]):
         if _is_mimii(folder):
-            machines.setdefault(f"{folder.parent.resolve().name}_{folder.name}", []).append(folder)
+            whole = folder.resolve()
+            machines.setdefault(f"{whole.parent.name}_{whole.name}", []).append(folder)
     for name, folders in machines.items():
         if len(folders) > 1:
             shown = ", ".join(str(folder.relative_to(root)) for folder in folders)
@@ -148,7 +150,7 @@ def _mimii_machines(root: Path) -> dict[str, list[Path]]:
 
 
 def _is_mimii(folder: Path) -> bool:
-    return bool(_MIMII_ID.fullmatch(folder.name)) and (folder / "normal").is_dir()
+    return (folder / "normal").is_dir() and bool(_MIMII_ID.fullmatch(folder.resolve().name))
 
 
 def _bases(root: Path) -> list[Path]:
