@@ -6,8 +6,7 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.training.augment import N_VERSIONS
-from asdlib.training.classes import class_table
-from asdlib.training.examples import NoiseSources
+from asdlib.training.examples import NoiseSources, class_table
 
 
 def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:

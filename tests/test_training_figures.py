@@ -30,17 +30,8 @@ def test_one_line_per_seed_and_the_finding_as_title() -> None:
     assert figure.get_figwidth() == 7.0
 
 
-def test_live_figure_is_drawn_anew_on_a_fixed_axis() -> None:
-    figure = draw_training_curves({0: history(1, 0.2)}, epochs=20)
-    again = draw_training_curves({0: history(2, 0.5)}, epochs=20, figure=figure)
-    assert again is figure
-    assert len(figure.axes) == 3
-    assert figure.axes[0].get_xlim() == (1, 20)
-    assert figure.get_suptitle().startswith("After 2 of 20 epochs, 50 %")
-
-
 def test_before_the_first_epoch_and_without_curves() -> None:
-    figure = draw_training_curves({0: history(0, 0.0)}, epochs=3)
+    figure = draw_training_curves({0: history(0, 0.0)})
     assert "not finished its first epoch" in figure.get_suptitle()
     with pytest.raises(InputError, match="no learning curve"):
         draw_training_curves({})

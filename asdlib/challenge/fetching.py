@@ -125,7 +125,7 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
     problems = []
     one_at_a_time = threading.Lock()
     pooch.get_logger().setLevel("ERROR")  # it would announce every file
-    with job.progress(total) as report, ThreadPoolExecutor(PARALLEL) as pool:
+    with job.open_progress(total) as report, ThreadPoolExecutor(PARALLEL) as pool:
 
         def count(n_bytes: int) -> None:
             with one_at_a_time:

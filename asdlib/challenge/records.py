@@ -9,8 +9,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Job:
     hosts: Hosts = field(default_factory=Hosts.from_environment)
     say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
     #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
-    open_progress: Callable[[int], Any] | None = None
+    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
     keep_archives: bool = False  # after they were unpacked
     stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
 
@@ -45,15 +45,6 @@ class Job:
             on_wait=lambda reason: self.say(f"{url}: {reason}"),
             stopped=self.stopped,
         )
-
-    @contextmanager
-    def progress(self, n_bytes: int) -> Iterator[Callable[[int], object]]:
-        """Report the bytes that come while the block runs."""
-        if self.open_progress is None:
-            yield lambda n_bytes: None
-            return
-        with self.open_progress(n_bytes) as count:
-            yield count
 
 
 class Lock:

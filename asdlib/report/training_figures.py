@@ -49,12 +49,7 @@ class LiveFigure:
         plt.close(self.figure)
 
 
-def draw_training_curves(
-    histories: Mapping[Any, pd.DataFrame],
-    *,
-    epochs: int | None = None,
-    figure: Figure | None = None,
-) -> Figure:
+def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     """Draw loss, accuracy and scale over the epochs, one line per seed.
 
     Parameters
@@ -62,17 +57,10 @@ def draw_training_curves(
     histories : mapping of seed to DataFrame
         Learning curves, with columns ``epoch, loss, accuracy, scale``; any of them may still
         be growing. At least one.
-    epochs : int, optional
-        Epochs planned: fixes the horizontal axis, so that a live figure does not jump.
-    figure : Figure, optional
-        A figure to draw anew in, for live updating; by default a new one.
     """
     if not histories:
         raise InputError("There is no learning curve to draw: expected one per seed.")
-    if figure is None:
-        figure = plt.figure(figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
-    figure.clear()
-    axes = figure.subplots(1, len(_PANELS))
+    figure, axes = plt.subplots(1, len(_PANELS), figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
     for axis, (column, label) in zip(axes, _PANELS.items(), strict=True):
         for number, (seed, history) in enumerate(histories.items()):
             axis.plot(
@@ -84,18 +72,17 @@ def draw_training_curves(
             )
         axis.set_xlabel("Epoch")
         axis.set_ylabel(label)
-        last = epochs or max((len(history) for history in histories.values()), default=1)
-        axis.set_xlim(1, max(last, 2))
+        axis.set_xlim(1, max(2, *(len(history) for history in histories.values())))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 1.02)
     if len(histories) > 1:
         axes[2].legend(ncols=2 if len(histories) > 5 else 1)
-    set_wrapped_title(figure, _finding(histories, epochs))
+    set_wrapped_title(figure, _finding(histories))
     return figure
 
 
-def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
+def _finding(histories: Mapping[Any, pd.DataFrame]) -> str:
     last = [history.iloc[-1] for history in histories.values() if len(history)]
     if not last:
         return "Training has not finished its first epoch"
@@ -103,8 +90,7 @@ def _finding(histories: Mapping[Any, pd.DataFrame], epochs: int | None) -> str:
     accuracy = [100 * row["accuracy"] for row in last]
     low, high = f"{min(accuracy):.0f}", f"{max(accuracy):.0f}"
     reached = f"{low} %" if low == high else f"{low} to {high} %"
-    after = f"{done} of {epochs} epochs" if epochs and done < epochs else f"{done} epochs"
-    return f"After {after}, {reached} of the augmented training clips get their class"
+    return f"After {done} epochs, {reached} of the augmented training clips get their class"
 
 
 def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:

@@ -110,7 +110,7 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
         )
         width_hz = band[1] - band[0]
         edges_hz = np.array([edge for edge in _ENVELOPE_EDGES_HZ if edge <= width_hz])
-        parts.append(_decibels(_largest_in_bins(power, frequencies_hz, edges_hz)))
+        parts.append(_decibels(_in_bins(power, frequencies_hz, edges_hz, np.max)))
     return np.concatenate(parts)
 
 
@@ -122,7 +122,7 @@ def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array
     edges_hz = np.asarray(
         np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1), dtype=np.float64
     )
-    pooled = [_mean_in_bins(np.asarray(row), frequencies_hz, edges_hz) for row in power]
+    pooled = [_in_bins(np.asarray(row), frequencies_hz, edges_hz, np.mean) for row in power]
     # The floor lies far below the flutter of noise: constant clips stay finite.
     return np.asarray(10 * np.log10(np.stack(pooled) + 1e-3)).ravel()
 
@@ -225,14 +225,6 @@ def _resampled(envelope: Array, *, duration_s: float) -> Array:
     relative = envelope / mean - 1 if mean > 0 else np.zeros_like(envelope)
     n_samples = max(round(duration_s * _ENVELOPE_RATE_HZ), 8)
     return np.asarray(signal.resample(relative, n_samples))
-
-
-def _largest_in_bins(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
-    return _in_bins(power, frequencies_hz, edges_hz, np.max)
-
-
-def _mean_in_bins(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
-    return _in_bins(power, frequencies_hz, edges_hz, np.mean)
 
 
 def _in_bins(

@@ -23,7 +23,7 @@ from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
-from asdlib.training.classes import ClassTable
+from asdlib.training.examples import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings, make_network
@@ -61,16 +61,8 @@ class Identity:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as plain values, the code version included."""
-        return {
-            "code_version": VERSIONS["checkpoint"],
-            "settings": self.settings.as_dict(),
-            "class_names": list(self.class_names),
-            "class_key": self.class_key,
-            "feature_key": self.feature_key,
-            "n_mels": self.n_mels,
-            "spectrum_key": self.spectrum_key,
-            "n_bins": self.n_bins,
-        }
+        plain = {"settings": self.settings.as_dict(), "class_names": list(self.class_names)}
+        return {"code_version": VERSIONS["checkpoint"], **vars(self), **plain}
 
     def path(self, checkpoint_dir: Path) -> Path:
         """Where the checkpoint of this training lies: ``<checkpoint_dir>/<hash>/checkpoint.pt``."""
@@ -188,15 +180,9 @@ def load_checkpoint(path: Path, *, expected: Identity | None = None) -> Checkpoi
         )
     if expected is not None:
         _refuse_other(path, found, expected.as_dict())
-    identity = Identity(
-        settings=TrainSettings(**found["settings"]),
-        class_names=tuple(found["class_names"]),
-        class_key=found["class_key"],
-        feature_key=found["feature_key"],
-        n_mels=found["n_mels"],
-        spectrum_key=found["spectrum_key"],
-        n_bins=found["n_bins"],
-    )
+    del found["code_version"]
+    found["settings"] = TrainSettings(**found["settings"])
+    identity = Identity(**{**found, "class_names": tuple(found["class_names"])})
     return Checkpoint(**{**content, "identity": identity})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,6 @@ class AutoencoderSettings:
     learning_rate: float  # of Adam
     min_steps: int  # fewest steps: a machine's few stacks are passed over several times an epoch
     seed: int  # of the initial weights, the held-out stacks and their order
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings by name, ready for JSON."""
-        return asdict(self)
 
 
 class Autoencoder(nn.Sequential):

@@ -28,9 +28,8 @@ from asdlib.training.checkpoint import (
     locked,
     save_checkpoint,
 )
-from asdlib.training.classes import ClassTable
 from asdlib.training.embed import feature_batches
-from asdlib.training.examples import Batch, Examples
+from asdlib.training.examples import Batch, ClassTable, Examples
 from asdlib.training.losses import TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format

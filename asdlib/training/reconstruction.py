@@ -145,7 +145,7 @@ class _Job:
     def _made_by(self) -> dict[str, Any]:
         columns = self._clips[["clip_id", "split", "domain"]].astype("string").fillna("")
         return {
-            "settings": self._settings.as_dict(),
+            "settings": vars(self._settings),
             "frames": self._frames.directory.name,
             "machine_type": self.machine,
             "clips": hashlib.sha256(columns.to_csv().encode()).hexdigest()[:16],
