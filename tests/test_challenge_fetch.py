@@ -350,7 +350,8 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from challenge_server import IMPATIENT, TINY
-from asdlib.challenge import Hosts, Job, fetch, transfer, unpack
+from asdlib.challenge import Job, fetch, transfer, unpack
+from asdlib.challenge.catalogue import Hosts
 transfer._BLOCK_BYTES = 64
 patience = IMPATIENT.__class__(2, {patience}, 4, 0.005, 0.05)
 job = Job(hosts=Hosts(zenodo={url!r}, github={url!r}, patience=patience))
