@@ -3,7 +3,10 @@
 import contextlib
 import json
 import os
+<<<<<<< HEAD
 import random
+=======
+>>>>>>> 52f806b (A run leaves a bundle that hears new recordings: check, learn, alarms that persist, and notebook 06)
 import shutil
 import signal
 import subprocess
@@ -15,6 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from asdlib.errors import InputError
+from asdlib.monitoring import load_bundle, read_log
 from asdlib.scoring import evaluate, read_scores
 from asdlib.workbook import cli
 
@@ -96,9 +101,77 @@ def test_submission_has_two_files_per_machine(out):
 
 def test_notebooks_are_executed_and_shown(out):
     folder = out / "build" / NAME / "notebooks"
-    assert len(list(folder.glob("*.ipynb"))) == 5
+    assert len(list(folder.glob("*.ipynb"))) == 6
     for page in folder.glob("*.html"):
         assert "Written to disk" in page.read_text()
+
+
+def check(out: Path, *words: str) -> int:
+    return cli.main(["check", *words, "--name", NAME, "--out", str(out)])
+
+
+def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
+    out, simulated_smoke, tmp_path, capfd, monkeypatch
+):
+    scores = read_scores(out / "results" / NAME / "scores.csv")
+    of_run = scores[(scores["system"] == "final") & (scores["split"] == "test")]
+    of_run = of_run.set_index(of_run["clip_id"].str.rpartition("/")[2])
+    of_run = of_run[of_run["machine_type"] == "bearingSim"]
+    shutil.copytree(out / "bundles", tmp_path / "bundles")  # to another machine
+    folder = next(simulated_smoke.rglob("bearingSim/test"))
+    assert check(tmp_path, str(folder), "--json") in (0, cli.FLAGGED)
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len(told) == len(of_run)
+    for verdict in told:
+        row = of_run.loc[Path(verdict["recording"]).name]
+        assert verdict["anomaly_score"] == pytest.approx(row["anomaly_score"], abs=1e-5)
+        assert (verdict["verdict"] == "anomalous") == row["is_decided_anomalous"]
+    log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
+    assert (len(log), damaged) == (len(told), [])
+    # A machine that no folder names is asked for, or named.
+    monkeypatch.chdir(folder)
+    one = next(folder.glob("*.wav"))
+    copy = shutil.copy(one, tmp_path / "Lager 3 2026-05-02.wav")
+    assert check(tmp_path, str(copy)) == 2
+    assert "--machine" in capfd.readouterr().err
+    assert check(tmp_path, str(copy), "--machine", "bearingSim") in (0, cli.FLAGGED)
+    assert "Lager 3 2026-05-02.wav" in capfd.readouterr().out
+
+
+def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, tmp_path, capfd):
+    shutil.copytree(out / "bundles", tmp_path / "bundles")
+    bundle = tmp_path / "bundles" / NAME
+    place = tmp_path / "fanSim"
+    place.mkdir()
+    for number, path in enumerate(sorted(simulated_smoke.rglob("fanSim/test/*_normal_*.wav"))):
+        shutil.copy(path, place / f"day {number}.wav")
+    learn = ["learn", str(place), "--name", NAME, "--out", str(tmp_path)]
+    detector, _ = load_bundle(bundle)
+    assert cli.main(learn) == 0
+    learnt, facts = load_bundle(bundle)
+    n_new = number + 1
+    assert facts["version"] == "v002"
+    assert len(learnt.clips) == len(detector.clips) + n_new
+    assert cli.main(learn) == 0  # the same recordings once more
+    assert f"{n_new} of {n_new} recordings were learnt before" in capfd.readouterr().err
+    assert load_bundle(bundle)[1]["version"] == "v002"
+    assert cli.main([*learn[:1], *learn[2:], "--use", "v001"]) == 0
+    assert len(load_bundle(bundle)[0].clips) == len(detector.clips)
+
+
+def test_a_damaged_bundle_is_refused(out, tmp_path):
+    bundle = tmp_path / "bundle"
+    for name in ("bank.npz", "network.pt", "clips.csv", "autoencoder_fanSim.npz"):
+        shutil.copytree(out / "bundles" / NAME, bundle)
+        path = bundle / "v001" / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: is not what was written"):
+            load_bundle(bundle)
+        shutil.rmtree(bundle)
+    with pytest.raises(InputError, match="there is no bundle"):
+        load_bundle(bundle)
 
 
 def test_second_run_trains_nothing_again(out, simulated_smoke, capfd):

@@ -135,7 +135,7 @@ def scan_clips(
         inside = [str(row["recording"]) for row in found]
         times = recorded_at([Path(row["path"]) for row in found], inside)
         found = [{**row, "recorded_at": time} for row, time in zip(found, times, strict=True)]
-    windows = [window for row in found for window in _windows(row, window_s)]
+    windows = [window for row in found for window in cut_windows(row, window_s)]
     _name_duplicates(windows, scan.problems)
     if refuse:
         raise_problems(scan.problems)
@@ -226,7 +226,7 @@ def _told_by_name(path: Path, split: str, folder: Path) -> Told:
     )
 
 
-def _windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]]:
+def cut_windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]]:
     """Cut a recording of more than two windows into equal ones; each begins where one ends."""
     n_samples, rate = row["n_samples"], row["sample_rate"]
     if not 0 < 2 * window_s < n_samples / rate:

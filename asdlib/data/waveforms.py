@@ -35,6 +35,7 @@ def open_waveforms(
     sample_rate: int = 16000,
     resample: bool = False,
     channel: int | str | None = None,
+    scale: float | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
     on_remark: Callable[[str], object] = lambda line: None,
@@ -58,6 +59,9 @@ def open_waveforms(
     channel : int or "mean", optional
         Channel to take of every file, from 0, or the mean of all; needed where files have
         several. Files with one channel beside them are taken as they are.
+    scale : float, optional
+        Factor for floating-point recordings; default the one that suits them all, see
+        `asdlib.data.audio.common_scale`.
     workers : int, optional
         Threads, default the number of usable cores.
     on_progress : callable
@@ -97,9 +101,10 @@ def open_waveforms(
     is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
     clip_samples = [int(n) if cut else None
                     for n, cut in zip(clips["n_samples"], is_window, strict=True)]  # fmt: skip
-    scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
-    if scale != 1:
-        on_remark(f"Recordings in a physical unit: all are multiplied by {scale:g}.")
+    if scale is None:
+        scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
+        if scale != 1:
+            on_remark(f"Recordings in a physical unit: all are multiplied by {scale:g}.")
 
     def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
         for row in range(first, last):
@@ -164,7 +169,7 @@ def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
     """
     digest, files = hashlib.sha256(), clips["path"].drop_duplicates()
     with ThreadPoolExecutor(workers or available_cores()) as pool:
-        contents = dict(zip(files, pool.map(_file_digest, files), strict=True))
+        contents = dict(zip(files, pool.map(file_digest, files), strict=True))
     columns = clips[["clip_id", "path", "start_s"]]
     for clip_id, path, start_s in columns.itertuples(index=False):
         place = f"\t{start_s!r}" if start_s else ""
@@ -172,7 +177,8 @@ def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _file_digest(path: str) -> str:
+def file_digest(path: str) -> str:
+    """Hash what a file holds; refuses one that cannot be read."""
     digest, buffer = hashlib.blake2b(digest_size=16), bytearray(1 << 18)
     try:
         with Path(path).open("rb", buffering=0) as file:

@@ -53,26 +53,23 @@ def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return aside
 
 
-def rehearsed_clips(clips: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
-    """Clip table of the rehearsal: training clips, those put aside as normal test clips, changes.
+def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clip table of a rehearsal: training clips, those put aside as normal test clips.
 
     Parameters
     ----------
     clips : DataFrame
-        Clip table.
-    plan : DataFrame
-        Changed clips (`asdlib.spectra.plan_rehearsal`).
+        Clip table; training clips alone are read.
 
     Returns
     -------
     DataFrame
-        Of the machines in the plan; ``is_anomaly`` False for every training clip.
+        ``is_anomaly`` False for all, ``split`` "test" for those of `held_out_part`.
     """
-    aside = held_out_part(clips)
-    train = clips[clips["split"].eq("train") & clips["machine_type"].isin(plan["machine_type"])]
-    train = train.assign(is_anomaly=pd.array([False] * len(train), dtype="boolean"))
-    train.loc[aside[clips.index.get_indexer(train.index)], "split"] = "test"
-    return pd.concat([train, plan[clips.columns]], ignore_index=True)
+    train = clips[clips["split"].eq("train")].reset_index(drop=True)
+    train["is_anomaly"] = pd.array([False] * len(train), dtype="boolean")
+    train.loc[held_out_part(train), "split"] = "test"
+    return train
 
 
 def detection_rates(

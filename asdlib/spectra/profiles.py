@@ -37,7 +37,7 @@ from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, band_lines, checked_signal, complex_envelope
 from asdlib.spectra.logmel import ClipTransform
-from asdlib.spectra.mel import LogMelSettings
+from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 
 Samples = npt.NDArray[Any]
 PROFILES = ("spectrum", "fluctuation", "lines", "envelope", "modulation")
@@ -64,6 +64,11 @@ def spectrum_profile(log_mel: npt.ArrayLike) -> Array:
     """Mean and standard deviation over time of every mel band [dB], shape (2 * n_mels,)."""
     level = np.asarray(log_mel, dtype=np.float64)
     return np.concatenate([level.mean(axis=1), level.std(axis=1)])
+
+
+def profile_bands_hz(sr: float) -> Array:
+    """Centres of the mel bands of `spectrum_profile` in the stores of `open_profiles` [Hz]."""
+    return band_centres_hz(_mel_settings(sr))
 
 
 def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
@@ -183,7 +188,7 @@ def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
     if kind in ("lines", "envelope"):
         profile = line_profile if kind == "lines" else envelope_profile
         return lambda samples: profile(samples / FULL_SCALE, sr=sr)
-    settings = LogMelSettings(sample_rate=round(sr), fmin=_LOWEST_MEL_HZ, fmax=sr / 2, top_db=None)
+    settings = _mel_settings(sr)
     transform = ClipTransform(settings)
     of_log_mel: dict[str, Callable[[Array], Array]] = {
         "spectrum": spectrum_profile,
@@ -197,6 +202,10 @@ def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
         return of_log_mel[kind](level.astype(np.float64))
 
     return profile_of
+
+
+def _mel_settings(sr: float) -> LogMelSettings:
+    return LogMelSettings(sample_rate=round(sr), fmin=_LOWEST_MEL_HZ, fmax=sr / 2, top_db=None)
 
 
 def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, Array]:

@@ -48,6 +48,8 @@ _OWN_OPTIONS = {
     "run_name": "--name",
     "machines": "--machines",
 }
+#: Exit status of ``check`` where a recording was flagged.
+FLAGGED = 3
 _GOES_ON = "What was computed stays; the same command goes on from there."
 
 
@@ -217,27 +219,43 @@ def _become(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
+def _parser_of(command: str) -> _Parser:
+    return _Parser(prog=f"run_all.sh {command}", add_help=False, allow_abbrev=False)
+
+
 def _fetch(arguments: list[str]) -> int:
-    parser = _Parser(prog="run_all.sh fetch", add_help=False, allow_abbrev=False)
-    return datasets.fetch_command(arguments, parser)
+    return datasets.fetch_command(arguments, _parser_of("fetch"))
 
 
+# Torch and Dask take seconds to load, which the other commands need not wait for.
 def _score(arguments: list[str]) -> int:
     from asdlib.workbook.score import score
 
-    return score(arguments, _Parser(prog="run_all.sh score", add_help=False, allow_abbrev=False))
+    return score(arguments, _parser_of("score"))
 
 
 def _sweep(arguments: list[str]) -> int:
-    # Dask takes a second to load, which the other commands need not wait for.
     from asdlib.workbook.sweep_results import sweep_command
 
-    parser = _Parser(prog="run_all.sh sweep", add_help=False, allow_abbrev=False)
-    return sweep_command(arguments, parser, list_notebooks())
+    return sweep_command(arguments, _parser_of("sweep"), list_notebooks())
+
+
+def _check(arguments: list[str]) -> int:
+    from asdlib.workbook.check import check_command
+
+    is_flagged = check_command(arguments, _parser_of("check"))
+    return FLAGGED if is_flagged else 0
+
+
+def _learn(arguments: list[str]) -> int:
+    from asdlib.workbook.check import learn_command
+
+    return learn_command(arguments, _parser_of("learn"))
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "run": run, "fetch": _fetch, "score": _score, "sweep": _sweep, "lab": lab, "test": test,
+    "run": run, "check": _check, "learn": _learn, "fetch": _fetch, "score": _score,
+    "sweep": _sweep, "lab": lab, "test": test,
 }  # fmt: skip
 
 

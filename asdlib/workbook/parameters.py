@@ -137,6 +137,14 @@ def _is_view(name: str) -> bool:
     return True
 
 
+def _is_change(name: str) -> bool:
+    from asdlib.spectra import INJECTIONS
+
+    if name not in INJECTIONS:
+        raise InputError(f"change {name!r}: expected one of {', '.join(INJECTIONS)}.")
+    return True
+
+
 def _is_distinct(entries: list[Any]) -> bool:
     return len(set(entries)) == len(entries)
 
@@ -242,6 +250,14 @@ PARAMETERS: dict[str, Kind] = {
     "details": _FLAG,
     # 05
     "sweeps": _list(_TEXT, " of names, none twice", _is_distinct),
+    # 06
+    "growth_machine": _TEXT,
+    "growth_kind": _word("the name of a known change", _is_change),
+    "growth_days": _whole(1),
+    "onset_day": _whole(1),
+    "recordings_per_day": _whole(1),
+    "alarm_window": _whole(1),
+    "alarms_a_year": _POSITIVE,
 }
 
 

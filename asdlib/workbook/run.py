@@ -46,6 +46,7 @@ _STAGE_NOTEBOOKS = {
     "attributes.csv": "02_attribute_annotation",
     "checkpoint.pt": "03_training",
     "embeddings.npz": "03_training",
+    "scores.csv": "04_knn_scoring",
 }
 _Settings = TypeVar("_Settings", bound="DataclassInstance")
 _NUMBERS = ("n_samples", "sample_rate", "channels")
@@ -132,6 +133,11 @@ class Run:
     def build(self) -> Path:
         """Folder of the run's intermediate files."""
         return self._out / "build" / str(self.settings.run_name)
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the detector that it leaves for later recordings."""
+        return self._out / "bundles" / str(self.settings.run_name)
 
     @property
     def cache(self) -> Path:

@@ -1,0 +1,36 @@
+"""A trained detector that goes on listening: bundle, new recordings, alarms that persist."""
+
+from asdlib.monitoring.alarms import (
+    alarm_rate,
+    alarms_by_settings,
+    choose_k,
+    persistent_alarms,
+)
+from asdlib.monitoring.bundle import load_bundle, save_bundle
+from asdlib.monitoring.detector import Detector, level_above_normal
+from asdlib.monitoring.growth import (
+    days_to_alarm,
+    machine_to_rehearse,
+    plan_growth,
+    rehearse_growth,
+)
+from asdlib.monitoring.log import read_log, trend
+from asdlib.monitoring.recordings import new_clips
+
+__all__ = [
+    "Detector",
+    "alarm_rate",
+    "alarms_by_settings",
+    "choose_k",
+    "days_to_alarm",
+    "level_above_normal",
+    "load_bundle",
+    "machine_to_rehearse",
+    "new_clips",
+    "persistent_alarms",
+    "plan_growth",
+    "read_log",
+    "rehearse_growth",
+    "save_bundle",
+    "trend",
+]

@@ -1,0 +1,177 @@
+"""A detector on disk: a folder that can be moved, with versions that one can go back to.
+
+``bundles/<name>/current`` names the version in use, ``v001``, ``v002`` ... hold one each:
+``bundle.json`` (settings, versions of computations and packages, hash of every other file),
+``clips.csv``, ``bank.npz`` (rows of the normal clips by view), ``network.pt`` and one
+``autoencoder_<machine>.npz`` per machine. Loading one reads numbers and text and runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
+from asdlib.errors import InputError
+from asdlib.files import file_hash, write_atomically
+from asdlib.monitoring.detector import Detector
+from asdlib.training import load_model, load_reconstruction
+
+#: Of the files' form; a bundle of another one is refused.
+FORMAT = 1
+_CURRENT, _FACTS, _CLIPS, _BANK, _NETWORK = (
+    "current", "bundle.json", "clips.csv", "bank.npz", "network.pt",
+)  # fmt: skip
+_TEXTS = ("clip_id", "machine_type", "section", "domain", "split", "attribute",
+          "supplemental_kind", "recording", "recorded_at", "content")  # fmt: skip
+
+
+def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any]) -> Path:
+    """Write a detector as the next version of a bundle, and make that the current one.
+
+    Parameters
+    ----------
+    detector : Detector
+    folder : Path
+        ``bundles/<name>``.
+    made_from : mapping
+        Facts for the reader, JSON-serialisable: run, commit, packages, what was added.
+
+    Returns
+    -------
+    Path
+        Folder of the version. A version is written whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """
+    number = 1 + max((int(name[1:]) for name in versions(folder)), default=0)
+    target = folder / f"v{number:03d}"
+    partial = folder / f".{target.name}.{os.getpid()}.tmp"
+    try:
+        partial.mkdir(parents=True)
+        write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
+        settings = np.asarray(_as_text(detector.settings))
+        write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
+        for machine, arrays in detector.residuals.items():
+            write_arrays(partial / f"autoencoder_{machine}.npz", dict(arrays))
+        if detector.model is not None:
+            shutil.copyfile(detector.model.path, partial / _NETWORK)
+        facts = {
+            "format": FORMAT,
+            "version": target.name,
+            "settings": detector.settings,
+            "computations": VERSIONS,
+            "made_from": dict(made_from),
+            "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
+        }
+        write_atomically(partial / _FACTS, _as_text(facts) + "\n")
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}). Free space or choose a writable "
+            "folder (--out)."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    use_version(folder, target.name)
+    return target
+
+
+def versions(folder: Path) -> list[str]:
+    """Names of the bundle's versions, the oldest first."""
+    found = folder.glob("v[0-9][0-9][0-9]*") if folder.is_dir() else ()
+    return sorted(path.name for path in found if (path / _FACTS).is_file())
+
+
+def use_version(folder: Path, version: str) -> None:
+    """Make a version the current one; refuses one that is not there."""
+    if version not in versions(folder):
+        there = ", ".join(versions(folder)) or "none"
+        raise InputError(f"{folder}: has no version {version}. There are: {there}.")
+    write_atomically(folder / _CURRENT, version + "\n")
+
+
+def load_bundle(folder: Path) -> tuple[Detector, dict[str, Any]]:
+    """Read the current version of a bundle; every file's hash is compared.
+
+    Parameters
+    ----------
+    folder : Path
+        ``bundles/<name>``.
+
+    Returns
+    -------
+    detector : Detector
+    facts : dict
+        Content of ``bundle.json``.
+
+    Raises
+    ------
+    InputError
+        When there is no bundle, a file is missing or not what was written, or the code computes
+        otherwise than when the bundle was made.
+    """
+    try:
+        place = folder / (folder / _CURRENT).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: there is no bundle. A finished run leaves one: ./run_all.sh --data DIR "
+            "--name NAME, and --out where that was given."
+        ) from error
+    facts = _read_facts(place)
+    model = load_model(place / _NETWORK) if _NETWORK in facts["sha256"] else None
+    residuals = {
+        name.removeprefix("autoencoder_").removesuffix(".npz"): load_reconstruction(place / name)
+        for name in facts["sha256"]
+        if name.startswith("autoencoder_")
+    }
+    rows = read_arrays(place / _BANK, what="rows", made_in="notebook 04")
+    del rows["settings"]
+    clips = read_clip_table(place / _CLIPS)
+    return Detector(facts["settings"], clips, rows, residuals, model), facts
+
+
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """Read a clip table as it was written: texts with NA, truth nullable, numbers."""
+    clips = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, "string"), keep_default_na=False,
+                        na_values=[""])  # fmt: skip
+    truth = clips["is_anomaly"].astype("string").map({"True": True, "False": False})
+    return clips.assign(is_anomaly=truth.astype("boolean"))
+
+
+def _read_facts(place: Path) -> dict[str, Any]:
+    """Read ``bundle.json`` and hold all files to it."""
+    damaged = "Copy the bundle again, go back a version (learn --use), or make it anew (--from 04)."
+    try:
+        facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
+        found = {name: file_hash(place / name) for name in facts["sha256"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: is no whole bundle ({error}). {damaged}") from error
+    changed = [name for name, digest in facts["sha256"].items() if found[name] != digest]
+    if changed:
+        raise InputError(f"{place / changed[0]}: is not what was written. {damaged}")
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{place}: has form {facts.get('format')}, this is form {FORMAT}. "
+                         "Make it anew (--from 04).")  # fmt: skip
+    other = [kind for kind, version in facts["computations"].items()
+             if VERSIONS.get(kind) != version]  # fmt: skip
+    if other:
+        raise InputError(
+            f"{place}: was made by another version of {', '.join(other)} than this code has. "
+            "Make it anew (--from 04)."
+        )
+    return dict(facts)
+
+
+def _as_text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=1, sort_keys=True, default=str)

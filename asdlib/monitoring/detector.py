@@ -1,0 +1,228 @@
+"""The final system as it was trained, ready to score recordings that it never met.
+
+What it needs of the normal training clips are their rows in every view, not their sound. New
+clips get rows by the same functions; then both go through `asdlib.scoring.score_views`, `fuse`
+and `decide`, as in notebook 04.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asdlib import scoring, spectra, training
+from asdlib.data import ArrayStore
+
+Rows = npt.NDArray[np.floating]
+Arrays = Mapping[str, npt.NDArray[Any]]
+#: Opens a progress bar of so many clips under a name; yields what counts it forward.
+Progress = Callable[[int, str], AbstractContextManager[Callable[[int], object]]]
+
+
+def no_progress(total: int, name: str) -> AbstractContextManager[Callable[[int], object]]:  # noqa: ARG001
+    """Show nothing."""
+    return nullcontext(lambda clips: None)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The final system with its bank of normal clips.
+
+    Attributes
+    ----------
+    settings : dict
+        JSON-serialisable: ``views``, ``neighbours`` (k in each domain), ``false_alarm_rate``,
+        ``waveforms`` (``sample_rate`` [Hz], ``resample``, ``channel``, ``scale``), and
+        ``features`` (``log_mel``, ``highpass_hz`` by machine, ``duration_s``, ``long_clips``,
+        ``pool_bins`` of the network's second branch).
+    clips : DataFrame
+        Clip table of the bank: normal training clips.
+    rows : mapping of str to ndarray, shape (n_clips, n_values)
+        By view, in the order of ``clips``.
+    residuals : mapping of str to mapping of arrays
+        The autoencoder of every machine (`asdlib.training.load_reconstruction`); empty without
+        that view.
+    model : TrainedModel or None
+        Network of the embedding; None without that view.
+    """
+
+    settings: dict[str, Any]
+    clips: pd.DataFrame
+    rows: Mapping[str, Rows]
+    residuals: Mapping[str, Arrays]
+    model: training.TrainedModel | None
+
+    @property
+    def machines(self) -> list[str]:
+        """Machine types that it knows."""
+        return sorted(self.clips["machine_type"].unique())
+
+    def describe(
+        self,
+        waveforms: ArrayStore,
+        new: pd.DataFrame,
+        *,
+        cache_dir: Path,
+        workers: int | None = None,
+        progress: Progress = no_progress,
+    ) -> tuple[dict[str, Rows], dict[str, Arrays]]:
+        """Give new clips of known machines a row in every view.
+
+        Parameters
+        ----------
+        waveforms : ArrayStore
+            Their samples, stored by ``settings["waveforms"]``.
+        new : DataFrame
+            Their clip table.
+        cache_dir, workers
+            See `asdlib.data.map_clips`.
+        progress : callable
+            Opens a bar; see `Progress`.
+
+        Returns
+        -------
+        rows : dict of str to ndarray, shape (n_new, n_values)
+            By view, in the order of ``new``.
+        residuals : dict of str to dict of arrays
+            The autoencoders' arrays of the new clips' machines, those of the new clips appended.
+        """
+        options: dict[str, Any] = {"cache_dir": cache_dir, "workers": workers}
+        rows: dict[str, Rows] = {}
+        for view in self.rows:
+            with progress(len(new), view) as count:
+                if view in spectra.PROFILES:
+                    store = spectra.open_profiles(
+                        waveforms, new, kind=view, on_progress=count, **options
+                    )
+                    rows[view] = store.fixed()
+                else:
+                    rows[view] = self._embed(waveforms, new, count, options)
+        if not self.residuals:
+            return rows, {}
+        frames = spectra.open_frames(
+            waveforms, new, settings=spectra.OFFICIAL_LOG_MEL,
+            min_frames=training.STACKED_FRAMES, **options,
+        )  # fmt: skip
+        residuals: dict[str, Arrays] = {
+            str(name): training.reconstruct(
+                dict(self.residuals[str(name)]), frames, own["clip_id"].tolist()
+            )
+            for name, own in new.groupby("machine_type")
+        }
+        return rows, residuals
+
+    def score(
+        self, new: pd.DataFrame, described: tuple[Mapping[str, Rows], Mapping[str, Arrays]]
+    ) -> dict[str, pd.DataFrame]:
+        """Score new clips beside the bank of their machines.
+
+        Parameters
+        ----------
+        new : DataFrame
+            Clip table; its ``split`` decides: test clips are scored by the training clips, and
+            training clips join the bank.
+        described : tuple
+            What `describe` gave for them.
+
+        Returns
+        -------
+        dict of str to DataFrame
+            Scores tables by view, and the fused one under ``final``; bank and new clips.
+        """
+        new_rows, residuals = described
+        bank = self.clips[self.clips["machine_type"].isin(new["machine_type"].unique())]
+        table = pd.concat([bank, new], join="inner", ignore_index=True)
+        ids = [*bank["clip_id"], *new["clip_id"]]
+        rows = {
+            view: (ids, np.concatenate([self.rows[view][bank.index], new_rows[view]]))
+            for view in new_rows
+        }
+        by_view = scoring.score_views(
+            rows, table, neighbours=self.settings["neighbours"], seed=None
+        )
+        if residuals:
+            both = scoring.score_autoencoder(residuals, table, seed=None)
+            by_view[scoring.AUTOENCODER] = scoring.autoencoder_view(both, seed=None)
+        by_view["final"] = scoring.fuse(list(by_view.values()), system="final", seed=None)
+        return by_view
+
+    def extended(
+        self, new: pd.DataFrame, described: tuple[Mapping[str, Rows], Mapping[str, Arrays]]
+    ) -> Detector:
+        """Give the detector with further normal clips in its bank; nothing is trained."""
+        new_rows, residuals = described
+        learnt = new.assign(split="train")
+        known = [name for name in self.clips.columns if name in learnt]
+        rows = {view: np.concatenate([self.rows[view], new_rows[view]]) for view in self.rows}
+        return replace(
+            self,
+            clips=pd.concat([self.clips, learnt[known]], ignore_index=True),
+            rows=rows,
+            residuals={**self.residuals, **residuals},
+        )
+
+    def without(self, clip_ids: Sequence[str]) -> Detector:
+        """Give the detector whose bank lacks some clips."""
+        kept = ~self.clips["clip_id"].isin(clip_ids).to_numpy()
+        return replace(
+            self,
+            clips=self.clips[kept].reset_index(drop=True),
+            rows={view: rows[kept] for view, rows in self.rows.items()},
+        )
+
+    def _embed(
+        self,
+        waveforms: ArrayStore,
+        new: pd.DataFrame,
+        count: Callable[[int], object],
+        options: Mapping[str, Any],
+    ) -> Rows:
+        if self.model is None:
+            raise AssertionError("A detector with the view 'embedding' has its network.")
+        made_with = self.settings["features"]
+        highpass_hz = {name: made_with["highpass_hz"][name] for name in set(new["machine_type"])}
+        features = spectra.open_log_mel(
+            waveforms, new, settings=spectra.LogMelSettings(**made_with["log_mel"]),
+            highpass_hz=highpass_hz, duration_s=made_with["duration_s"],
+            long_clips=made_with["long_clips"], **options,
+        )  # fmt: skip
+        spectrum = None
+        if self.model.identity.n_bins:
+            spectrum = spectra.open_spectrum(
+                waveforms, features, pool_bins=made_with["pool_bins"], **options
+            ).fixed()
+        rows = np.arange(len(new))
+        return training.embed(
+            self.model, features.fixed(), rows, spectrum=spectrum, device="cpu", on_progress=count
+        )
+
+
+def level_above_normal(detector: Detector, machine_type: str, rows: Mapping[str, Rows]) -> Rows:
+    """Level of clips in every mel band, less the median of the machine's normal clips.
+
+    Parameters
+    ----------
+    detector : Detector
+    machine_type : str
+    rows : mapping of str to ndarray
+        Rows of the clips by view (`Detector.describe`).
+
+    Returns
+    -------
+    ndarray of float, shape (n_clips, n_bands)
+        [dB], at `asdlib.spectra.profile_bands_hz`; no band where the detector does not have the
+        view ``spectrum``.
+    """
+    if "spectrum" not in rows:
+        return np.empty((len(next(iter(rows.values()))), 0))
+    is_own = detector.clips["machine_type"].eq(machine_type).to_numpy()
+    n_bands = rows["spectrum"].shape[1] // 2  # behind the levels stands their scatter over time
+    normal = np.median(detector.rows["spectrum"][is_own, :n_bands], axis=0)
+    return np.asarray(rows["spectrum"][:, :n_bands] - normal)

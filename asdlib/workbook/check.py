@@ -1,0 +1,217 @@
+"""``check`` and ``learn``: a kept detector hears new recordings, without kernel or training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from asdlib import scoring
+from asdlib.data import open_waveforms
+from asdlib.errors import InputError
+from asdlib.files import PROJECT_ROOT
+from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
+from asdlib.monitoring.detector import Detector
+from asdlib.monitoring.log import append_verdicts, json_lines, read_log, trend
+from asdlib.monitoring.recordings import find_recordings, new_clips
+from asdlib.report.progress import progress_bar
+from asdlib.report.save import package_versions
+from asdlib.report.tables import render_verdicts
+from asdlib.workbook.datasets import say
+
+_POLL_S = 2.0
+
+
+def _parser(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.ArgumentParser:
+    parser.add_argument("recordings", type=Path, nargs="*")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+    parser.add_argument("--machine")
+    if is_check:
+        parser.add_argument("--watch", action="store_true")
+        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--alarm", default="3/5")
+    else:
+        parser.add_argument("--domain", choices=("source", "target"), default="source")
+        parser.add_argument("--use")
+    return parser
+
+
+def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> bool:
+    """Give verdicts on recordings; whether one was flagged. See ``help.txt``."""
+    options = _parser(parser, is_check=True).parse_args(arguments)
+    if not options.recordings:
+        raise InputError("check: names no recording. Expected ./run_all.sh check RECORDING ...")
+    checker = Checker(options)
+    paths = _find(options.recordings)
+    if not paths and not options.watch:
+        raise InputError(f"{options.recordings[0]}: holds no recording. Expected wav, flac, ...")
+    is_flagged = bool(paths) and checker.check(paths)
+    if options.watch:
+        checker.watch(options.recordings)
+    return is_flagged
+
+
+class Checker:
+    """A loaded detector with its log, which hears recordings as they come."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._folder = options.out / "bundles" / options.name
+        self._k, self._n = _read_alarm(options.alarm)
+        self._is_json = options.json
+        self._detector, self._facts = load_bundle(self._folder)
+        self._machines = _machines(self._detector, options.machine)
+
+    def check(self, paths: Sequence[Path]) -> bool:
+        """Tell and log the verdicts on recordings; whether one is anomalous."""
+        with tempfile.TemporaryDirectory(prefix="asdlib_") as place:
+            new = new_clips(paths, self._machines, window_s=self._detector.settings["window_s"])
+            described = describe(self._detector, new, Path(place))
+        verdicts = judge(self._detector, new, described)
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        log = verdicts.assign(version=self._facts["version"], checked_at=now)
+        append_verdicts(self._folder / "log.jsonl", log)
+        self._tell(log)
+        return bool(verdicts["verdict"].eq("anomalous").any())
+
+    def watch(self, places: Sequence[Path]) -> None:
+        """Check what is new in folders, until Ctrl-C; a file counts once it has stopped growing."""
+        known, sizes = set(find_recordings(places)[0]), dict[Path, int]()
+        say("watching for new recordings; Ctrl-C ends it.")
+        while True:
+            time.sleep(_POLL_S)
+            fresh = {path: path.stat().st_size for path in find_recordings(places)[0]
+                     if path not in known}  # fmt: skip
+            ready = sorted(path for path, size in fresh.items() if size and sizes.get(path) == size)
+            sizes = fresh
+            if ready:
+                known |= set(ready)
+                self._check_what_can_be(ready)
+
+    def _check_what_can_be(self, paths: Sequence[Path]) -> None:
+        """Let one file that cannot be used not end the watch."""
+        for path in paths:
+            try:
+                self.check([path])
+            except InputError as error:
+                say(f"passed over: {error}")
+
+    def _tell(self, verdicts: pd.DataFrame) -> None:
+        log, damaged = read_log(self._folder / "log.jsonl")
+        if damaged:
+            shown = ", ".join(map(str, damaged[:5]))
+            say(f"{self._folder / 'log.jsonl'}: lines {shown} cannot be read, passed over.")
+        state = trend(log, k=self._k, n=self._n).drop_duplicates("machine_type", keep="last")
+        persists = state[state["is_persistent"]].set_index("machine_type")["since"]
+        if self._is_json:
+            told = verdicts.assign(alarm_since=verdicts["machine_type"].map(persists))
+            sys.stdout.write("\n".join(json_lines(told)) + "\n")
+        else:
+            sys.stdout.write(render_verdicts(verdicts))
+            for machine, since in persists.items():
+                sys.stdout.write(
+                    f"ALARM {machine}: at least {self._k} of the last {self._n} recordings are "
+                    f"anomalous, since {since}\n"
+                )
+        sys.stdout.flush()
+
+
+def describe(detector: Detector, new: pd.DataFrame, place: Path) -> Any:
+    """Decode new clips as the detector's own were, and give them rows; stores go to ``place``."""
+    waveforms = open_waveforms(new, cache_dir=place, **detector.settings["waveforms"])
+
+    def bar(total: int, name: str) -> Any:
+        return _counting(progress_bar(total, name))
+
+    return detector.describe(waveforms, new, cache_dir=place, progress=bar)
+
+
+def judge(detector: Detector, new: pd.DataFrame, described: Any) -> pd.DataFrame:
+    """Verdicts on new clips, with the hash of each file."""
+    tables = detector.score(new, described)
+    final = tables.pop("final")
+    rate = detector.settings["false_alarm_rate"]
+    decided, thresholds = scoring.decide(final, false_alarm_rate=rate)
+    views = scoring.with_contributions(tables.values())
+    verdicts = scoring.verdict_table(decided, views, thresholds, new)
+    return verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
+
+
+def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
+    """Add normal recordings to a bundle's bank, or go back a version; see ``help.txt``."""
+    options = _parser(parser, is_check=False).parse_args(arguments)
+    folder = options.out / "bundles" / options.name
+    if options.use:
+        use_version(folder, options.use)
+        say(f"{folder}: {options.use} is in use.")
+        return 0
+    if not options.recordings:
+        raise InputError("learn: names no recording. Expected ./run_all.sh learn FOLDER ...")
+    detector, facts = load_bundle(folder)
+    paths = _find(options.recordings)
+    new = new_clips(paths, _machines(detector, options.machine), domain=options.domain,
+                    window_s=detector.settings["window_s"])  # fmt: skip
+    is_known = new["content"].isin(detector.clips.get("content", pd.Series(dtype=str)))
+    if is_known.any():
+        say(f"{int(is_known.sum())} of {len(new)} recordings were learnt before: passed over.")
+        new = new[~is_known].reset_index(drop=True)
+    if new.empty:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="asdlib_") as place:
+        described = describe(detector, new, Path(place))
+    _tell_what_stands_out(judge(detector, new, described))
+    extended = detector.extended(new, described)
+    made_from = {
+        "learnt": new["recording"].tolist(),
+        "version_before": facts["version"],
+        "versions": package_versions(),
+        "run": facts["made_from"],
+    }
+    version = save_bundle(extended, folder, made_from=made_from)
+    say(f"{version}: {len(new)} recordings learnt, {len(extended.clips)} in the bank. "
+        f"--use {facts['version']} goes back.")  # fmt: skip
+    return 0
+
+
+def _tell_what_stands_out(verdicts: pd.DataFrame) -> None:
+    """Name what is called normal and sounds anomalous: it will raise the threshold."""
+    odd = verdicts[verdicts["verdict"].eq("anomalous")]
+    if len(odd):
+        shown = ", ".join(odd["recording"][:3]) + (", ..." if len(odd) > 3 else "")
+        say(f"{len(odd)} of {len(verdicts)} sound anomalous so far and will be taken for normal "
+            f"from now on: {shown}")  # fmt: skip
+
+
+def _find(places: Sequence[Path]) -> list[Path]:
+    """List the recordings that a call names, and tell what is passed over."""
+    paths, others = find_recordings(places)
+    if others:
+        say(f"{len(others)} passed over: {', '.join(others[:3])}{', ...' if others[3:] else ''}")
+    return paths
+
+
+def _machines(detector: Detector, machine: str | None) -> list[str]:
+    if machine is not None and machine not in detector.machines:
+        raise InputError(f"--machine {machine}: there are {', '.join(detector.machines)}.")
+    return [machine] if machine else detector.machines
+
+
+def _read_alarm(text: str) -> tuple[int, int]:
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise InputError(f"--alarm {text}: expected K/N with 1 <= K <= N, such as 3/5.")
+    return int(k), int(n)
+
+
+@contextmanager
+def _counting(bar: Any) -> Iterator[Callable[[int], object]]:
+    with bar:
+        yield bar.update
