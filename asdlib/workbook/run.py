@@ -299,8 +299,7 @@ class Run:
         """Open the store that a stage file names."""
         link = json.loads(self.stage_file(self.build / name).read_text())
         store = open_existing((self.build / link["store"]).resolve())
-        if "data_manifest" in link:
-            self.facts["data_manifest"] = link["data_manifest"]
+        self.facts["data_manifest"] = link.get("data_manifest", store.directory.name)
         return store
 
     # -- saving ----------------------------------------------------------------------------
