@@ -3,10 +3,7 @@
 import contextlib
 import json
 import os
-<<<<<<< HEAD
 import random
-=======
->>>>>>> 52f806b (A run leaves a bundle that hears new recordings: check, learn, alarms that persist, and notebook 06)
 import shutil
 import signal
 import subprocess

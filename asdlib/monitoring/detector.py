@@ -19,6 +19,7 @@ import pandas as pd
 
 from asdlib import scoring, spectra, training
 from asdlib.data import ArrayStore
+from asdlib.training.checkpoint import TrainedModel
 
 Rows = npt.NDArray[np.floating]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -57,7 +58,7 @@ class Detector:
     clips: pd.DataFrame
     rows: Mapping[str, Rows]
     residuals: Mapping[str, Arrays]
-    model: training.TrainedModel | None
+    model: TrainedModel | None
 
     @property
     def machines(self) -> list[str]:

@@ -25,6 +25,7 @@ from asdlib.monitoring.detector import (
     level_above_normal,
     no_progress,
 )
+from asdlib.spectra.injection import INJECTIONS
 
 
 def machine_to_rehearse(detector: Detector) -> str:
@@ -50,7 +51,7 @@ def plan_growth(
     machine_type : str
         One that it knows.
     kind : str
-        A key of `asdlib.spectra.INJECTIONS`.
+        A key of `asdlib.spectra.injection.INJECTIONS`.
     days, onset_day, per_day : int
         Days in all, first day with the fault (from 1), and recordings a day.
 
@@ -74,7 +75,7 @@ def plan_growth(
         raise InputError(f"onset_day={onset_day}: expected a day from 1 to {days}.")
     day = np.repeat(np.arange(1, days + 1), per_day)
     plan = aside.iloc[np.arange(len(day)) % len(aside)].reset_index(drop=True)
-    weakest, strongest = (f(spectra.INJECTIONS[kind].strengths) for f in (min, max))
+    weakest, strongest = (f(INJECTIONS[kind].strengths) for f in (min, max))
     grown = (day - onset_day) / max(days - onset_day, 1)
     strength = np.where(day >= onset_day, weakest + grown * (strongest - weakest), np.nan)
     return plan.assign(

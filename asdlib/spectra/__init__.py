@@ -8,15 +8,8 @@ from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
 from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
-<<<<<<< HEAD
-from asdlib.spectra.profiles import PROFILES, open_profiles
-from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL, fitted_samples, open_frames, open_spectrum
-=======
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
-from asdlib.spectra.rehearsal import open_rehearsal, plan_rehearsal
-from asdlib.spectra.spectrum import clip_spectrum, open_spectrum
-from asdlib.spectra.tones import TonalFamily, tonal_families
->>>>>>> 52f806b (A run leaves a bundle that hears new recordings: check, learn, alarms that persist, and notebook 06)
+from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL, fitted_samples, open_frames, open_spectrum
 
 __all__ = [
     "OFFICIAL_LOG_MEL",
@@ -38,10 +31,6 @@ __all__ = [
     "open_rehearsal",
     "open_spectrum",
     "plan_rehearsal",
-<<<<<<< HEAD
-=======
     "profile_bands_hz",
-    "spectral_kurtosis",
->>>>>>> 52f806b (A run leaves a bundle that hears new recordings: check, learn, alarms that persist, and notebook 06)
     "spectrogram",
 ]

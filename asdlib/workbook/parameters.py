@@ -138,7 +138,7 @@ def _is_view(name: str) -> bool:
 
 
 def _is_change(name: str) -> bool:
-    from asdlib.spectra import INJECTIONS
+    from asdlib.spectra.injection import INJECTIONS
 
     if name not in INJECTIONS:
         raise InputError(f"change {name!r}: expected one of {', '.join(INJECTIONS)}.")
