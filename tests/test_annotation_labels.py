@@ -13,13 +13,8 @@ from spectra_corpus import array_store, waveform_store
 
 from asdlib.annotation import annotate, cross_table, frequencies, score_agreement, track_frequencies
 from asdlib.annotation.agreement import agreement
-from asdlib.annotation.choice import choose_method
-from asdlib.annotation.clustering import (
-    find_clusters,
-    find_clusters_by_domain,
-    information,
-    partition,
-)
+from asdlib.annotation.choice import choose_method, find_clusters_by_domain
+from asdlib.annotation.clustering import find_clusters, information, partition
 from asdlib.annotation.labelling import ORACLE
 from asdlib.annotation.levels import find_levels, name_frequencies
 from asdlib.errors import InputError

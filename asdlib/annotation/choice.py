@@ -21,8 +21,8 @@ Given attributes stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,10 @@ from asdlib.annotation.clustering import (
     MIN_CLIPS,
     MIN_STABILITY,
     Clustering,
+    by_size,
     find_clusters,
     information,
+    unstructured,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
 from asdlib.annotation.levels import MIN_COVERAGE, FrequencyLevels, name_frequencies
@@ -60,6 +62,51 @@ class MachineEvidence:
     clustering: Clustering
     track: FrequencyTrack
     levels: FrequencyLevels
+
+
+def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:
+    """Cluster the largest domain, then give clusters of their own to the others.
+
+    Another microphone is no attribute, so domains never share a cluster. A small domain (ten target
+    clips) cannot tell its number of clusters; its clips are joined (average linkage) until they are
+    further apart than those within the largest domain's clusters (1.5 times their median distance).
+    """
+    from sklearn.cluster import AgglomerativeClustering
+
+    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
+    largest = int(np.bincount(domain).argmax())
+    inside = domain == largest
+    main = find_clusters(points[inside], seed=seed)
+    if len(names) == 1:
+        return main
+    if main.n_clusters == 1:
+        return unstructured(len(points), main.criterion)
+    reach = 1.5 * _inner_distance(points[inside], main.labels)
+    labels: Labels = np.zeros(len(points), np.int64)
+    confidence, is_outlier = np.zeros(len(points)), np.zeros(len(points), np.bool_)
+    labels[inside], confidence[inside] = main.labels, main.confidence
+    is_outlier[inside] = main.is_outlier
+    count = main.n_clusters
+    model = AgglomerativeClustering(n_clusters=None, distance_threshold=reach, linkage="average")
+    for number in [n for n in range(len(names)) if n != largest]:
+        members = np.flatnonzero(domain == number)
+        own: Labels = np.zeros(len(members), np.int64)
+        if len(members) > 1:
+            own = np.asarray(model.fit_predict(points[members]), dtype=np.int64)
+        labels[members] = count + by_size(own)
+        confidence[members] = 0.5  # too few clips for the criteria above
+        count += int(own.max()) + 1
+    return replace(
+        main, labels=labels, confidence=confidence, is_outlier=is_outlier, n_clusters=count
+    )
+
+
+def _inner_distance(points: Array, labels: Labels) -> float:
+    """Median distance of two clips of one cluster."""
+    from scipy.spatial.distance import pdist
+
+    parts = [pdist(points[labels == label]) for label in np.unique(labels)]
+    return float(np.median(np.concatenate(parts)))
 
 
 def choose_method(found: Mapping[str, object]) -> tuple[str, str]:

@@ -11,7 +11,6 @@ structure, and that is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +38,7 @@ _N_REFERENCES, _N_HALVES = 6, 16
 _MOST_JOINED = 2000
 _SILHOUETTE_CLIPS = 500
 _CRITERION = [
-    "n_clusters", "silhouette", "reference", "reference_std", "stability", "bic", "is_accepted",
+    "n_clusters", "silhouette", "reference", "reference_std", "stability", "is_accepted",
 ]  # fmt: skip
 
 
@@ -67,7 +66,7 @@ def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS)
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
     largest = min(max_clusters, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
-        return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
+        return unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     is_stray = _find_strays(points)
     points, everything = points[~is_stray], points
     rng = np.random.default_rng(seed)
@@ -82,13 +81,13 @@ def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS)
         repeats = _stability(points, count, rng) if is_separated else np.nan
         is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
         accepted = is_separated and is_filled and repeats >= MIN_STABILITY
-        rows.append((count, own, reference, spread, repeats, _bic(points, labels), accepted))
+        rows.append((count, own, reference, spread, repeats, accepted))
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
-        return replace(_unstructured(len(everything), criterion), is_outlier=is_stray)
+        return replace(unstructured(len(everything), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
-    own_labels = _by_size(partition_of[int(best["n_clusters"])])
+    own_labels = by_size(partition_of[int(best["n_clusters"])])
     labels = np.zeros(len(everything), np.int64)
     labels[~is_stray] = own_labels
     centres = _cluster_centres(points, own_labels)
@@ -114,58 +113,14 @@ def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(reach > STRAY_FACTOR * np.quantile(reach, 0.9), dtype=np.bool_)
 
 
-def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:
-    """Cluster the largest domain, then give clusters of their own to the others.
-
-    Another microphone is no attribute, so domains never share a cluster. A small domain (ten target
-    clips) cannot tell its number of clusters; its clips are joined (average linkage) until they are
-    further apart than those within the largest domain's clusters (1.5 times their median distance).
-    """
-    from sklearn.cluster import AgglomerativeClustering
-
-    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
-    largest = int(np.bincount(domain).argmax())
-    inside = domain == largest
-    main = find_clusters(points[inside], seed=seed)
-    if len(names) == 1:
-        return main
-    if main.n_clusters == 1:
-        return _unstructured(len(points), main.criterion)
-    reach = 1.5 * _inner_distance(points[inside], main.labels)
-    labels: Labels = np.zeros(len(points), np.int64)
-    confidence, is_outlier = np.zeros(len(points)), np.zeros(len(points), np.bool_)
-    labels[inside], confidence[inside] = main.labels, main.confidence
-    is_outlier[inside] = main.is_outlier
-    count = main.n_clusters
-    model = AgglomerativeClustering(n_clusters=None, distance_threshold=reach, linkage="average")
-    for number in [n for n in range(len(names)) if n != largest]:
-        members = np.flatnonzero(domain == number)
-        own: Labels = np.zeros(len(members), np.int64)
-        if len(members) > 1:
-            own = np.asarray(model.fit_predict(points[members]), dtype=np.int64)
-        labels[members] = count + _by_size(own)
-        confidence[members] = 0.5  # too few clips for the criteria above
-        count += int(own.max()) + 1
-    return replace(
-        main, labels=labels, confidence=confidence, is_outlier=is_outlier, n_clusters=count
-    )
-
-
-def _inner_distance(points: Array, labels: Labels) -> float:
-    """Median distance of two clips of one cluster."""
-    from scipy.spatial.distance import pdist
-
-    parts = [pdist(points[labels == label]) for label in np.unique(labels)]
-    return float(np.median(np.concatenate(parts)))
-
-
-def _unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
+def unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
+    """One cluster of all clips."""
     return Clustering(
         np.zeros(count, np.int64), np.ones(count), np.zeros(count, np.bool_), criterion, 1, 0.0, 0.0
     )
 
 
-def _by_size(labels: Labels) -> Labels:
+def by_size(labels: Labels) -> Labels:
     """Renumber clusters from the largest to the smallest."""
     counts = np.bincount(labels)
     rank = np.empty(len(counts), np.int64)
@@ -260,15 +215,3 @@ def information(labels: npt.ArrayLike, stability: float) -> float:
     excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
     entropy = -float(np.sum(shares * np.log(shares)))
     return entropy * excess * float(counts.sum() / len(labels))
-
-
-def _bic(points: Array, labels: Labels) -> float:
-    """Bayesian information criterion of spherical clusters of one variance (lower is better)."""
-    n, d = points.shape
-    centres = _cluster_centres(points, labels)
-    squares = float((_distances(points, centres).min(axis=1) ** 2).sum())
-    variance = max(squares / (n * d), 1e-12)
-    shares = np.bincount(labels) / n
-    log_likelihood = -0.5 * n * d * (np.log(2 * np.pi * variance) + 1)
-    log_likelihood += float(n * (shares[shares > 0] * np.log(shares[shares > 0])).sum())
-    return float(-2 * log_likelihood + len(centres) * (d + 1) * np.log(n))

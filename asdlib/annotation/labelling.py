@@ -16,8 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.choice import MachineEvidence, choose_method, judge, label_clips
-from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
+from asdlib.annotation.choice import (
+    MachineEvidence,
+    choose_method,
+    find_clusters_by_domain,
+    judge,
+    label_clips,
+)
+from asdlib.annotation.clustering import MIN_CLIPS
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.data.audio import REMOVED_DB

@@ -6,10 +6,16 @@ from asdlib.spectra.envelope import envelope_spectrum
 from asdlib.spectra.features import open_log_mel
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
-from asdlib.spectra.logmel import log_mel, spectrogram
+from asdlib.spectra.logmel import log_mel
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
-from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL, fitted_samples, open_frames, open_spectrum
+from asdlib.spectra.spectrum import (
+    OFFICIAL_LOG_MEL,
+    fitted_samples,
+    open_frames,
+    open_spectrum,
+    spectrogram,
+)
 
 __all__ = [
     "OFFICIAL_LOG_MEL",

@@ -195,7 +195,7 @@ def log_mel(
         top_db=top_db,
     )
     check_highpass(highpass_hz, settings)
-    samples = _as_samples(y)
+    samples = as_samples(y)
     batch = samples.reshape(-1, samples.shape[-1])
     out = torch.empty((len(batch), n_mels, settings.n_frames(batch.shape[-1])), device=batch.device)
     LogMelTransform(settings, highpass_hz, batch.device)(batch, out)
@@ -203,36 +203,8 @@ def log_mel(
     return out if isinstance(y, torch.Tensor) else out.numpy()
 
 
-def spectrogram(
-    y: Samples,
-    *,
-    sr: float = 16000,
-    n_fft: int = 1024,
-    hop_length: int = 512,
-    top_db: float | None = 80.0,
-) -> Samples:
-    """Power spectrogram in decibel: what `log_mel` computes before its filters.
-
-    Parameters and errors as of `log_mel`. Returns float32 of shape
-    (..., 1 + n_fft // 2, n_frames) [dB], bin k at ``k * sr / n_fft`` Hz.
-    """
-    settings = LogMelSettings(
-        sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=1, fmax=sr / 2, top_db=top_db,
-        fmin=0.0,
-    )  # fmt: skip
-    samples = _as_samples(y)
-    transform = LogMelTransform(settings, None, samples.device)
-    levels = torch.stack(
-        [
-            transform.decibel(transform.spectrum(clip[None]).mT.clone())[0]
-            for clip in samples.reshape(-1, samples.shape[-1])
-        ]
-    )
-    levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
-    return levels if isinstance(y, torch.Tensor) else levels.numpy()
-
-
-def _as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+def as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """Take samples as a tensor; refuse what is no sound."""
     if not isinstance(y, np.ndarray | torch.Tensor):
         raise InputError(f"y is a {type(y).__name__}: expected a numpy array or a torch tensor.")
     if str(y.dtype).removeprefix("torch.") not in {"float32", "float64", "int16"}:

@@ -1,4 +1,4 @@
-"""What else is made of the clips: whole spectra for a second branch, frames for the baseline.
+"""What else is made of the clips: spectra for a second branch, frames for the baseline.
 
 A spectrogram's frames resolve 16 Hz; the spectrum of 10 s resolves 0.1 Hz.
 """
@@ -22,7 +22,7 @@ from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
 from asdlib.spectra.features import fit_length
-from asdlib.spectra.logmel import ClipTransform
+from asdlib.spectra.logmel import ClipTransform, LogMelTransform, Samples, as_samples
 from asdlib.spectra.mel import LogMelSettings, highpass_response
 
 #: Density below which nothing is kept [dB re full scale squared]: rounding to 16 bits alone
@@ -31,6 +31,35 @@ FLOOR_DB = -100.0
 #: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
 #: difference that double precision knows, no floor below a clip's maximum.
 OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
+
+
+def spectrogram(
+    y: Samples,
+    *,
+    sr: float = 16000,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    top_db: float | None = 80.0,
+) -> Samples:
+    """Power spectrogram in decibel: what `log_mel` computes before its filters.
+
+    Parameters and errors as of `log_mel`. Returns float32 of shape
+    (..., 1 + n_fft // 2, n_frames) [dB], bin k at ``k * sr / n_fft`` Hz.
+    """
+    settings = LogMelSettings(
+        sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=1, fmax=sr / 2, top_db=top_db,
+        fmin=0.0,
+    )  # fmt: skip
+    samples = as_samples(y)
+    transform = LogMelTransform(settings, None, samples.device)
+    levels = torch.stack(
+        [
+            transform.decibel(transform.spectrum(clip[None]).mT.clone())[0]
+            for clip in samples.reshape(-1, samples.shape[-1])
+        ]
+    )
+    levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
+    return levels if isinstance(y, torch.Tensor) else levels.numpy()
 
 
 def clip_spectrum(
