@@ -7,7 +7,6 @@ import pytest
 from asdlib.annotation import inspect_sound, score_agreement
 from asdlib.report import annotation_figures as figures
 from asdlib.report import envelope_figures
-from asdlib.report.progress import STATIC_VARIABLE
 
 
 def test_the_cluster_evidence_names_the_number():
@@ -127,18 +126,3 @@ def test_tables_show_every_measure_with_its_interval():
     nothing = score_agreement(truth, truth.head(0), clips)
     assert figures.tabulate_agreement(nothing).empty
     assert figures.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty
-
-
-def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
-    seen = []
-    clips = {"fan": ["fan/1", "fan/2"], "pump": ["pump/1"]}
-    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
-    box = envelope_figures.browse_clips(clips, lambda *chosen: seen.append(chosen))
-    machine, clip = box.children[0].children
-    clip.value = "fan/2"
-    machine.value = "pump"
-    assert seen == [("fan", "fan/1"), ("fan", "fan/2"), ("pump", "pump/1")]
-    assert envelope_figures.browse_clips({}, seen.append) is None
-    monkeypatch.setenv(STATIC_VARIABLE, "1")
-    assert envelope_figures.browse_clips(clips, seen.append) is None
-    assert len(seen) == 3

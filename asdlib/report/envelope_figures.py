@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import ipywidgets
@@ -18,8 +17,8 @@ from matplotlib.patches import Rectangle
 from asdlib.annotation import MachineEvidence, inspect_clip
 from asdlib.annotation.inspection import BandLevel, SoundInspection
 from asdlib.data.store import ArrayStore
+from asdlib.report.browse import browse_clips
 from asdlib.report.explain_figures import audio_players
-from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.envelope import Band
 
@@ -193,32 +192,3 @@ def _show_clip(
     )
     display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)
-
-
-def browse_clips(
-    clip_ids: Mapping[str, Sequence[str]], show: Callable[[str, str], object]
-) -> ipywidgets.VBox | None:
-    """Show a menu of machines, one of their clips, and what belongs to the chosen clip.
-
-    ``show`` is called with machine and clip whenever another one is chosen; what it displays
-    appears below the menus. None where there is nobody to choose or nothing to choose from.
-    """
-    if os.environ.get(STATIC_VARIABLE) or not clip_ids:
-        return None
-    machine = ipywidgets.Dropdown(options=list(clip_ids), description="Machine")
-    clip = ipywidgets.Dropdown(options=list(clip_ids[machine.value]), description="Clip")
-    clip.layout.width = "40em"
-    below = ipywidgets.Output()
-
-    def change_machine(_: object) -> None:
-        clip.options = list(clip_ids[machine.value])
-
-    def change_clip(_: object) -> None:
-        below.clear_output(wait=True)
-        with below:
-            show(machine.value, clip.value)
-
-    machine.observe(change_machine, names="value")
-    clip.observe(change_clip, names="value")
-    change_clip(None)
-    return ipywidgets.VBox([ipywidgets.HBox([machine, clip]), below])

@@ -1,0 +1,39 @@
+"""Menus of clips: they show what was chosen, and nothing where nobody can choose."""
+
+from corpus import make_tree, train_and_test
+
+from asdlib.data import open_waveforms, read_clips
+from asdlib.report import browse
+from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.spectra import LogMelSettings
+
+
+def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
+    seen = []
+    clips = {"fan": ["fan/1", "fan/2"], "pump": ["pump/1"]}
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    box = browse.browse_clips(clips, lambda *chosen: seen.append(chosen))
+    machine, clip = box.children[0].children
+    clip.value = "fan/2"
+    machine.value = "pump"
+    assert seen == [("fan", "fan/1"), ("fan", "fan/2"), ("pump", "pump/1")]
+    assert browse.browse_clips({}, seen.append) is None
+    monkeypatch.setenv(STATIC_VARIABLE, "1")
+    assert browse.browse_clips(clips, seen.append) is None
+    assert len(seen) == 3
+
+
+def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkeypatch):
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    clips = read_clips(make_tree(tmp_path / "data", train_and_test("fan"), n_samples=8000))
+    waveforms = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    shown = []
+    monkeypatch.setattr(browse, "display", lambda figure, sound: shown.append((figure, sound)))
+    box = browse.browse_recordings(clips, waveforms, LogMelSettings())
+    machine, clip = box.children[0].children
+    assert "fan, test, source, anomalous" in machine.options
+    assert set(clip.options) < set(clips["clip_id"])
+    machine.value = "fan, test, source, anomalous"
+    figure, sound = shown[-1]
+    assert figure.get_suptitle() == clip.value
+    assert clip.value in sound.data
