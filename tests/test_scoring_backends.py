@@ -9,14 +9,13 @@ from sklearn.metrics import roc_auc_score
 
 from asdlib.errors import InputError
 from asdlib.scoring import KNNBackend, make_backend
-from asdlib.scoring.backends import BANKS, SCORES, kmeans_bank, smote_bank
+from asdlib.scoring.backends import BANKS, SCORES, LocalDensityBackend, kmeans_bank, smote_bank
 from asdlib.scoring.domains import (
     DomainMinimumBackend,
     held_out_scores,
     mean_and_scatter,
     parts,
 )
-from asdlib.scoring.knn import LocalDensityBackend
 
 NAMES = [*SCORES, *(f"{bank}+{score}" for bank in BANKS for score in SCORES)]
 

@@ -1,8 +1,8 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
-from asdlib.scoring.backends import make_backend
+from asdlib.scoring.backends import make_backend, neighbour_agreement
 from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
-from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms
+from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms, roc_curves
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
 from asdlib.scoring.explain import Explanation, embedding_map, explain, extreme_clips
@@ -18,8 +18,8 @@ from asdlib.scoring.final import (
     score_views,
     time_average,
 )
-from asdlib.scoring.knn import Backend, KNNBackend, neighbour_agreement
-from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc, roc_curves
+from asdlib.scoring.knn import Backend, KNNBackend
+from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.official import (
     OFFICIAL_COLUMNS,
     OFFICIAL_METRICS,

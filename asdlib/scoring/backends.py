@@ -1,24 +1,70 @@
 """Backends by name: what a parameter of a notebook or a line of a sweep can ask for.
 
 A name is a way to score, alone or behind a bank that is thinned (k-means) or filled up (SMOTE).
+Local density weighs ten target clips against a thousand source clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend
-from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, LocalDensityBackend, Rows
+from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, Rows
 
 Bank = tuple[FloatArray, npt.NDArray[np.str_]]
+#: Two clips of the bank that are equal would make every other clip infinitely abnormal there.
+_SMALLEST_RADIUS = 1e-9
+
+
+class LocalDensityBackend(KNNBackend):
+    r"""Smallest ratio of the distance to a clip of the bank and that clip's own radius.
+
+    .. math:: s(x) = \min_i \frac{d(x, y_i)}{r_i}, \qquad
+              r_i = \frac1k \sum_{y \in N_k(y_i)} d(y_i, y)
+
+    Ten target clips lie far apart, a thousand source clips close together: by plain distance
+    every target clip looks abnormal, by this ratio it does not. A single clip has no radius;
+    there the score is the plain distance.
+
+    References
+    ----------
+    K. Wilkinghoff, H. Yang, J. Ebbers, F. G. Germain, G. Wichern, J. Le Roux, "Keeping the
+    Balance: Anomaly Score Calculation for Domain Generalization", ICASSP 2025.
+    """
+
+    def fit(self, rows: Rows, *, domains: npt.ArrayLike | None = None) -> None:
+        """Keep the bank and the radius of each of its clips."""
+        super().fit(rows)
+        k = min(self.k, len(self.fitted()) - 1)
+        self.radius = np.ones(1)
+        if k > 0:  # asked without rows, the search leaves the clip itself out
+            distance = self.search.kneighbors(n_neighbors=k)[0]
+            self.radius = np.maximum(distance.mean(axis=1), _SMALLEST_RADIUS)
+
+    def anomaly_score(self, rows: Rows) -> FloatArray:
+        """Score clips, shape (n_clips, n_values) -> (n_clips,); about 1 inside the bank."""
+        clips = self.checked_like_bank(rows)
+        if len(clips) == 0:
+            return np.empty(0)
+        chunks = pairwise_distances_chunked(
+            clips,
+            self.fitted(),
+            metric=self.metric,
+            reduce_func=lambda distance, start: (distance / self.radius).min(axis=1),
+        )
+        return np.concatenate(list(chunks))
+
+
 SCORES: dict[str, Any] = {
     "knn": KNNBackend,
     "local_density": LocalDensityBackend,
@@ -141,3 +187,55 @@ def _unit_length(rows: FloatArray) -> FloatArray:
 
 #: Banks by name.
 BANKS: dict[str, Callable[..., Bank]] = {"kmeans": kmeans_bank, "smote": smote_bank}
+
+
+def neighbour_agreement(
+    embeddings: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    machine_types: Sequence[str],
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of clips whose nearest neighbour within the machine has the same class.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_clips, n_dimensions)
+        Compared by cosine distance.
+    labels : sequence of str, length n_clips
+        Class of each clip.
+    machine_types : sequence of str, length n_clips
+        Machine of each clip.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    DataFrame
+        One row per machine: ``machine_type, n_clips, n_classes, agreement,
+        agreement_shuffled``; shares 0 to 1, the second with the classes shuffled within the
+        machine, which is what chance gives. Machines of a single clip are left out.
+    """
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"machine_type": machine_types, "label": labels})
+    rows = []
+    for machine_type, clips in table.groupby("machine_type", sort=True):
+        if len(clips) < 2:
+            continue
+        own = embeddings[clips.index.to_numpy()]
+        search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(own)
+        # Asked without an argument, the search leaves the clip itself out.
+        nearest = search.kneighbors(return_distance=False)[:, 0]
+        label = clips["label"].to_numpy()
+        shuffled = rng.permutation(label)
+        rows.append(
+            {
+                "machine_type": machine_type,
+                "n_clips": len(clips),
+                "n_classes": len(set(label)),
+                "agreement": float(np.mean(label == label[nearest])),
+                "agreement_shuffled": float(np.mean(shuffled == shuffled[nearest])),
+            }
+        )
+    columns = ["machine_type", "n_clips", "n_classes", "agreement", "agreement_shuffled"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,4 +1,4 @@
-"""Decisions: thresholds that promise a false-alarm rate, and whether the promise was kept.
+"""Decisions: thresholds that promise a false-alarm rate, whether it was kept, and ROC curves.
 
 The organisers fit a gamma distribution to the autoencoder's losses of batches, not of clips, and
 take its 90 % point; here the decisions of every system, theirs included, come from conformal
@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from asdlib.errors import InputError
+from asdlib.scoring.metrics import Ranking
 from asdlib.scoring.scores import validate_scores
 
 _KEYS = ["system", "seed", "machine_type"]
@@ -148,3 +149,44 @@ def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame
     promised = thresholds[[*_KEYS, "false_alarm_rate"]]
     met = met.merge(promised.rename(columns={"false_alarm_rate": "promised"}), on=_KEYS)
     return met[FALSE_ALARM_COLUMNS]
+
+
+def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores table; test clips of known condition are used, sections of a machine together.
+
+    Returns
+    -------
+    DataFrame
+        ``system, seed, machine_type, normal_domain, false_positive_rate,
+        true_positive_rate``, one row per point, rates 0 to 1. ``normal_domain`` is "source" or
+        "target" (normal clips of that domain against all anomalies) or "both" (all clips).
+        A curve that has no normal clips or no anomalies is absent.
+    """
+    keys = ["system", "seed", "machine_type"]
+    table = validate_scores(scores)
+    known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
+    known = known.sort_values("machine_type", kind="stable")
+    parts = []
+    for _, machine in known.groupby(keys, dropna=False, sort=False):
+        anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
+        domain = machine["domain"].fillna("").to_numpy(dtype=object)
+        ranking = Ranking(machine["anomaly_score"].to_numpy())
+        for name in ("source", "target", "both"):
+            normal = ~anomalous & ((domain == name) | (name == "both"))
+            if not normal.any() or not anomalous.any():
+                continue
+            part = pd.DataFrame(
+                {
+                    "false_positive_rate": ranking.rates(normal[None].astype(float))[0],
+                    "true_positive_rate": ranking.rates(anomalous[None].astype(float))[0],
+                }
+            )
+            facts = {key: machine[key].iloc[0] for key in keys}
+            parts.append(part.assign(**facts, normal_domain=name))
+    columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -1,5 +1,8 @@
 """AUC, standardised partial AUC and harmonic mean, for one clip set or many resamples of it.
 
+"... the harmonic mean of AUC and pAUC (p = 0.1) across all machine types and domains" (report,
+abstract): the official metric, which `asdlib.scoring.evaluate` makes a table of.
+
 Every clip carries a weight (how often a resample drew it), so that one sort of the scores
 serves the value itself (all weights one) and a thousand bootstrap resamples alike.
 """
@@ -8,10 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.scores import validate_scores
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -161,44 +162,3 @@ def _one_curve(
     weight = anomalous[None, :].astype(np.float64)
     ranking = Ranking(score)
     return ranking.rates(1.0 - weight), ranking.rates(weight)
-
-
-def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores table; test clips of known condition are used, sections of a machine together.
-
-    Returns
-    -------
-    DataFrame
-        ``system, seed, machine_type, normal_domain, false_positive_rate,
-        true_positive_rate``, one row per point, rates 0 to 1. ``normal_domain`` is "source" or
-        "target" (normal clips of that domain against all anomalies) or "both" (all clips).
-        A curve that has no normal clips or no anomalies is absent.
-    """
-    keys = ["system", "seed", "machine_type"]
-    table = validate_scores(scores)
-    known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
-    known = known.sort_values("machine_type", kind="stable")
-    parts = []
-    for _, machine in known.groupby(keys, dropna=False, sort=False):
-        anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
-        domain = machine["domain"].fillna("").to_numpy(dtype=object)
-        ranking = Ranking(machine["anomaly_score"].to_numpy())
-        for name in ("source", "target", "both"):
-            normal = ~anomalous & ((domain == name) | (name == "both"))
-            if not normal.any() or not anomalous.any():
-                continue
-            part = pd.DataFrame(
-                {
-                    "false_positive_rate": ranking.rates(normal[None].astype(float))[0],
-                    "true_positive_rate": ranking.rates(anomalous[None].astype(float))[0],
-                }
-            )
-            facts = {key: machine[key].iloc[0] for key in keys}
-            parts.append(part.assign(**facts, normal_domain=name))
-    columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

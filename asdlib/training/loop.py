@@ -1,4 +1,8 @@
-"""The training: one model for all machines, epoch after epoch, resumable to the same result."""
+"""The training: one model for all machines, epoch after epoch, resumable to the same result.
+
+"... then training an attribute classification model together with other machines that have
+attributes." (report, abstract)
+"""
 
 from __future__ import annotations
 
