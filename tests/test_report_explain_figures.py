@@ -4,18 +4,18 @@ import base64
 import io
 import re
 import wave
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report.explain_figures import audio_players, draw_explanation, draw_verdicts
-from asdlib.report.style import DOMAIN_COLOURS, use_style
-from asdlib.scoring import Explanation
+from asdlib.report.explain_figures import audio_players, draw_reason, draw_verdicts
+from asdlib.report.style import use_style
+from asdlib.spectra import Picture, Reason
 
 mpl.use("Agg")
-CENTRES_HZ = np.geomspace(200, 7000, 16)
 
 
 @pytest.fixture(autouse=True)
@@ -25,85 +25,36 @@ def close_figures():
         yield
 
 
-def explanation(rng, **changes):
-    normal = rng.normal(-40, 3, (16, 250))
-    facts = {
-        "clip_id": "saw/test/section_00_source_test_0001.wav",
-        "machine_type": "saw",
-        "domain": "source",
-        "condition": "anomalous",
-        "anomaly_score": 0.3,
-        "percentile": 98.0,
-        "training_scores": rng.uniform(0.01, 0.2, 50),
-        "neighbours": pd.DataFrame({"clip_id": ["a", "b"], "distance": [0.1, 0.2]}),
-        "log_mel": normal + 6.0,
-        "normal_log_mel": normal,
-    }
-    return Explanation(**{**facts, **changes})
+def draw(**changes):
+    x_hz = np.geomspace(2, 500, 64)
+    picture = Picture(
+        x_hz=x_hz, clip=np.ones(64), normal=np.zeros((5, 64)), x_label="Envelope frequency [Hz]",
+        y_label="Envelope [dB re 1/Hz]", marks_hz=(107.2, 214.4),
+    )  # fmt: skip
+    reason = Reason("envelope", "impacts", {}, picture, (2000.0, 4000.0), 1.5)
+    shares = pd.Series({"spectrum": -0.4, "envelope": 2.5, "embedding": 1.0})
+    return draw_reason(
+        replace(reason, **changes), shares, title="pump/a.wav, anomalous: impacts at 107.2 Hz",
+        level_db=np.full((128, 250), -40.0), band_centres_hz=np.geomspace(60, 7800, 128),
+        duration_s=8.0,
+    )  # fmt: skip
 
 
-def draw(*explanations, **options):
-    return draw_explanation(
-        explanations, band_centres_hz=CENTRES_HZ, duration_s=10.0, excerpt_frames=75, **options
-    )
-
-
-def panel(figure, title, row=0):
-    return [ax for ax in figure.axes if ax.get_title() == title][row]
-
-
-def test_a_row_shows_clip_normals_difference_and_score(rng):
-    figure = draw(explanation(rng), explanation(rng, percentile=0.0))
-    assert figure.get_suptitle() == "saw: scores above 98 % and 0 % of the training clips"
-    for title in ("clip", "2 nearest normals", "difference", "its mean", "training scores"):
-        assert len([ax for ax in figure.axes if ax.get_title() == title]) == 2
-    texts = [text.get_text() for text in figure.texts]
-    assert texts.count("section_00_source_test_0001.wav (source, anomalous)") == 2
-
-
-def test_axes_stay_where_they_were_put(rng):
-    figure = draw(explanation(rng), explanation(rng))
-    before = [ax.get_position().bounds for ax in figure.axes]
-    figure.savefig(io.BytesIO(), bbox_inches="tight")
-    assert [ax.get_position().bounds for ax in figure.axes] == before
-
-
-def test_difference_is_centred_and_in_db(rng):
-    figure = draw(explanation(rng))
-    image = panel(figure, "difference").images[0]
-    low, high = image.get_clim()
-    assert low == -high
-    assert high >= 6.0
-    assert np.asarray(image.get_array()) == pytest.approx(6.0)
-    assert panel(figure, "its mean").lines[0].get_xdata() == pytest.approx(6.0)
-    clip, normal = panel(figure, "clip").images[0], panel(figure, "2 nearest normals").images[0]
-    assert clip.get_clim() == normal.get_clim()
-
-
-def test_own_score_is_drawn_in_the_colour_of_its_domain(rng):
-    ax = panel(draw(explanation(rng, domain="target")), "training scores")
-    line = ax.lines[0]
-    assert line.get_color() == DOMAIN_COLOURS["target"]
-    assert line.get_linestyle() == "--"
-    assert line.get_xdata()[0] == 0.3
-    assert sum(ax.patches[0].get_data()[0]) == 50
-    assert ax.get_xscale() == "log"
-    assert 1 <= len(ax.get_xticks()) <= 4
-
-
-def test_frequencies_stand_at_their_bands(rng):
-    ax = panel(draw(explanation(rng)), "clip")
-    labels = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
-    assert list(labels) == ["0.25", "0.5", "1", "2", "4"]
-    assert np.interp(labels["1"], np.arange(16), CENTRES_HZ) == pytest.approx(1000)
-
-
-def test_without_training_scores_and_with_negative_ones(rng):
-    empty = draw(explanation(rng, training_scores=np.array([]), percentile=float("nan")))
-    assert empty.get_suptitle() == "saw: no training score to compare with"
-    figure = draw(explanation(rng, training_scores=rng.normal(0, 1, 30), condition="unknown"))
-    assert panel(figure, "training scores").get_xscale() == "linear"
-    assert draw(explanation(rng), title="Mine").get_suptitle() == "Mine"
+def test_a_reason_shows_contributions_rows_and_the_clip():
+    figure = draw()
+    bars, rows, clip = figure.axes[:3]
+    assert [patch.get_width() for patch in bars.patches] == [-0.4, 2.5, 1.0]
+    colours = [patch.get_facecolor() for patch in bars.patches]
+    assert colours[1] != colours[0] == colours[2]
+    assert len(rows.lines) == 5 + 1 + 2
+    assert [line.get_xdata()[0] for line in rows.lines[-2:]] == [107.2, 214.4]
+    assert rows.get_xlabel() == "Envelope frequency [Hz]"
+    frame = clip.patches[0]
+    octave = np.interp([2000, 4000], np.geomspace(60, 7800, 128), np.arange(128))
+    assert [frame.get_y(), frame.get_height()] == pytest.approx([octave[0], np.diff(octave)[0]])
+    assert clip.lines[0].get_xdata() == [1.5]
+    assert figure.get_suptitle() == "pump/a.wav, anomalous: impacts at 107.2 Hz"
+    assert not draw(at_s=None).axes[2].lines
 
 
 def decoded(page):

@@ -21,7 +21,6 @@ from asdlib.spectra import (
     OFFICIAL_LOG_MEL,
     LogMelSettings,
     features,
-    fitted_samples,
     log_mel,
     open_frames,
     open_log_mel,
@@ -216,23 +215,6 @@ def test_fit_length(length, wanted, rule):
 def test_fit_length_needs_a_clip(y):
     with pytest.raises(InputError, match="expected the samples of one clip"):
         fit_length(y, 3)
-
-
-def test_fitted_samples_are_what_the_features_heard(tmp_path, rng):
-    ids = ["saw/train/short.wav", "saw/train/long.wav"]
-    rows = [rng.integers(-3000, 3000, n).astype(np.int16) for n in (9000, 40000)]
-    waveforms = waveform_store(tmp_path, ids, rows)
-    clips = pd.DataFrame({"clip_id": ids, "machine_type": "saw"})
-    store = open_log_mel(
-        waveforms, clips, settings=LogMelSettings(), highpass_hz={}, duration_s=1.0,
-        long_clips="end", cache_dir=tmp_path, workers=1,
-    )  # fmt: skip
-    whole = [np.tile(rows[0], 2)[:16000], rows[1][-16000:]]
-    for clip_id, expected in zip(ids, whole, strict=True):
-        found = fitted_samples(store, waveforms, clip_id, first_frame=2, last_frame=5)
-        assert np.array_equal(found, expected[2 * 512 : 5 * 512])
-        rest = fitted_samples(store, waveforms, clip_id, first_frame=30, last_frame=99)
-        assert np.array_equal(rest, expected[30 * 512 :])
 
 
 # Frames at the clips' own length, against librosa.

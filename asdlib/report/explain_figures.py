@@ -1,10 +1,10 @@
-"""Why a clip has its score, to see and to hear."""
+"""What a clip is taken for and why, to see and to hear."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,33 +15,23 @@ from IPython.display import HTML, Audio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.report.style import (
-    CONDITION_LINES,
-    DOMAIN_COLOURS,
     WIDTH_WIDE_IN,
     finish_panels,
-    logarithmic_ticks,
+    frequency_axis,
     mel_axis,
-    set_wrapped_title,
+    wrapped_title,
 )
-from asdlib.scoring.explain import Explanation
 from asdlib.scoring.verdicts import verdict_count
+from asdlib.spectra import Picture, Reason
 
-DIFFERENCE_COLOURMAP = "RdBu_r"
-_ROW_HEIGHT_IN = 2.1
-#: Widths along a row, the gaps between the panels among them.
-_WIDTHS = {
-    "clip": 2.7, "_1": 0.4, "normal": 2.7, "_2": 0.1, "level_bar": 0.12, "_3": 1.7,
-    "difference": 2.7, "_4": 0.1, "difference_bar": 0.12, "_5": 1.4,
-    "mean": 1.6, "_6": 1.25, "score": 2.5,
-}  # fmt: skip
-_LEFT = 0.08
 #: Columns that a spectrogram is averaged to: noise fades, what lasts stays, files stay small.
 _COLUMNS = 110
 _PEAK = 0.9
-
+_DECIDING, _OTHER = "C3", "0.6"
 _VERDICT_LOOKS: dict[str, dict[str, Any]] = {
     "normal": {"marker": "o", "color": "0.6", "mfc": "none"},
     "unknown": {"marker": "s", "color": "0.6"},
@@ -50,121 +40,103 @@ _VERDICT_LOOKS: dict[str, dict[str, Any]] = {
 FloatArray = npt.NDArray[np.float64]
 
 
-def draw_explanation(
-    explanations: Sequence[Explanation],
-    *,
-    band_centres_hz: npt.NDArray[np.floating],
-    duration_s: float,
-    excerpt_frames: int,
-    title: str | None = None,
-) -> Figure:
-    """Draw clips of one machine beside their nearest normal clips, one row per clip.
-
-    From left to right: the clip and the mean of its nearest normal clips (one scale), their
-    difference (red: louder than normal), its mean over time, and the training scores (grey) with
-    the clip's own score: domain = colour, condition = line style, as everywhere.
+def draw_reason(
+    reason: Reason, contributions: pd.Series, *, title: str, level_db: FloatArray,
+    band_centres_hz: FloatArray, duration_s: float,
+) -> Figure:  # fmt: skip
+    """Draw what each view contributes, what the deciding view compared, and the clip itself.
 
     Parameters
     ----------
-    explanations : sequence of Explanation
-        As from :func:`asdlib.scoring.explain`.
-    band_centres_hz : ndarray of float, shape (n_mels,)
-        Centres of the mel bands [Hz].
+    reason : Reason
+        As from `asdlib.spectra.find_reason`.
+    contributions : Series of float
+        What each view contributes to the final score, by name.
+    title : str
+        Clip and finding.
+    level_db : ndarray of float64, shape (n_mels, n_frames)
+        Log-mel spectrogram of the clip [dB re full scale].
+    band_centres_hz : ndarray of float64, shape (n_mels,)
+        Its mel bands [Hz].
     duration_s : float
-        Length of the clips [s].
-    excerpt_frames : int
-        Length of the stretch that differs most, marked in the difference [frames].
-    title : str, optional
-        By default where each clip's score lies among the training scores.
-
+        Length of the clip [s].
     """
-    height = 0.35 + _ROW_HEIGHT_IN * len(explanations)
-    figure = plt.figure(figsize=(WIDTH_WIDE_IN, height))
-    # Fixed places: arranging this many axes automatically takes longer than drawing them.
+    text = wrapped_title(plt.figure(figsize=(WIDTH_WIDE_IN, 2.6)), title)
+    height = 2.2 + 0.16 * (text.count("\n") + 1)
+    figure = plt.gcf()
+    figure.set_figheight(height)
+    # Fixed places: arranging axes automatically takes longer than drawing them.
     figure.set_layout_engine("none")
     grid = figure.add_gridspec(
-        len(explanations), len(_WIDTHS), width_ratios=list(_WIDTHS.values()), wspace=0, hspace=0.85,
-        left=_LEFT, right=0.985, top=1 - 0.8 / height, bottom=0.45 / height,
+        1, 3, width_ratios=(1.1, 2.6, 2.4), wspace=0.42, left=0.115, right=0.93,
+        bottom=0.5 / height,
+        top=1 - (0.42 + 0.15 * (text.count("\n") + 1)) / height,
     )  # fmt: skip
-    for number, explanation in enumerate(explanations):
-        axes = {
-            name: figure.add_subplot(grid[number, column])
-            for column, name in enumerate(_WIDTHS)
-            if not name.startswith("_")
-        }
-        _draw_levels(figure, axes, explanation, duration_s)
-        _draw_difference(figure, axes, explanation, duration_s, excerpt_frames)
-        _draw_score(axes["score"], explanation)
-        for name in ("normal", "difference", "mean"):
-            axes[name].set_yticks([])
-        mel_axis(axes["clip"], band_centres_hz)
-        top = axes["clip"].get_position().y1
-        figure.text(_LEFT, top + 0.24 / height, _row_title(explanation), va="bottom")
-    set_wrapped_title(figure, title or _finding(explanations))
+    bars, rows, clip = (figure.add_subplot(grid[column]) for column in range(3))
+    _draw_contributions(bars, contributions, reason.view)
+    _draw_rows(rows, reason.picture)
+    _draw_clip(clip, reason, level_db, band_centres_hz, duration_s)
+    figure.suptitle(text, x=0.01, ha="left", y=1 - 0.05 / height, va="top")
     return figure
 
 
-def _draw_levels(
-    figure: Figure, axes: Mapping[str, Axes], explanation: Explanation, duration_s: float
-) -> None:
-    levels = [_averaged(part) for part in (explanation.log_mel, explanation.normal_log_mel)]
-    levels = [level - max(part.max() for part in levels) for level in levels]
-    low, high = np.percentile(np.concatenate(levels, axis=1), [2, 99.8])
-    count = len(explanation.neighbours)
-    titles = ("clip", f"{count} nearest normals" if count > 1 else "nearest normal")
-    for name, values, title in zip(("clip", "normal"), levels, titles, strict=True):
-        image = axes[name].imshow(
-            values, origin="lower", aspect="auto", vmin=low, vmax=high,
-            extent=(0.0, duration_s, -0.5, len(values) - 0.5),
-        )  # fmt: skip
-        axes[name].set(title=title, xlabel="Time [s]")
-    figure.colorbar(image, cax=axes["level_bar"]).set_label("Level [dB re loudest]", labelpad=1)
+def _draw_contributions(ax: Axes, contributions: pd.Series, deciding: str) -> None:
+    """One bar per view, the deciding one in red."""
+    places = np.arange(len(contributions))[::-1]
+    colours = [_DECIDING if name == deciding else _OTHER for name in contributions.index]
+    ax.barh(places, contributions, color=colours, height=0.7)
+    ax.axvline(0, color="k", lw=0.6)
+    ax.set_yticks(places, contributions.index, fontsize=7)
+    ax.set(xlabel="Contribution [1]", title="views")
+    ax.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def _draw_difference(
-    figure: Figure,
-    axes: Mapping[str, Axes],
-    explanation: Explanation,
-    duration_s: float,
-    excerpt_frames: int,
-) -> None:
-    difference = _averaged(explanation.difference)
-    limit = max(3.0, float(np.percentile(np.abs(difference), 99.5)))
-    n_mels, n_frames = explanation.difference.shape
-    image = axes["difference"].imshow(
-        difference, origin="lower", aspect="auto", cmap=DIFFERENCE_COLOURMAP, vmin=-limit,
-        vmax=limit, extent=(0.0, duration_s, -0.5, n_mels - 0.5),
-    )  # fmt: skip
-    first, last = explanation.strongest_stretch(excerpt_frames)
-    if last - first < n_frames:
-        for frame in (first, last):
-            axes["difference"].axvline(frame / n_frames * duration_s, color="k", lw=0.8, ls=":")
-    axes["difference"].set(title="difference", xlabel="Time [s]")
-    figure.colorbar(image, cax=axes["difference_bar"]).set_label("[dB]", labelpad=0)
-    axes["mean"].plot(explanation.band_difference, np.arange(n_mels), color="0.2", lw=0.8)
-    axes["mean"].axvline(0, color="0.7", lw=0.6)
-    axes["mean"].set(title="its mean", xlabel="[dB]", ylim=(-0.5, n_mels - 0.5))
-    axes["mean"].xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-
-
-def _draw_score(ax: Axes, explanation: Explanation) -> None:
-    scores, own = explanation.training_scores, explanation.anomaly_score
-    # Scores span decades; those of some systems may be zero or negative.
-    is_logarithmic = bool(own > 0 and (scores > 0).all())
-    if len(scores):
-        values = np.log10(scores) if is_logarithmic else scores
-        edges = np.histogram_bin_edges(values, bins=int(np.clip(math.sqrt(len(scores)), 4, 20)))
-        counts = np.histogram(values, bins=edges)[0]
-        ax.stairs(counts, 10.0**edges if is_logarithmic else edges, fill=True, color="0.8")
-    ax.axvline(
-        own, color=DOMAIN_COLOURS[explanation.domain], ls=CONDITION_LINES[explanation.condition],
-        lw=1.4,
-    )  # fmt: skip
-    ax.set(title="training scores", xlabel="Anomaly score [1]", ylabel="Clips")
-    if is_logarithmic:
-        logarithmic_ticks(ax, "x")
+def _draw_rows(ax: Axes, picture: Picture) -> None:
+    """Draw the clip's row above the rows of its nearest normal clips."""
+    shown = picture.x_hz > 0
+    x = picture.x_hz[shown]
+    ax.plot(x, picture.normal[:, shown].T, color="0.7", lw=0.5)
+    ax.plot(x, picture.clip[shown], color=_DECIDING, lw=1.0)
+    if picture.is_logarithmic and x[0] > 20:
+        frequency_axis(ax, float(x[0]), float(x[-1]))
+    elif picture.is_logarithmic:
+        ax.set_xscale("log")
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if x[0] <= t <= 1.01 * x[-1]]
+        ticks = ticks[:: math.ceil(len(ticks) / 7)]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.set_xlim(0, x[-1])
+    if picture.band_hz is not None:
+        ax.axvspan(*picture.band_hz, color=_DECIDING, alpha=0.12, lw=0)
+    for place in picture.marks_hz:
+        ax.axvline(place, color=_DECIDING, lw=0.6, ls=":")
+    ax.set(xlabel=picture.x_label, title="clip (red), nearest normals (grey)")
+    ax.set_ylabel(picture.y_label, fontsize=7)
+
+
+def _draw_clip(
+    ax: Axes, reason: Reason, level_db: FloatArray, centres_hz: FloatArray, duration_s: float
+) -> None:
+    """Spectrogram of the clip, the band that is meant framed, the moment marked."""
+    shown = _averaged(level_db)
+    low, high = np.percentile(shown, [2, 99.8])
+    image = ax.imshow(
+        shown, origin="lower", aspect="auto", vmin=low, vmax=high,
+        extent=(0.0, duration_s, -0.5, len(shown) - 0.5),
+    )  # fmt: skip
+    bottom, top = np.interp(reason.band_hz, centres_hz, np.arange(len(centres_hz)))
+    ax.add_patch(
+        Rectangle(
+            (0, bottom), duration_s, max(top - bottom, 1), fill=False, ec="w", lw=1.0, ls="--"
+        )
+    )
+    if reason.at_s is not None:
+        ax.plot([reason.at_s], [top], "v", color="w", ms=5, mec="k", mew=0.5, clip_on=False)
+    mel_axis(ax, centres_hz)
+    ax.set(xlabel="Time [s]", title="clip")
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.03, fraction=0.06)
+    bar.set_label("Level [dB re full scale]", fontsize=7)
 
 
 def _averaged(values: FloatArray) -> FloatArray:
@@ -172,22 +144,6 @@ def _averaged(values: FloatArray) -> FloatArray:
     run = math.ceil(values.shape[1] / _COLUMNS)
     whole = values[:, : values.shape[1] // run * run]
     return np.asarray(whole.reshape(len(values), -1, run).mean(axis=2))
-
-
-def _row_title(explanation: Explanation) -> str:
-    known = [word for word in (explanation.domain, explanation.condition) if word != "unknown"]
-    name = explanation.clip_id.rsplit("/", 1)[-1]
-    return f"{name} ({', '.join(known)})" if known else name
-
-
-def _finding(explanations: Sequence[Explanation]) -> str:
-    parts = [
-        f"{shown.percentile:.0f} %" for shown in explanations if not math.isnan(shown.percentile)
-    ]
-    machine = explanations[0].machine_type
-    if not parts:
-        return f"{machine}: no training score to compare with"
-    return f"{machine}: scores above {' and '.join(parts)} of the training clips"
 
 
 def draw_verdicts(verdicts: pd.DataFrame) -> Figure:

@@ -5,7 +5,6 @@ from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
 from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms, roc_curves
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
-from asdlib.scoring.explain import Explanation, embedding_map, explain, extreme_clips
 from asdlib.scoring.final import (
     AUTOENCODER,
     VIEW_METRICS,
@@ -18,7 +17,7 @@ from asdlib.scoring.final import (
     score_views,
     time_average,
 )
-from asdlib.scoring.knn import Backend, KNNBackend
+from asdlib.scoring.knn import Backend, KNNBackend, embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.official import (
     OFFICIAL_COLUMNS,
@@ -39,6 +38,7 @@ from asdlib.scoring.sensitivity import (
 from asdlib.scoring.submission import read_submission, write_submission
 from asdlib.scoring.verdicts import (
     VERDICT_COLUMNS,
+    NormalBank,
     contribution_table,
     explained_clips,
     verdict_table,
@@ -64,8 +64,8 @@ __all__ = [
     "SCORE_COLUMNS",
     "SENSITIVITY_COLUMNS",
     "Backend",
-    "Explanation",
     "KNNBackend",
+    "NormalBank",
     "auc",
     "autoencoder_view",
     "blind_spots",
@@ -74,9 +74,7 @@ __all__ = [
     "detection_rates",
     "embedding_map",
     "evaluate",
-    "explain",
     "explained_clips",
-    "extreme_clips",
     "fuse",
     "harmonic_mean",
     "held_out_part",

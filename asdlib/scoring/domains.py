@@ -58,6 +58,14 @@ class DomainMinimumBackend:
         """Score clips, shape (n_clips, n_values) -> (n_clips,); about 0 for a normal one."""
         return np.asarray(self._standardised(rows).min(axis=1))
 
+    def nearest(self, row: FloatArray, *, count: int) -> npt.NDArray[np.int64]:
+        """Positions in the bank of the clips nearest to one, in the domain that suits it best."""
+        best = int(self._standardised(row[None])[0].argmin())
+        name, (knn, _, _) = list(self._of_domain.items())[best]
+        members = np.flatnonzero(self._domain == name)
+        found = knn.search.kneighbors(row[None], min(count, len(members)), return_distance=False)
+        return np.asarray(members[found[0]])
+
     def held_out(self) -> FloatArray:
         """Score the bank's own clips, each part against the other parts of its domain."""
         score = self._standardised(self._rows)

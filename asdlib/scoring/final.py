@@ -145,7 +145,7 @@ def score_machines(
             )
         values = joined[own.index]
         if metric == "standardised":
-            values = values / _scatter(values[is_train])
+            values = values / row_scatter(values[is_train])
         domains = own.loc[is_train, "domain"].fillna("").to_numpy(str)
         backend = make()
         backend.fit(values[is_train], domains=domains)
@@ -272,7 +272,7 @@ def bounded(table: pd.DataFrame) -> pd.Series:
     return score
 
 
-def _scatter(train: FloatArray) -> FloatArray:
+def row_scatter(train: FloatArray) -> FloatArray:
     """Scatter of every value over the training clips, held up by the typical one.
 
     A value that hardly varies in a few clips must not decide alone.

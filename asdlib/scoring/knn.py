@@ -11,13 +11,20 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from asdlib.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating]
 METRICS = ("cosine", "euclidean")
+#: Fewest clips that t-SNE is asked to arrange; fewer are laid out along principal components.
+_MIN_TSNE_CLIPS = 10
+#: t-SNE slows down with the number of dimensions; what lies beyond these is noise to it.
+_MAX_DIMENSIONS = 50
 
 
 class Backend(Protocol):
@@ -115,3 +122,44 @@ class KNNBackend:
         if self.bank is None:
             raise InputError("The backend has no bank yet: call fit with training rows.")
         return self.bank
+
+
+def embedding_map(
+    embeddings: npt.NDArray[np.floating], *, seed: int = 0, perplexity: float = 30.0
+) -> npt.NDArray[np.float32]:
+    """Arrange clips in the plane so that near embeddings (by cosine) stay near.
+
+    t-SNE of the length-normalised embeddings, started from their principal components. Fewer
+    than 10 clips are laid out along their first two principal components. Distances between
+    far groups mean nothing in such a map.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_clips, n_dimensions)
+        Finite, of any length but zero.
+    seed : int
+        Seed of t-SNE.
+    perplexity : float
+        Size of a neighbourhood; lowered to a third of the clips where there are few.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_clips, 2)
+        Without unit.
+
+    References
+    ----------
+    L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR 9 (2008).
+    """
+    if len(embeddings) < 2:
+        return np.zeros((len(embeddings), 2), np.float32)
+    rows = np.asarray(embeddings, dtype=np.float64)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    components = PCA(min(*rows.shape, _MAX_DIMENSIONS), svd_solver="full").fit_transform(rows)
+    if len(rows) < _MIN_TSNE_CLIPS or components[:, 0].std() < 1e-9:
+        padding = max(0, 2 - components.shape[1])
+        return np.pad(components[:, :2], ((0, 0), (0, padding))).astype(np.float32)
+    # Threads that wait for each other at every step cost several times what they save here.
+    with threadpool_limits(1):
+        tsne = TSNE(perplexity=min(perplexity, (len(rows) - 1) / 3.0), random_state=seed)
+        return np.asarray(tsne.fit_transform(components), dtype=np.float32)

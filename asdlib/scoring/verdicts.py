@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.final import bounded
+from asdlib.scoring.domains import DomainMinimumBackend
+from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
 from asdlib.scoring.scores import validate_scores
 
 VERDICT_COLUMNS = [
@@ -126,6 +127,43 @@ def explained_clips(verdicts: pd.DataFrame, *, most: int) -> pd.DataFrame:
     of_machine = verdicts.groupby("machine_type", sort=True)["anomaly_score"]
     ends = {*of_machine.idxmax(), *of_machine.idxmin()} if len(verdicts) else set()
     return verdicts.loc[sorted({*flagged, *ends})]
+
+
+class NormalBank:
+    """A machine's normal clips as one view compares them.
+
+    Parameters
+    ----------
+    view : str
+        One of `asdlib.scoring.VIEWS`; the autoencoder's rows are mean residuals.
+    rows : ndarray of float, shape (n_train, n_values)
+        The machine's training clips in this view.
+    domains : array_like of str, shape (n_train,)
+
+    Attributes
+    ----------
+    rows : ndarray of float64, shape (n_train, n_values)
+    scatter : ndarray of float64, shape (n_values,)
+        Scatter of every value over them.
+    is_direction : bool
+        Whether the view compares directions, not distances in units of the scatter.
+    """
+
+    def __init__(self, view: str, rows: npt.NDArray[np.floating], domains: npt.ArrayLike) -> None:
+        self.rows = np.asarray(rows, np.float64)
+        self.scatter = np.asarray(row_scatter(self.rows))
+        self.is_direction = VIEW_METRICS.get(view) == "cosine"
+        self._unit = np.ones_like(self.scatter) if self.is_direction else self.scatter
+        metric = "cosine" if self.is_direction else "euclidean"
+        self._backend = DomainMinimumBackend(1, metric=metric)
+        self._backend.fit(self.rows / self._unit, domains=domains)
+
+    def nearest(self, row: npt.NDArray[np.floating], *, count: int) -> npt.NDArray[np.int64]:
+        """Find the rows nearest to a clip's, the nearest first, in the domain that suits it best.
+
+        Fewer than ``count`` where the domain has no more.
+        """
+        return self._backend.nearest(np.asarray(row, np.float64) / self._unit, count=count)
 
 
 def verdict_count(verdicts: pd.DataFrame, *, n_shown: int) -> str:

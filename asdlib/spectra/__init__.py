@@ -4,14 +4,16 @@ from asdlib.spectra.average import average_spectra, band_information, open_avera
 from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.envelope import envelope_spectrum
 from asdlib.spectra.features import open_log_mel
+from asdlib.spectra.heard import Picture, Reason, Sound
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
 from asdlib.spectra.logmel import log_mel
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
+from asdlib.spectra.rates import KnownRates
+from asdlib.spectra.reasons import find_reason
 from asdlib.spectra.spectrum import (
     OFFICIAL_LOG_MEL,
-    fitted_samples,
     open_frames,
     open_spectrum,
     spectrogram,
@@ -20,15 +22,19 @@ from asdlib.spectra.spectrum import (
 __all__ = [
     "OFFICIAL_LOG_MEL",
     "HighpassChoice",
+    "KnownRates",
     "LogMelSettings",
     "PROFILES",
+    "Picture",
+    "Reason",
+    "Sound",
     "average_spectra",
     "band_centres_hz",
     "band_information",
     "characteristic_frequencies",
     "choose_highpass",
     "envelope_spectrum",
-    "fitted_samples",
+    "find_reason",
     "log_mel",
     "open_average_spectra",
     "open_frames",

@@ -90,6 +90,7 @@ def characteristic_frequencies(
     max_hz: float = 1000.0,
     max_families: int = 8,
     false_alarm: float = FALSE_ALARM,
+    shaft_rate_hz: float | None = None,
 ) -> list[FrequencyFamily]:
     """Find the frequencies at which a sound repeats, strongest first.
 
@@ -117,6 +118,8 @@ def characteristic_frequencies(
         Longest list.
     false_alarm : float
         Share of noise clips that may give a family.
+    shaft_rate_hz : float, optional
+        Spacing of sidebands to try even if the shaft is not heard [Hz].
 
     Returns
     -------
@@ -154,6 +157,7 @@ def characteristic_frequencies(
         highest=int(max_hz / spectra.spacing_hz),
         max_series=max_families,
         false_alarm=false_alarm,
+        spacing=None if not shaft_rate_hz else shaft_rate_hz / spectra.spacing_hz,
     )
     families = [
         FrequencyFamily(
@@ -179,7 +183,13 @@ def family_facts(spectra: LineSpectra, series: Series) -> dict[str, Any]:
 
 
 def find_series(
-    spectra: LineSpectra, *, lowest: int, highest: int, max_series: int, false_alarm: float
+    spectra: LineSpectra,
+    *,
+    lowest: int,
+    highest: int,
+    max_series: int,
+    false_alarm: float,
+    spacing: float | None = None,
 ) -> Iterator[Series]:
     """Harmonic series and lattices of sidebands beyond chance, the strongest first.
 
@@ -202,7 +212,7 @@ def find_series(
                 for s in series
                 if s.evidence > threshold and spectra.evidence[s.band, s.lines[0]] > _OWN_EVIDENCE
             ]
-            modulators = _modulators(strong, lowest=lowest)
+            modulators = _modulators(strong, lowest=lowest, spacing=spacing)
         best = _strongest(spectra, series, modulators, lowest=lowest, highest=highest)
         if best is None or best.evidence < threshold:
             return
@@ -233,10 +243,10 @@ def _candidates(spectra: LineSpectra, *, lowest: int, highest: int) -> list[tupl
     return found
 
 
-def _modulators(series: list[Series], *, lowest: int) -> list[Series]:
-    """Frequencies that may modulate carriers: the slowest series, and repeated differences."""
+def _modulators(series: list[Series], *, lowest: int, spacing: float | None = None) -> list[Series]:
+    """Frequencies that may modulate carriers: a known one, slow series, repeated differences."""
     gaps = [Series(0, gap, 0.0, (), ()) for gap in difference_spacings(series, lowest=lowest)]
-    found: list[Series] = []
+    found = [Series(0, spacing, 0.0, (), ())] if spacing else []
     for one in [*sorted(series, key=lambda s: s.fundamental), *gaps]:
         if not any(_is_related(one, other) for other in found):
             found.append(one)

@@ -52,8 +52,8 @@ ENVELOPE_BANDS_HZ = ((250.0, 500.0), (500.0, 1000.0), (1000.0, 2000.0), (2000.0,
                      (4000.0, 7600.0))  # fmt: skip
 _ENVELOPE_RATE_HZ = 2000.0
 _ENVELOPE_SEGMENT = 4096
-_ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65)
-_MEL_GROUPS = 16
+ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65)
+MEL_GROUPS = 16
 _MODULATION_FRAMES = 128
 _N_MODULATION = 16
 _SLOWEST_HZ = 0.3
@@ -68,7 +68,7 @@ def spectrum_profile(log_mel: npt.ArrayLike) -> Array:
 
 def profile_bands_hz(sr: float) -> Array:
     """Centres of the mel bands of `spectrum_profile` in the stores of `open_profiles` [Hz]."""
-    return band_centres_hz(_mel_settings(sr))
+    return band_centres_hz(profile_settings(sr))
 
 
 def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
@@ -114,7 +114,7 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
             relative, sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT
         )
         width_hz = band[1] - band[0]
-        edges_hz = np.array([edge for edge in _ENVELOPE_EDGES_HZ if edge <= width_hz])
+        edges_hz = np.array([edge for edge in ENVELOPE_EDGES_HZ if edge <= width_hz])
         parts.append(_decibels(_in_bins(power, frequencies_hz, edges_hz, np.max)))
     return np.concatenate(parts)
 
@@ -122,14 +122,24 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
 def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array:
     """Spectrum of the level over time in 16 groups of mel bands [dB re 1 dB²/Hz], shape (256,)."""
     level = np.asarray(log_mel, dtype=np.float64)
-    groups = level.reshape(_MEL_GROUPS, -1, level.shape[1]).mean(axis=1)
+    groups = level.reshape(MEL_GROUPS, -1, level.shape[1]).mean(axis=1)
     frequencies_hz, power = _averaged_power(groups, sr=frame_rate_hz, segment=_MODULATION_FRAMES)
-    edges_hz = np.asarray(
-        np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1), dtype=np.float64
-    )
+    edges_hz = modulation_edges_hz(frame_rate_hz)
     pooled = [_in_bins(np.asarray(row), frequencies_hz, edges_hz, np.mean) for row in power]
     # The floor lies far below the flutter of noise: constant clips stay finite.
     return np.asarray(10 * np.log10(np.stack(pooled) + 1e-3)).ravel()
+
+
+def modulation_edges_hz(frame_rate_hz: float) -> Array:
+    """Edges of the bins of a modulation profile [Hz], shape (17,)."""
+    return np.asarray(np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1))
+
+
+def profile_settings(sample_rate: float) -> LogMelSettings:
+    """Log-mel that profiles are made of: all bands from 50 Hz on, no floor."""
+    return LogMelSettings(
+        sample_rate=round(sample_rate), fmin=_LOWEST_MEL_HZ, fmax=sample_rate / 2, top_db=None
+    )
 
 
 def open_profiles(
@@ -163,7 +173,7 @@ def open_profiles(
     sr = float(waveforms.settings.get("sample_rate", LogMelSettings().sample_rate))
 
     def make_function() -> ClipFunction:
-        profile_of = _profile_function(kind, sr=sr)
+        profile_of = profile_function(kind, sr=sr)
 
         def write_profile(index: int, samples: Samples, out: Samples) -> None:
             out[:] = profile_of(samples)
@@ -176,19 +186,19 @@ def open_profiles(
         make_function,
         kind=f"profile_{kind}",
         settings={},
-        lengths=len(_profile_function(kind, sr=sr)(np.zeros(round(sr), np.int16))),
+        lengths=len(profile_function(kind, sr=sr)(np.zeros(round(sr), np.int16))),
         cache_dir=cache_dir,
         workers=workers,
         on_progress=on_progress,
     )
 
 
-def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
+def profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
     """Profile of int16 samples."""
     if kind in ("lines", "envelope"):
         profile = line_profile if kind == "lines" else envelope_profile
         return lambda samples: profile(samples / FULL_SCALE, sr=sr)
-    settings = _mel_settings(sr)
+    settings = profile_settings(sr)
     transform = ClipTransform(settings)
     of_log_mel: dict[str, Callable[[Array], Array]] = {
         "spectrum": spectrum_profile,
@@ -202,10 +212,6 @@ def _profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
         return of_log_mel[kind](level.astype(np.float64))
 
     return profile_of
-
-
-def _mel_settings(sr: float) -> LogMelSettings:
-    return LogMelSettings(sample_rate=round(sr), fmin=_LOWEST_MEL_HZ, fmax=sr / 2, top_db=None)
 
 
 def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, Array]:

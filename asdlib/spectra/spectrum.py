@@ -232,18 +232,3 @@ def open_frames(
         workers=workers,
         on_progress=on_progress,
     )
-
-
-def fitted_samples(
-    features: ArrayStore, waveforms: ArrayStore, clip_id: str, *, first_frame: int, last_frame: int
-) -> npt.NDArray[np.int16]:
-    """Cut out the samples behind some frames of a clip's features: what the features heard.
-
-    ``hop_length`` samples a frame, the last frame exclusive; fewer at the end of the clip.
-    """
-    made_with = features.settings
-    hop_length = int(made_with["log_mel"]["hop_length"])
-    n_samples = round(made_with["duration_s"] * made_with["log_mel"]["sample_rate"])
-    row = waveforms.row(int(waveforms.positions([clip_id])[0]))
-    fitted = fit_length(row, n_samples, long_clips=made_with["long_clips"])
-    return fitted[first_frame * hop_length : last_frame * hop_length]

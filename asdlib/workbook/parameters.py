@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,10 @@ _NOT_NEGATIVE = _number("of 0 or more", lambda x: x >= 0)
 _SHARE = _number("from 0 to 1", lambda x: 0 <= x <= 1)
 _METHOD = _choice("auto", "none", "clusters", "frequencies", "both", "true")
 _FOLDER = _word("an existing folder of recordings", lambda path: Path(path).is_dir())
+_BEARING = replace(
+    _by_machine(_NOT_NEGATIVE),
+    expected="{n_balls: 8, ball_diameter: 0.3, pitch_diameter: 1.3, contact_deg: 0}, or {}",
+)
 _RUN_NAME = _word(
     f"letters, digits, '.', '_' and '-' alone, {_LONGEST_NAME} at most, and not "
     f"{' or '.join(RESERVED_NAMES)}",
@@ -241,7 +245,10 @@ PARAMETERS: dict[str, Kind] = {
     "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
     "confidence": _number("between 0 and 1", lambda x: 0 < x < 1),
     "n_bootstrap": _whole(100),
+    "explained_clips": _whole(0),
     "explained_neighbours": _whole(1),
+    "shaft_rate_hz": _NOT_NEGATIVE,
+    "bearing": _BEARING,
     "excerpt_s": _POSITIVE,
     "truth": _word(
         "a released eval_data_list_20XX.csv, or nothing",
@@ -295,7 +302,7 @@ def check_parameters(values: Mapping[str, Any], *, where: str, advice: str = "")
 def check_machine_names(values: Mapping[str, Any], data: Path, *, where: str) -> None:
     """Refuse parameters by machine that name machines which the recordings lack."""
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and name != "bearing":
             there = machine_types(data)
             unknown = sorted(set(value) - set(there))
             if unknown:

@@ -1,0 +1,227 @@
+"""Reasons: what in a clip the deciding view heard, in one sentence and one picture.
+
+What a view compared is a row of numbers: the clip's, against those of its nearest normal clips.
+Where these rows differ most in the view's own metric is where the score comes from; what it is
+exactly (a frequency, a moment) is then read from the clip's own samples. No sound of a normal
+clip is needed.
+
+What differs is told, not what broke: noise, a raised band and rubbing without a rhythm are all
+"louder from ... to ...", a missing stroke of many is only "steadier". The network's embedding has
+no rows that mean something; its reason is a difference of spectra beside the score, not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from asdlib.errors import InputError
+from asdlib.spectra import rhythms
+from asdlib.spectra.envelope import Array, Band
+from asdlib.spectra.heard import (
+    Heard,
+    Picture,
+    Reason,
+    Sound,
+    band_of,
+    hertz,
+    line_in,
+    more_or_less,
+    rhythm_in,
+    run_around,
+    strongest_event,
+)
+from asdlib.spectra.mel import band_centres_hz
+from asdlib.spectra.rates import KnownRates
+from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL
+
+#: A tone is looked for in bands of this many mel bands or fewer, and has this height [dB].
+_NARROW_BANDS, _TONE_DB = 8, 25.0
+
+
+def find_reason(
+    view: str,
+    *,
+    row: npt.ArrayLike,
+    normal_rows: npt.ArrayLike,
+    samples: npt.ArrayLike,
+    sample_rate: float,
+    scatter: npt.ArrayLike | None = None,
+    known: KnownRates | None = None,
+) -> Reason:
+    """Say what a view heard in a clip.
+
+    Parameters
+    ----------
+    view : str
+        A profile of `asdlib.spectra.PROFILES`, "autoencoder" or "embedding".
+    row : array_like, shape (n_values,)
+        The clip in this view: its profile; the autoencoder's mean residual [dB]; for the
+        embedding the clip's ``spectrum`` profile.
+    normal_rows : array_like, shape (n_neighbours, n_values)
+        The same of its nearest normal clips, nearest in this view.
+    samples : array_like, shape (n_samples,)
+        The clip: int16, or floating point re full scale.
+    sample_rate : float
+        [Hz]
+    scatter : array_like, shape (n_values,), optional
+        Scatter of every value over the normal clips, where the view compares in units of it
+        (``spectrum``, ``fluctuation``), and for the autoencoder and the embedding.
+    known : KnownRates, optional
+        Shaft rate and bearing, if known: frequencies are named by them.
+
+    Returns
+    -------
+    Reason
+
+    Raises
+    ------
+    InputError
+        For an unknown view, or rows of unequal length.
+    """
+    makers: dict[str, Callable[[Heard], Reason]] = {
+        "spectrum": _spectrum, "fluctuation": _fluctuation, "lines": rhythms.lines,
+        "envelope": rhythms.envelope, "modulation": rhythms.modulation,
+        "autoencoder": _autoencoder, "embedding": _embedding,
+    }  # fmt: skip
+    if view not in makers:
+        raise InputError(f"view={view!r}: expected one of {', '.join(makers)}.")
+    own, normal = np.asarray(row, np.float64), np.atleast_2d(np.asarray(normal_rows, np.float64))
+    if normal.shape[1:] != own.shape:
+        raise InputError(
+            f"view={view!r}: the clip has {own.size} values, its normal clips "
+            f"{normal.shape[-1]}. Take rows of one view."
+        )
+    of_values = None if scatter is None else np.asarray(scatter, np.float64)
+    heard = Heard(own, normal, Sound(samples, sample_rate), of_values, known or KnownRates())
+    return makers[view](heard)
+
+
+def _spectrum(heard: Heard) -> Reason:
+    """Level of the mel bands, or its scatter over time, whichever the score heard more of."""
+    n_mels = len(heard.row) // 2
+    weight = heard.difference**2
+    if weight[n_mels:].sum() > weight[:n_mels].sum():
+        return _restless(heard, "spectrum", slice(n_mels, None), "Scatter over time [dB]",
+                         "level varies by")  # fmt: skip
+    return _level(heard, "spectrum", "")
+
+
+def _level(heard: Heard, view: str, before: str) -> Reason:
+    """Which band is louder or quieter, and whether a peak has only moved."""
+    n_mels = len(heard.sound.centres_hz)
+    excess, weight = heard.excess[:n_mels], heard.difference[:n_mels]
+    peak = int(np.abs(ndimage.uniform_filter1d(weight, 3, mode="nearest")).argmax())
+    run = run_around(peak, excess)
+    band, level_db = band_of(heard.sound.centres_hz, run), float(excess[run].mean())
+    said = more_or_less(level_db, "louder", "quieter")
+    if run.stop - run.start >= 0.9 * n_mels:
+        said += " at all frequencies"
+    else:
+        said += f" from {hertz(band)}"
+        other = _opposite(excess, run)
+        if other is not None:
+            there = band_of(heard.sound.centres_hz, other)
+            difference = more_or_less(float(excess[other].mean()), "louder", "quieter")
+            said += f" and {difference} from {hertz(there)}: a peak of the spectrum has moved"
+    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    if level_db > 0:
+        said += _tone_there(heard, run, values) or _rhythm_there(heard, band, values)
+    picture = Picture(
+        x_hz=heard.sound.centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
+        x_label="Frequency [Hz]", y_label="Mean level [dB re full scale]", band_hz=band,
+    )  # fmt: skip
+    return Reason(view, before + said, values, picture, band)
+
+
+def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
+    """Name the tone that fills a narrow band, if one does."""
+    if run.stop - run.start > _NARROW_BANDS:
+        return ""
+    tone_hz, height_db = line_in(heard.sound, band_of(heard.sound.centres_hz, run))
+    if height_db < _TONE_DB:
+        return ""
+    values["frequency_hz"] = tone_hz
+    name = heard.known.name(tone_hz)
+    return (
+        f": a tone at {tone_hz:.0f} Hz{name} stands there, {height_db:.0f} dB over its surroundings"
+    )
+
+
+def _rhythm_there(heard: Heard, band: Band, values: dict[str, float]) -> str:
+    """Name the rate at which a band pulses, if it does."""
+    said, rate_hz = rhythm_in(heard, band)
+    if rate_hz:
+        values["rate_hz"] = rate_hz
+    return said
+
+
+def _opposite(excess: Array, run: slice) -> slice | None:
+    """Run beside another one that differs as much in the other direction."""
+    n_run = run.stop - run.start
+    first = max(0, run.start - max(2 * n_run, 6))
+    nearby = -np.sign(excess[run].mean()) * excess[first : run.stop + max(2 * n_run, 6)]
+    peak = first + int(nearby.argmax())
+    if nearby.max() < 0.7 * np.abs(excess[run]).max():
+        return None
+    return run_around(peak, excess)
+
+
+def _fluctuation(heard: Heard) -> Reason:
+    """Change of level from frame to frame: crackle, rattle, single events."""
+    return _restless(heard, "fluctuation", slice(None), "Change from frame to frame [dB]",
+                     "level jumps from frame to frame by")  # fmt: skip
+
+
+def _restless(heard: Heard, view: str, part: slice, y_label: str, verb: str) -> Reason:
+    """Which band varies more or less over time than it should, and when most."""
+    excess, weight = heard.excess[part], heard.difference[part]
+    run = run_around(int(np.abs(weight).argmax()), excess)
+    band = band_of(heard.sound.centres_hz, run)
+    own, usual = float(heard.row[part][run].mean()), float(heard.normal[:, part][:, run].mean())
+    said = f"{verb} {own:.1f} dB from {hertz(band)}, in normal clips by {usual:.1f} dB"
+    values = {"low_hz": band[0], "high_hz": band[1], "level_db": own - usual}
+    at_s = None
+    if own > usual:
+        event, at_s = strongest_event(heard.sound, run)
+        said = event + said + ("" if event else _rhythm_there(heard, band, values))
+    else:
+        said = f"steadier than normal: {said}{_tone_there(heard, run, values)}"
+    if at_s is not None:
+        values["at_s"] = at_s
+    picture = Picture(
+        x_hz=heard.sound.centres_hz, clip=heard.row[part], normal=heard.normal[:, part],
+        x_label="Frequency [Hz]", y_label=y_label, band_hz=band,
+    )  # fmt: skip
+    return Reason(view, said, values, picture, band, at_s)
+
+
+def _autoencoder(heard: Heard) -> Reason:
+    """Band in which the clip is farthest from what the autoencoder makes of it."""
+    centres_hz = np.asarray(band_centres_hz(OFFICIAL_LOG_MEL), np.float64)
+    run = run_around(int(np.abs(heard.difference).argmax()), heard.excess)
+    band, level_db = band_of(centres_hz, run), float(heard.excess[run].mean())
+    said = (
+        f"{more_or_less(level_db, 'louder', 'quieter')} from {hertz(band)} than the autoencoder "
+        "expects"
+    )
+    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    picture = Picture(
+        x_hz=centres_hz, clip=heard.row, normal=heard.normal, x_label="Frequency [Hz]",
+        y_label="Mean residual [dB]", band_hz=band,
+    )  # fmt: skip
+    return Reason("autoencoder", said, values, picture, band)
+
+
+def _embedding(heard: Heard) -> Reason:
+    """Difference of spectra to the clips that are nearest by the embedding."""
+    reason = _level(
+        heard, "embedding", "far from normal by the network; beside its score, not in it: "
+    )
+    centres_hz = heard.sound.centres_hz
+    run = slice(*np.searchsorted(centres_hz, reason.band_hz) + np.array([0, 1]))
+    _, at_s = strongest_event(heard.sound, run)
+    return Reason("embedding", reason.sentence, reason.values, reason.picture, reason.band_hz, at_s)

@@ -1,0 +1,251 @@
+"""Reasons of the views that hear tones and modulation: lines, envelope, slow modulation.
+
+Called by `asdlib.spectra.reasons.find_reason`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import fft, signal
+
+from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.envelope import Array, Band, band_lines, complex_envelope
+from asdlib.spectra.heard import (
+    Heard,
+    Picture,
+    Reason,
+    hertz,
+    line_in,
+    more_or_less,
+    peak_frequency,
+    run_around,
+    strongest_event,
+)
+from asdlib.spectra.profiles import (
+    ENVELOPE_BANDS_HZ,
+    ENVELOPE_EDGES_HZ,
+    MEL_GROUPS,
+    modulation_edges_hz,
+)
+from asdlib.spectra.tones import tonal_families
+
+#: Other speeds that are tried [share], and by how much tones must fit better at one of them.
+_SPEEDS = np.geomspace(0.85, 1.15, 141)
+_BETTER_FIT = 0.1
+#: A family explains a difference if one of its lines stands for this share of the highest.
+_FAMILY_SHARE = 0.5
+_HARMONICS = 6
+#: Values that rise so far in this share of all are a texture, not a rhythm.
+_BROAD_DB, _BROAD_SHARE = 2.0, 0.6
+
+#: Mirrored rates are heard up to this share of the frame rate below it: their window lets no more.
+_MIRRORED_SHARE = 0.1
+
+
+def lines(heard: Heard) -> Reason:
+    """Tell a tone that stands out or is missing, or all tones moved by another speed."""
+    sound = heard.sound
+    step_hz = sound.sample_rate / 2 / len(heard.row)
+    x_hz = np.asarray(step_hz * np.arange(len(heard.row)), np.float64)
+    difference, usual = heard.difference, heard.normal.mean(axis=0)
+    place = int(np.abs(difference).argmax())
+    picture = Picture(
+        x_hz=x_hz, clip=heard.row, normal=heard.normal, is_logarithmic=False,
+        x_label="Frequency [Hz]", y_label="Level above the colour [dB]",
+    )  # fmt: skip
+    moved = _other_speed(heard.row, usual, x_hz)
+    if moved is not None:
+        said = f"tones lie {abs(moved):.1f} % {'higher' if moved > 0 else 'lower'} than in the "
+        said += "normal clips: another speed"
+        band = (float(x_hz[1]), float(x_hz[-1]))
+        return Reason("lines", said, {"speed_percent": moved}, picture, band)
+    level_db = float(heard.excess[place])
+    near = (float(x_hz[place] - 1.5 * x_hz[1]), float(x_hz[place] + 1.5 * x_hz[1]))
+    tone_hz = line_in(sound, near)[0] if level_db > 0 else float(x_hz[place])
+    band = (max(tone_hz * 0.94, x_hz[1]), min(tone_hz * 1.06, x_hz[-1]))
+    said = f"a tone at {tone_hz:.0f} Hz{heard.known.name(tone_hz)}, "
+    if level_db > 0:
+        said += f"{level_db:.0f} dB above the normal clips"
+    else:
+        said = f"missing: {said}{-level_db:.0f} dB below the normal clips"
+    values, marks = {"frequency_hz": tone_hz, "level_db": level_db}, (tone_hz,)
+    root_hz = _root(heard, tone_hz, difference, x_hz) if level_db > 0 else 0.0
+    if root_hz:
+        said += f", one of several at multiples of {root_hz:.1f} Hz{heard.known.name(root_hz)}"
+        values["root_hz"] = root_hz
+        marks = tuple(np.arange(1, 7) * root_hz)
+    return Reason("lines", said, values, replace(picture, marks_hz=marks), band)
+
+
+def _other_speed(row: Array, usual: Array, x_hz: Array) -> float | None:
+    """Change of speed at which the tones fit those of the normal clips [%], if it is another."""
+    from_here = x_hz > 100
+
+    def fit(factor: float) -> float:
+        stretched = np.interp(x_hz / factor, x_hz, usual)
+        return float(np.corrcoef(row[from_here], stretched[from_here])[0, 1])
+
+    fits = np.array([fit(factor) for factor in _SPEEDS])
+    best = int(fits.argmax())
+    if abs(_SPEEDS[best] - 1) < 0.004 or fits[best] < fit(1.0) + _BETTER_FIT:
+        return None
+    return float(100 * (_SPEEDS[best] - 1))
+
+
+def _root(heard: Heard, tone_hz: float, difference: Array, x_hz: Array) -> float:
+    """Fundamental of the family of tones that a tone belongs to, if others of it rose too."""
+    spacing_hz = float(x_hz[1])
+    for family in tonal_families(heard.sound.samples, sr=heard.sound.sample_rate):
+        order = round(tone_hz / family.frequency_hz)
+        is_member = abs(tone_hz - order * family.frequency_hz) < max(1.0, 0.003 * tone_hz)
+        places = [round(k * family.frequency_hz / spacing_hz) for k in family.harmonics]
+        rises = [difference[max(0, p - 1) : p + 2].max() for p in places if p < len(x_hz)]
+        strong = sum(rise > _FAMILY_SHARE * difference.max() for rise in rises)
+        if is_member and order > 0 and strong >= 3:
+            return family.frequency_hz
+    return 0.0
+
+
+def envelope(heard: Heard) -> Reason:
+    """Tell impacts or modulation at a rate, in the octave band that shows it most."""
+    bands, of_band = _envelope_layout(heard.sound.sample_rate)
+    rises = [float((np.maximum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
+    falls = [float((np.minimum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
+    sign = 1.0 if max(rises) >= max(falls) else -1.0
+    number = int(np.argmax(rises if sign > 0 else falls))
+    band, part = bands[number], of_band[number]
+    centres_hz = np.sqrt(ENVELOPE_EDGES_HZ[1:] * ENVELOPE_EDGES_HZ[:-1])[: part.stop - part.start]
+    excess, difference = heard.excess[part], sign * heard.difference[part]
+    family, at_s = _family(heard, band, difference) if sign > 0 else None, None
+    if family is not None:
+        rate_hz = family.frequency_hz
+        heights = [excess[i] for i in _bins(family, len(excess))]
+        level_db = float(max(heights))
+        is_impact = len(family.harmonics) >= 3 or family.sideband_hz is not None
+        said = f"{'impacts' if is_impact else 'modulation'} at {rate_hz:.1f} Hz"
+        marks = tuple(k * rate_hz for k in family.harmonics if k * rate_hz <= centres_hz[-1])
+        side_hz = family.sideband_hz
+    else:
+        place = int(difference.argmax())
+        run = run_around(place, sign * excess)
+        level_db, side_hz, marks, rate_hz = float(excess[run].mean()), None, (), 0.0
+        rates = (float(ENVELOPE_EDGES_HZ[run.start]), float(ENVELOPE_EDGES_HZ[run.stop]))
+        said = f"fluctuation at {hertz(rates)} without a rhythm"
+        if sign > 0:
+            event, at_s = strongest_event(heard.sound, _mels_in(heard, band))
+            said = event + said
+    name = heard.known.name(rate_hz) if rate_hz else ""
+    side = "above" if level_db > 0 else "below"
+    said += f"{name} in {hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
+    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    values |= {"frequency_hz": rate_hz} if rate_hz else {}
+    if side_hz is not None:
+        values["sideband_hz"] = side_hz
+        said += f", sidebands ± {side_hz:.1f} Hz{heard.known.name(side_hz)}"
+    picture = Picture(
+        x_hz=centres_hz, clip=heard.row[part], normal=heard.normal[:, part],
+        x_label="Envelope frequency [Hz]", y_label="Envelope [dB re 1/Hz]",
+        marks_hz=marks or ((rate_hz,) if rate_hz else ()),
+    )  # fmt: skip
+    return Reason("envelope", said, values, picture, band, at_s)
+
+
+def _envelope_layout(sample_rate: float) -> tuple[list[Band], list[slice]]:
+    """Octave bands of an envelope profile, and where the values of each stand."""
+    bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sample_rate / 2]
+    counts = [int((high - low >= ENVELOPE_EDGES_HZ).sum()) - 1 for low, high in bands]
+    ends = np.cumsum(counts)
+    return bands, [slice(int(end - n), int(end)) for n, end in zip(counts, ends, strict=True)]
+
+
+def _bins(family: FrequencyFamily, n_bins: int) -> list[int]:
+    """Bins of an envelope profile that hold a family's first harmonics."""
+    rates = family.frequency_hz * np.array([k for k in family.harmonics if k <= _HARMONICS])
+    places = np.searchsorted(ENVELOPE_EDGES_HZ, rates, side="right") - 1
+    return [int(place) for place in dict.fromkeys(places) if 0 <= place < n_bins]
+
+
+def _family(heard: Heard, band: Band, difference: Array) -> FrequencyFamily | None:
+    """Family of the clip's envelope in a band that accounts for most of the difference."""
+    shaft_hz = heard.known.shaft_rate_hz or None
+    found = characteristic_frequencies(
+        heard.sound.samples, sr=heard.sound.sample_rate, bands_hz=[band], shaft_rate_hz=shaft_hz
+    )
+    accounts = {}
+    for number, family in enumerate(found):
+        rises = [max(difference[i], 0.0) for i in _bins(family, len(difference))]
+        if rises and max(rises) >= _FAMILY_SHARE * difference.max():
+            accounts[number] = float(np.sum(rises))
+    return found[max(accounts, key=lambda i: accounts[i])] if accounts else None
+
+
+def _mels_in(heard: Heard, band: Band) -> slice:
+    """Mel bands of the clip's spectrogram within a band."""
+    first, last = np.searchsorted(heard.sound.centres_hz, band)
+    return slice(int(first), max(int(last), int(first) + 1))
+
+
+def _own_rate(heard: Heard, band: Band, rates: Band) -> float:
+    """Rate at which the clip's envelope in a band goes up and down, of those that it can be [Hz].
+
+    The frames of a profile hear rates above half their own as slow ones, mirrored; the envelope
+    of the samples tells which it is.
+    """
+    samples, sr = heard.sound.samples, heard.sound.sample_rate
+    first, last = band_lines(band, sr=sr, n_samples=len(samples))
+    level = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=len(samples)))
+    power = np.abs(fft.rfft((level - level.mean()) * signal.get_window("hann", len(level)))) ** 2
+    frames_hz = heard.sound.frame_rate_hz
+    candidates = [peak_frequency(power, sr / len(samples), rates)]
+    if rates[0] > _MIRRORED_SHARE * frames_hz:
+        mirrored = (frames_hz - rates[1], frames_hz - rates[0])
+        candidates.append(peak_frequency(power, sr / len(samples), mirrored))
+    places = [min(round(rate * len(samples) / sr), len(power) - 1) for rate in candidates]
+    return candidates[int(np.argmax(power[places]))]
+
+
+def modulation(heard: Heard) -> Reason:
+    """Tell a slow rate at which a band's level goes up and down, or a single event."""
+    sound = heard.sound
+    difference = heard.difference.reshape(MEL_GROUPS, -1)
+    excess = heard.excess.reshape(MEL_GROUPS, -1)
+    is_broad = (np.sign(excess.mean()) * excess > _BROAD_DB).mean() > _BROAD_SHARE
+    if is_broad:
+        group, place = int(np.abs(excess.mean(axis=1)).argmax()), 0
+        groups = run_around(group, excess.mean(axis=1))
+    else:
+        group, place = divmod(int(np.abs(difference).argmax()), difference.shape[1])
+        groups = run_around(group, difference[:, place])
+    width = len(sound.centres_hz) // MEL_GROUPS
+    mels = slice(groups.start * width, groups.stop * width)
+    band = (float(sound.centres_hz[mels][0]), float(sound.centres_hz[mels][-1]))
+    edges_hz = modulation_edges_hz(sound.frame_rate_hz)
+    level_db = float(excess[groups].mean() if is_broad else excess[groups, place].mean())
+    rate_hz, at_s = float(np.sqrt(edges_hz[place] * edges_hz[place + 1])), None
+    if is_broad:
+        rate_hz = 0.0
+        said = more_or_less(level_db, "more", "less") + " fluctuation of the level"
+        said += f" from {hertz(band)} than in the normal clips"
+        if level_db > 0:
+            event, at_s = strongest_event(sound, mels)
+            said = event + said
+    else:
+        if level_db > 0:
+            rate_hz = _own_rate(heard, band, (edges_hz[place], edges_hz[place + 1]))
+        side = "above" if level_db > 0 else "below"
+        said = f"{'slow ' * (rate_hz < edges_hz[-1])}modulation at {rate_hz:.3g} Hz"
+        said += f"{heard.known.name(rate_hz)} from "
+        said += f"{hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
+    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    values |= {"frequency_hz": rate_hz} if rate_hz else {}
+    values |= {"at_s": at_s} if at_s is not None else {}
+    picture = Picture(
+        x_hz=np.sqrt(edges_hz[1:] * edges_hz[:-1]),
+        clip=heard.row.reshape(MEL_GROUPS, -1)[groups].mean(axis=0),
+        normal=heard.normal.reshape(len(heard.normal), MEL_GROUPS, -1)[:, groups].mean(axis=1),
+        x_label="Modulation frequency [Hz]", y_label="Level changes [dB re 1 dB²/Hz]",
+        marks_hz=(rate_hz,) if rate_hz else (),
+    )  # fmt: skip
+    return Reason("modulation", said, values, picture, band, at_s)

@@ -1,0 +1,236 @@
+"""Explaining: the deciding view's reason for a clip's score, beside its nearest normal clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from asdlib import scoring, spectra
+from asdlib.cores import torch_threads_restored, use_one_torch_thread
+from asdlib.data import ArrayStore
+from asdlib.errors import InputError
+
+#: View whose rows tell what differs where a view's own rows mean nothing.
+_STAND_IN = {"embedding": "spectrum"}
+#: A second view is told where it contributes this share of what the first does.
+_NEARLY = 0.85
+#: ... or this share, where the first view's own rows mean nothing.
+_BESIDE_STAND_IN = 0.4
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One clip's score, taken apart.
+
+    Attributes
+    ----------
+    clip_id : str
+    contributions : Series of float
+        What each view contributes to the score, by its name.
+    reason : Reason
+        Of the view that contributes most.
+    second : Reason or None
+        Of the next one, where it contributes nearly as much.
+    nearest : list of str
+        ``clip_id`` of the normal clips that are nearest in that view, the nearest first.
+    """
+
+    clip_id: str
+    contributions: pd.Series
+    reason: spectra.Reason
+    nearest: list[str]
+    second: spectra.Reason | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What was heard, in one sentence."""
+        also = f"; {self.second.view}: {self.second.sentence}" if self.second else ""
+        return self.reason.sentence + also
+
+
+@dataclass
+class Explainer:
+    """Says what the view that contributes most heard in a clip.
+
+    Parameters
+    ----------
+    rows : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
+        Rows of every view, of the clips and of their machines' training clips; the autoencoder's
+        are mean residuals. Where the embedding is among the views, ``spectrum`` is, too.
+    clips : DataFrame
+        Clip table: ``clip_id, machine_type, split, domain``.
+    neighbours : int
+        Normal clips that a clip is compared with.
+    known : KnownRates
+        Names frequencies.
+    """
+
+    rows: Mapping[str, scoring.View]
+    clips: pd.DataFrame
+    neighbours: int = 5
+    known: spectra.KnownRates = field(default_factory=spectra.KnownRates)
+    _banks: dict[tuple[str, str], tuple[list[str], scoring.NormalBank]] = field(
+        default_factory=dict
+    )
+
+    def explain(
+        self,
+        clip_id: str,
+        contributions: pd.Series,
+        *,
+        samples: npt.NDArray[Any],
+        sample_rate: float,
+    ) -> Explained:
+        """Explain a clip that is no training clip.
+
+        Parameters
+        ----------
+        clip_id : str
+        contributions : Series of float
+            Of this clip, by view (a row of `asdlib.scoring.contribution_table`).
+        samples : ndarray, shape (n_samples,)
+            The clip, int16 or re full scale.
+        sample_rate : float
+            [Hz]
+
+        Raises
+        ------
+        InputError
+            When the clip or its machine's training clips have no rows.
+        """
+        ranked = contributions.sort_values(ascending=False, kind="stable")
+        facts = {"samples": samples, "sample_rate": sample_rate, "known": self.known}
+        reason, nearest = self._heard_by(str(ranked.index[0]), clip_id, facts)
+        second = None
+        enough = _NEARLY if ranked.index[0] not in _STAND_IN else _BESIDE_STAND_IN
+        if len(ranked) > 1 and ranked.iloc[1] > enough * ranked.iloc[0] > 0:
+            second, _ = self._heard_by(str(ranked.index[1]), clip_id, facts)
+        return Explained(clip_id, contributions, reason, nearest, second)
+
+    def _heard_by(
+        self, view: str, clip_id: str, facts: Mapping[str, Any]
+    ) -> tuple[spectra.Reason, list[str]]:
+        """Reason of one view, and the normal clips that are nearest in it."""
+        names, bank = self._bank(view, clip_id)
+        nearest = bank.nearest(self._row(view, clip_id), count=self.neighbours)
+        told = _STAND_IN.get(view, view)
+        _, told_bank = self._bank(told, clip_id)
+        reason = spectra.find_reason(
+            view, row=self._row(told, clip_id), normal_rows=told_bank.rows[nearest],
+            scatter=None if told_bank.is_direction else told_bank.scatter, **facts,
+        )  # fmt: skip
+        return reason, [names[place] for place in nearest]
+
+    def _bank(self, view: str, clip_id: str) -> tuple[list[str], scoring.NormalBank]:
+        """Training clips of the clip's machine in a view."""
+        own = self.clips.loc[self.clips["clip_id"].eq(clip_id), "machine_type"]
+        if own.empty:
+            raise InputError(f"{clip_id}: is not in the clip table.")
+        key = (view, str(own.iloc[0]))
+        if key not in self._banks:
+            is_own = self.clips["machine_type"].eq(key[1]) & self.clips["split"].eq("train")
+            train = self.clips[is_own]
+            names = train["clip_id"].astype(str).tolist()
+            domains = train["domain"].fillna("").to_numpy(str)
+            bank = scoring.NormalBank(view, _rows_of(self.rows, view, names), domains)
+            self._banks[key] = (names, bank)
+        return self._banks[key]
+
+    def _row(self, view: str, clip_id: str) -> npt.NDArray[np.float64]:
+        return np.asarray(_rows_of(self.rows, view, [clip_id])[0])
+
+
+def explain_verdicts(
+    verdicts: pd.DataFrame,
+    view_scores: pd.DataFrame,
+    waveforms: ArrayStore,
+    explainer: Explainer,
+    *,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> dict[str, Explained]:
+    """Explain all flagged clips and the extremes of every machine.
+
+    Parameters
+    ----------
+    verdicts : DataFrame
+        As from `asdlib.scoring.verdict_table`.
+    view_scores : DataFrame
+        What they were made of.
+    waveforms : ArrayStore
+        Samples of the clips.
+    explainer : Explainer
+    on_progress : callable
+        Called with the number of clips just finished.
+
+    Returns
+    -------
+    dict of str to Explained
+        By ``clip_id``.
+    """
+    shares = scoring.contribution_table(view_scores).T
+    sample_rate = float(waveforms.settings["sample_rate"])
+    explained = {}
+    chosen = scoring.explained_clips(verdicts, most=len(verdicts))["clip_id"].astype(str)
+    # Clips are short: threads that wait for each other cost several times what they save.
+    with threadpool_limits(1), torch_threads_restored():
+        use_one_torch_thread()
+        for clip_id in chosen:
+            explained[clip_id] = explainer.explain(
+                clip_id, shares[clip_id].dropna(), samples=waveforms.row_of(clip_id),
+                sample_rate=sample_rate,
+            )  # fmt: skip
+            on_progress(1)
+    return explained
+
+
+def sentences(verdicts: pd.DataFrame, explained: Mapping[str, Explained]) -> list[str]:
+    """Reason of every verdict in words; empty where it was not explained."""
+    return [explained[name].sentence if name in explained else "" for name in verdicts["clip_id"]]
+
+
+def residual_rows(residuals: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> scoring.View:
+    """Mean residuals of the autoencoders of all machines as rows of one view [dB]."""
+    ids = [clip_id for arrays in residuals.values() for clip_id in arrays["clip_id"].tolist()]
+    return ids, np.concatenate([arrays["mean_residual"] for arrays in residuals.values()])
+
+
+def spectrogram(clip_id: str, waveforms: ArrayStore) -> dict[str, Any]:
+    """Log-mel of a clip as the profiles see it, with its bands [Hz] and duration [s]."""
+    samples, rate = waveforms.row_of(clip_id), float(waveforms.settings["sample_rate"])
+    sound = spectra.Sound(samples, rate)
+    return {"level_db": sound.level_db, "band_centres_hz": sound.centres_hz,
+            "duration_s": len(samples) / rate}  # fmt: skip
+
+
+def excerpts(
+    explained: Explained, waveforms: ArrayStore, *, seconds: float
+) -> dict[str, npt.NDArray[np.int16]]:
+    """Cut out the moment that is meant, or the beginning, of the clip and its nearest normal."""
+    rate = float(waveforms.settings["sample_rate"])
+    cut = {}
+    for what, clip_id in (("clip", explained.clip_id), ("nearest normal", explained.nearest[0])):
+        row = waveforms.row_of(clip_id)
+        first = int(rate * max(0.0, (explained.reason.at_s or 0.0) - seconds / 2))
+        first = min(first, max(0, len(row) - int(seconds * rate)))
+        cut[f"{what}: {clip_id.rsplit('/', 1)[-1]}"] = row[first : first + int(seconds * rate)]
+    return cut
+
+
+def _rows_of(
+    rows: Mapping[str, scoring.View], view: str, clip_ids: list[str]
+) -> npt.NDArray[np.float64]:
+    """Rows of some clips in a view."""
+    if view not in rows:
+        raise InputError(f"view {view!r}: there are no rows of it, only of {', '.join(rows)}.")
+    names, values = rows[view]
+    places = pd.Index(names).get_indexer(pd.Index(clip_ids))
+    if (places < 0).any():
+        missing = clip_ids[int(np.flatnonzero(places < 0)[0])]
+        raise InputError(f"{missing}: has no row in the view {view!r}.")
+    return np.asarray(values[places], np.float64)
