@@ -21,7 +21,7 @@ def out(tmp_path):
     build, results = tmp_path / "build" / "pumps", tmp_path / "results" / "pumps"
     for path in (build / "clips.csv", build / "seed_0" / "embeddings.npz",
                  build / "notebooks" / "01_x.html", results / "attributes.csv",
-                 results / "scores.csv"):  # fmt: skip
+                 results / "table.md", tmp_path / "bundles" / "pumps" / "log.jsonl"):  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("of the run")
     return tmp_path
@@ -49,6 +49,7 @@ def test_stage_files_are_at_hand_and_results_of_the_run_are_out_of_reach(out):
     lab.prepare_lab(out, "pumps")
     assert (out / "build" / "pumps_lab" / "seed_0" / "embeddings.npz").exists()
     assert [path.name for path in (out / "results" / "pumps_lab").iterdir()] == ["attributes.csv"]
+    assert (out / "bundles" / "pumps_lab" / "log.jsonl").exists()
     (out / "build" / "pumps_lab" / "clips.csv").write_text("of the lab")
     assert (out / "build" / "pumps" / "clips.csv").read_text() == "of the run"
 

@@ -124,6 +124,10 @@ def out(book, tmp_path):
     book.cells.insert(4, code(source, png, cell_id="why"))
     nbformat.write(book, notebooks / "04_knn_scoring.ipynb")
     write_page(book, notebooks / "04_knn_scoring.html")
+    cells = [NEW.new_markdown_cell("# 6. Monitoring"), NEW.new_markdown_cell("## The log: trend")]
+    nbformat.write(NEW.new_notebook(cells=cells), notebooks / "06_monitoring.ipynb")
+    (tmp_path / "bundles" / "my run").mkdir(parents=True)
+    (tmp_path / "bundles" / "my run" / "log.jsonl").write_text("{}")
     clips = {"machine_type": ["pump", "pump"], "split": ["train", "test"], "domain": ["source", ""]}
     pd.DataFrame(clips).to_csv(tmp_path / "build" / "my run" / "clips.csv")
     facts = {"corpus": "simulated", "utc": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc"},
@@ -136,7 +140,8 @@ def out(book, tmp_path):
 def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     text = run_pages(out, "my run")["report"].read_text().replace("&nbsp;", " ")
     order = ["Report: my run (simulated machines)", "2026-01-02 03:04", "at most 5 %",
-             'id="Verdicts"', 'id="Why?"', 'id="What-it-has-learnt-from"', 'id="Limits"',
+             'id="Verdicts"', 'id="Why?"', 'id="The-log:-trend"',
+             'id="What-it-has-learnt-from"', 'id="Limits"',
              "ISO 20816", 'id="Settings"']  # fmt: skip
     places = [text.index(word, text.index("<main>")) for word in order]
     assert places == sorted(places)

@@ -70,7 +70,8 @@ def prepare_lab(out: Path, name: str | None) -> Path:
         parameters = {"data_dir": str(corpus_folder("demo")), "out_dir": str(out)}
     own = f"{name}_lab"
     _bring(out / "build" / name, out / "build" / own)
-    for file in ("attributes.csv", "attributes.csv.json"):
+    _bring(out / "bundles" / name, out / "bundles" / own)
+    for file in ("attributes.csv", "attributes.csv.json", "scores.csv", "scores.csv.json"):
         if (out / "results" / name / file).exists():
             (out / "results" / own).mkdir(parents=True, exist_ok=True)
             _copy_newer(out / "results" / name / file, out / "results" / own / file)

@@ -20,11 +20,13 @@ from asdlib.report.tables import plain
 from asdlib.workbook.notebooks import SCORING, run_pages
 from asdlib.workbook.pages import LEARNED, WRITTEN, address, sections, write_page
 
+#: Section of the monitoring notebook that tells of what was checked since.
+_LOG = "The log"
 #: Sections of the scoring notebook that a report begins with, by how their titles begin.
-_FIRST = ("Verdict", "Why", "Trend", "What would be heard")
+_FIRST = ("Verdict", "Why", _LOG, "What would be heard")
 #: Sections that prove the method or serve something else, and stay in the notebook.
-_LEFT_OUT = ("", "A known answer", "A control", "Submission", LEARNED, WRITTEN,
-             "The report's KNN", "The final system", "Maps of")  # fmt: skip
+_LEFT_OUT = ("A known answer", "A control", "Submission", LEARNED, WRITTEN,
+             "The report's KNN", "The final system", "Maps of", "A detector")  # fmt: skip
 _LIMITS = """## Limits
 
 - A verdict says that a clip sounds unlike the recordings this run has learnt from, not that
@@ -69,8 +71,8 @@ def _book(*texts: str) -> Any:
 def _report(scoring: Any, out: Path, name: str) -> Any:
     """Verdicts and reasons first, then other results, what was learnt from, limits, settings."""
     facts = _facts(out / "results" / name)
-    taken = [(title, cells) for title, cells in sections(scoring)
-             if not title.startswith(_LEFT_OUT[1:]) and title != ""]  # fmt: skip
+    taken = [part for part in sections(scoring) if not part[0].startswith(_LEFT_OUT)][1:]
+    taken += _trend(out, name)
     order = {title: next((place for place, begin in enumerate(_FIRST) if title.startswith(begin)),
                          len(_FIRST)) for title, _ in taken}  # fmt: skip
     book = _book(_head(facts, out, name))
@@ -81,6 +83,17 @@ def _report(scoring: Any, out: Path, name: str) -> Any:
     end = _book(_learnt_from(out / "build" / name / "clips.csv"), _LIMITS, _settings(facts))
     book.cells += end.cells
     return book
+
+
+def _trend(out: Path, name: str) -> list[tuple[str, list[Any]]]:
+    """Take what was checked since the run from the monitoring notebook, if anything was."""
+    monitoring = out / "build" / name / "notebooks" / "06_monitoring.ipynb"
+    if not (monitoring.exists() and (out / "bundles" / name / "log.jsonl").exists()):
+        return []
+    book = nbformat.read(monitoring, as_version=4)  # type: ignore[no-untyped-call]
+    for cell in book.cells:
+        cell.id = f"monitoring-{cell.id}"
+    return [part for part in sections(book) if part[0].startswith(_LOG)]
 
 
 def _shrink_pictures(cell: Any) -> None:
