@@ -179,6 +179,28 @@ def test_second_run_trains_nothing_again(out, simulated_smoke, capfd):
     assert (checkpoint.stat().st_mtime_ns, embeddings.stat().st_mtime_ns) == before
 
 
+def test_one_more_test_clip_trains_nothing(out, simulated_smoke, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(simulated_smoke, data)
+    test = next(data.rglob("fanSim/test"))
+    new = test / "section_00_0099.wav"  # of unknown condition
+    shutil.copy(min(test.glob("*anomaly*")), new)
+    trained = [*(out / "build" / NAME).rglob("checkpoint.pt")]
+    trained += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
+    before = {path: path.stat().st_mtime_ns for path in trained}
+    assert len(before) > 2
+    run = command(data, out, "--set", "details=false")
+    try:
+        assert all(cli.main([*run, "--only", number]) == 0 for number in ("01", "02", "03", "04"))
+        scores = read_scores(out / "results" / NAME / "scores.csv")
+        assert "fanSim/test/section_00_0099.wav" in scores["clip_id"].tolist()
+    finally:
+        assert cli.main(command(simulated_smoke, out)) == 0
+    after = [*(out / "build" / NAME).rglob("checkpoint.pt")]
+    after += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
+    assert {path: path.stat().st_mtime_ns for path in after} == before
+
+
 def test_attributes_edited_by_hand_are_used_and_said(out, simulated_smoke):
     path = out / "results" / NAME / "attributes.csv"
     written = path.read_text()

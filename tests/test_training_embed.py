@@ -53,7 +53,10 @@ def test_a_clip_does_not_depend_on_its_batch(model: TrainedModel, features: np.n
 
 
 def test_no_clips_give_no_embeddings(model: TrainedModel, features: np.ndarray) -> None:
-    assert embed(model, features, np.empty(0, np.int64), device="cpu").shape == (0, 8)
+    assert embed(model, features, np.empty(0, np.int64), device="cpu").shape == (
+        0,
+        8,
+    )
 
 
 def test_other_features_are_refused(model: TrainedModel, features: np.ndarray) -> None:
@@ -68,7 +71,9 @@ def test_file_gives_back_what_was_written(
     model: TrainedModel, features: np.ndarray, tmp_path: Path
 ) -> None:
     path, ids = tmp_path / "new" / "embeddings.npz", ["fan/train/ä.wav", "b"]
-    written = open_embeddings(path, model, features, np.arange(2), ids, device="cpu")
+    written = open_embeddings(
+        path, model, features, np.arange(2), ids, feature_key="f", device="cpu"
+    )
     found = load_embeddings(path)
     assert found.clip_ids == ids
     assert found.made_by == written.made_by
@@ -83,7 +88,7 @@ def test_bad_files_are_refused(model: TrainedModel, features: np.ndarray, tmp_pa
     path = tmp_path / "embeddings.npz"
     with pytest.raises(InputError, match="there are no embeddings"):
         load_embeddings(path)
-    open_embeddings(path, model, features, np.arange(1), ["a"], device="cpu")
+    open_embeddings(path, model, features, np.arange(1), ["a"], feature_key="f", device="cpu")
     for content in (b"", path.read_bytes()[:100], b"no archive at all"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="is damaged"):
@@ -96,7 +101,9 @@ def test_embeddings_are_computed_once_and_again_where_the_file_is_damaged(
     path, ids = tmp_path / "embeddings.npz", [f"fan/train/{i}.wav" for i in range(11)]
 
     def opened() -> Embeddings:
-        return open_embeddings(path, model, features, np.arange(11), ids, device="cpu")
+        return open_embeddings(
+            path, model, features, np.arange(11), ids, feature_key="f", device="cpu"
+        )
 
     first = opened()
     written_at = path.stat().st_mtime_ns
@@ -110,4 +117,12 @@ def test_embeddings_are_computed_once_and_again_where_the_file_is_damaged(
 
 def test_ids_must_be_unique(model: TrainedModel, features: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 embeddings for 2 clips, 1 of them different"):
-        open_embeddings(tmp_path / "e.npz", model, features, np.arange(2), ["a", "a"], device="cpu")
+        open_embeddings(
+            tmp_path / "e.npz",
+            model,
+            features,
+            np.arange(2),
+            ["a", "a"],
+            feature_key="f",
+            device="cpu",
+        )

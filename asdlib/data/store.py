@@ -119,6 +119,22 @@ class ArrayStore:
             raise InputError(f"{self.directory}: rows have {len(lengths)} lengths, expected one.")
         return self.flat.reshape(len(self), int(lengths[0]), *self.flat.shape[1:])
 
+    def rows_key(self, ids: Sequence[str] | pd.Series) -> str:
+        """Hash what the rows of these identifiers hold, in this order: 16 hexadecimal digits.
+
+        Unlike the store's own key it does not change when other rows do. 100 MB take 0.1 s.
+        """
+        digest = hashlib.blake2b(f"{self.flat.dtype} {self.flat.shape[1:]}".encode(), digest_size=8)
+        positions = self.positions(ids)
+        for number, (clip_id, position) in enumerate(zip(ids, positions, strict=True), start=1):
+            digest.update(
+                f"{clip_id}\t{self.offsets[position + 1] - self.offsets[position]}\n".encode()
+            )
+            digest.update(np.ascontiguousarray(self.row(int(position))).data)
+            if number % 64 == 0:
+                self.release()
+        return digest.hexdigest()
+
     def release(self) -> None:
         """Drop the mapped pages from resident memory; the next access reads them again.
 

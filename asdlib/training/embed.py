@@ -197,6 +197,7 @@ def open_embeddings(
     positions: npt.NDArray[np.int64],
     clip_ids: Sequence[str],
     *,
+    feature_key: str,
     spectrum: npt.NDArray[Any] | None = None,
     device: str = "auto",
     on_progress: Callable[[int], object] = lambda clips: None,
@@ -216,6 +217,8 @@ def open_embeddings(
         Row of each clip.
     clip_ids : sequence of str, length n_clips
         Clip of every position.
+    feature_key : str
+        Key of the features of all these clips (the name of the store's folder).
     spectrum : ndarray, shape (n_rows, n_bins, 1), optional
         Spectra of whole clips [dB] in the rows of ``features``; for a network of two branches.
     device : str
@@ -244,7 +247,7 @@ def open_embeddings(
     made_by = {
         **model.identity.as_dict(),
         "checkpoint": model.path.parent.name,
-        "clips": content_key({"clip_ids": list(clip_ids)}),
+        "clips": content_key({"clip_ids": list(clip_ids), "features": feature_key}),
     }
     arrays = cached(
         path,

@@ -71,7 +71,7 @@ def train(
     classes : ClassTable
     settings : TrainSettings
     feature_key, spectrum_key : str
-        Keys of the features and of the spectra (the names of the stores' folders).
+        Keys of the rows that are learnt from (`asdlib.data.ArrayStore.rows_key`).
     spectrum : ndarray, shape (n_rows, n_bins, 1), optional
         Spectra of whole clips [dB] in the rows of ``features``
         (`asdlib.spectra.open_spectrum`); for two branches, and for them alone.

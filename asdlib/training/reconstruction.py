@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -142,34 +141,37 @@ class _Job:
             self._network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
 
     @property
-    def _made_by(self) -> dict[str, Any]:
-        columns = self._clips[["clip_id", "split", "domain"]].astype("string").fillna("")
+    def _trained_by(self) -> dict[str, Any]:
+        """What shaped the network: a test clip more or less does not."""
+        train = self._clips[self._clips["split"].eq("train")]
         return {
             "settings": vars(self._settings),
-            "frames": self._frames.directory.name,
+            "frames": self._frames.rows_key(train["clip_id"]),
             "machine_type": self.machine,
-            "clips": hashlib.sha256(columns.to_csv().encode()).hexdigest()[:16],
+            "domains": train["domain"].astype("string").fillna("").tolist(),
         }
 
     def run(self, count: Callable[[int], None]) -> Arrays:
-        """Read the machine's file where it fits, else train and write it."""
+        """Read the machine's files where they fit, else train and write them."""
         if self._device.type == "cpu":
             use_one_torch_thread()
-        return cached(
-            self.path,
+        trained_by = self._trained_by
+        trained = cached(
+            self.path.parent / "networks" / self.path.name,
             lambda: self._train(lambda: count(1)),
             kind="residuals",
-            settings=self._made_by,
+            settings=trained_by,
             on_found=lambda: count(self._settings.epochs),
         )
+        clips = {"clips": self._frames.rows_key(self._clips["clip_id"])}
+        return cached(
+            self.path, lambda: self._with_residuals(trained), kind="residuals",
+            settings={**trained_by, **clips},
+        )  # fmt: skip
 
     def _train(self, on_epoch: Callable[[], object]) -> Arrays:
-        offsets = self._frames.offsets
-        first, last = offsets[self._positions.min()], offsets[self._positions.max() + 1]
-        stacks = FrameStacks(self._frames.flat[first:last], self._device)
-        clip_starts = stack_starts(offsets - first, self._positions)
         is_train = self._clips["split"].eq("train").to_numpy()
-        train_starts = [starts for starts, own in zip(clip_starts, is_train, strict=True) if own]
+        stacks, train_starts = self._stacks(self._positions[is_train])
         network = self._network.to(self._device)
         try:
             trained_on, history = fit(
@@ -182,22 +184,43 @@ class _Job:
             self._clips.loc[is_train, "domain"].astype("string").fillna("unknown").to_numpy(str),
             [len(starts) for starts in train_starts],
         )
-        lookup = np.empty(last - first, of_start.dtype)
+        lookup = np.empty(int(np.concatenate(train_starts).max()) + 1, of_start.dtype)
         lookup[np.concatenate(train_starts)] = of_start
         domain, covariance, n_stacks = residual_covariance(
             network, stacks, trained_on, lookup[trained_on], batch_size=self._settings.batch_size
         )
-        mse, mean_residual = clip_residuals(network, stacks, clip_starts)
         return {
-            "clip_id": self._clips["clip_id"].to_numpy(str),
-            "mse": mse,
-            "mean_residual": mean_residual,
             "domain": np.array(domain, dtype=np.str_),
             "covariance": covariance,
             "n_stacks": n_stacks,
             **{name: np.array(values) for name, values in history.items()},
             **{_WEIGHT + name: value.cpu().numpy() for name, value in network.state_dict().items()},
         }
+
+    def _with_residuals(self, trained: Arrays) -> Arrays:
+        network = _network_of(trained, self._frames).to(self._device)
+        mse, mean_residual = clip_residuals(network, *self._stacks(self._positions))
+        ids = self._clips["clip_id"].to_numpy(str)
+        return {**trained, "clip_id": ids, "mse": mse, "mean_residual": mean_residual}
+
+    def _stacks(
+        self, positions: npt.NDArray[np.int64]
+    ) -> tuple[FrameStacks, list[npt.NDArray[np.int64]]]:
+        """Stacks of frames of some clips, and where those of each clip begin."""
+        offsets = self._frames.offsets
+        first, last = offsets[positions.min()], offsets[positions.max() + 1]
+        stacks = FrameStacks(self._frames.flat[first:last], self._device)
+        return stacks, stack_starts(offsets - first, positions)
+
+
+def _network_of(arrays: Arrays, frames: ArrayStore) -> Autoencoder:
+    """Make the trained network that a machine's file holds."""
+    network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
+    weights = {name: value for name, value in arrays.items() if name.startswith(_WEIGHT)}
+    network.load_state_dict(
+        {name.removeprefix(_WEIGHT): torch.from_numpy(value) for name, value in weights.items()}
+    )
+    return network
 
 
 def load_reconstruction(path: Path) -> Arrays:
@@ -212,14 +235,7 @@ def reconstruct(arrays: Arrays, frames: ArrayStore, clip_ids: Sequence[str]) -> 
     ``frames`` have the settings of those that were learnt from. Returns the same arrays with these
     clips' ``clip_id``, ``mse`` and ``mean_residual`` appended.
     """
-    network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
-    network.load_state_dict(
-        {
-            name.removeprefix(_WEIGHT): torch.from_numpy(value)
-            for name, value in arrays.items()
-            if name.startswith(_WEIGHT)
-        }
-    )
+    network = _network_of(arrays, frames)
     positions = frames.positions(clip_ids)
     stacks = FrameStacks(frames.flat, torch.device("cpu"))
     mse, residual = clip_residuals(network, stacks, stack_starts(frames.offsets, positions))

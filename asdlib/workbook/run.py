@@ -45,6 +45,7 @@ _STAGE_NOTEBOOKS = {
     "highpass.csv": "01_spectrum_exploration",
     "attributes.csv": "02_attribute_annotation",
     "checkpoint.pt": "03_training",
+    "spectrum.json": "03_training",
     "embeddings.npz": "03_training",
     "scores.csv": "04_knn_scoring",
 }

@@ -14,7 +14,6 @@ import pandas as pd
 
 from asdlib import scoring, spectra
 from asdlib.data import ArrayStore
-from asdlib.data.store import open_existing
 from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, save_bundle
 from asdlib.training import Embeddings, load_model
@@ -74,8 +73,8 @@ def gather_detector(
         own = pd.Index(embeddings.clip_ids).get_indexer(pd.Index(bank["clip_id"]))
         rows["embedding"] = embeddings.embedding[own]
         if model.identity.n_bins:
-            learnt_from = open_existing(run.cache / "spectrum" / model.identity.spectrum_key)
-            features["pool_bins"] = int(learnt_from.settings["pool_bins"])
+            settings = run.open_store_link("spectrum.json").settings
+            features["pool_bins"] = int(settings["pool_bins"])
     made_with = run.open_store_link("waveforms.json").settings
     link = json.loads(run.stage_file(run.build / "waveforms.json").read_text())
     settings = {
