@@ -18,6 +18,7 @@ import pytest
 from asdlib.errors import InputError
 from asdlib.monitoring import load_bundle, read_log
 from asdlib.scoring import evaluate, read_scores
+from asdlib.training import load_embeddings
 from asdlib.workbook import cli
 
 pytestmark = pytest.mark.slow
@@ -189,13 +190,10 @@ def test_one_more_test_clip_trains_nothing(out, simulated_smoke, tmp_path):
     trained += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
     before = {path: path.stat().st_mtime_ns for path in trained}
     assert len(before) > 2
-    run = command(data, out, "--set", "details=false")
-    try:
-        assert all(cli.main([*run, "--only", number]) == 0 for number in ("01", "02", "03", "04"))
-        scores = read_scores(out / "results" / NAME / "scores.csv")
-        assert "fanSim/test/section_00_0099.wav" in scores["clip_id"].tolist()
-    finally:
-        assert cli.main(command(simulated_smoke, out)) == 0
+    for folder in (data, simulated_smoke):
+        assert all(cli.main(command(folder, out, "--only", number)) == 0 for number in ("01", "03"))
+        embeddings = load_embeddings(out / "build" / NAME / "seed_0" / "embeddings.npz")
+        assert ("fanSim/test/section_00_0099.wav" in embeddings.clip_ids) == (folder == data)
     after = [*(out / "build" / NAME).rglob("checkpoint.pt")]
     after += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
     assert {path: path.stat().st_mtime_ns for path in after} == before
