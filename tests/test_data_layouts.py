@@ -141,6 +141,17 @@ def test_what_cannot_be_told_is_refused(tmp_path, files, message):
         read_clips(tmp_path / "set")
 
 
+def test_everything_that_is_wrong_is_told_at_once(tmp_path):
+    make_tree(tmp_path, ["fan/train/a.wav", "fan/test/abnormal/b.wav", "pump/test/a.wav"])
+    (tmp_path / "fan/train/c.wav").write_bytes(b"")
+    (tmp_path / "fan/train/d.flac").write_bytes(b"x")
+    clips, scan = scan_clips(tmp_path, refuse=False)
+    assert len(clips) == 3
+    assert [problem.split(": ")[1][:24] for problem in scan.problems] == [
+        "is an empty file (0 byte", "is not a wav file, nor a", "holds no training clips.",
+    ]  # fmt: skip
+
+
 def test_a_machine_of_another_layout_can_be_left_out(tmp_path):
     make_tree(tmp_path, ["fan/train/a.wav", f"pump/train/{SECTION}"])
     assert layout_of(tmp_path / "pump") == "the challenge's names"

@@ -14,7 +14,6 @@ from asdlib.data import names
 from asdlib.data.attributes import given_attributes
 from asdlib.data.headers import read_header
 from asdlib.data.layout import CHALLENGE, EXPECTED_LAYOUT, NAME_OF_2020, NAMES_OF_2020, PLAIN
-from asdlib.data.names import printable
 from asdlib.data.plain import Told, inside_folder, recorded_at, told_by_place
 from asdlib.data.scan import Scan, scan_folder
 from asdlib.errors import InputError, raise_problems
@@ -51,9 +50,9 @@ def read_clips(
       them. ``attributes_XX.csv`` beside the splits must agree with the names; it supplies the
       attributes of clips named ``noAttribute``. Where both ``test`` and ``test_rename`` exist,
       ``test`` is read: the other holds the same clips under their true names.
-    - The challenge of 2020: ``<machine>/{train,test}/{normal,anomaly}_id_00_00000000.wav``, and
-      MIMII: ``<machine>/id_00/{normal,abnormal}``. Every id is a machine, ``fan_id_00``. Of MIMII
-      the first normal clips are test clips, as many as are abnormal, at most half of them.
+    - 2020: ``<machine>/{train,test}/{normal,anomaly}_id_00_00000000.wav``; every id is a machine,
+      ``fan_id_00``, as of MIMII: ``<machine>/id_00/{normal,abnormal}``. Of MIMII the first normal
+      clips are test clips, as many as are abnormal, at most half of them.
     - Plain folders: ``<machine>/{train,normal}`` and ``<machine>/{test,check}`` with any names and
       folders below, or such a folder itself. Folders called normal, abnormal, anomaly or
       anomalous, in test or beside normal, tell the condition; source and target the domain.
@@ -96,12 +95,10 @@ def read_clips(
         No such folder or machine, a machine without training clips or with a name that is not
         plain, several layouts, a name that does not fit, two clips of one id, a file that is
         empty, truncated or no recording, a list that names a missing clip or contradicts a name.
-        Many faulty files are counted and the first few listed.
 
     Examples
     --------
     >>> clips = read_clips("data/dev_data/raw", machines=["fan"])       # doctest: +SKIP
-    >>> clips.groupby(["machine_type", "split", "domain"]).size()       # doctest: +SKIP
     """
     return scan_clips(root, machines=machines, window_s=window_s)[0]
 
@@ -123,14 +120,17 @@ def scan_clips(
     for machine_type, folders in scan.machines.items():
         for folder in folders:
             rows += _read_machine(machine_type, folder, scan)
-        is_empty = all(row["split"] != "train" for row in rows if row and
-                       row["machine_type"] == machine_type)  # fmt: skip
-        if is_empty and not scan.problems:
-            scan.problems.append(
-                f"{folders[0]}: holds no training clips. {EXPECTED_LAYOUT} "
-                "Leave the machine out (machines) or add its train folder."
-            )
     found = [row for row in rows if row]
+    trained = {row["machine_type"] for row in found if row["split"] == "train"}
+    # Where training recordings are there and faulty, that is what is told.
+    faulty = [folder for folder, own in scan.recordings.items() if scan.problems and
+              any(split == "train" for split, _ in own)]  # fmt: skip
+    scan.problems += [
+        f"{folders[0]}: holds no training clips. {EXPECTED_LAYOUT} "
+        "Leave the machine out (machines) or add its train folder."
+        for machine_type, folders in scan.machines.items()
+        if machine_type not in trained and not set(folders) & set(faulty)
+    ]
     if scan.layout == PLAIN:
         inside = [str(row["recording"]) for row in found]
         times = recorded_at([Path(row["path"]) for row in found], inside)
@@ -156,7 +156,7 @@ def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str,
                 else told_by_place(path, split, folder, scan.layout)
             )
         except InputError as error:
-            scan.problems.append(printable(str(error)))
+            scan.problems.append(names.printable(str(error)))
             continue
         named[split, told.name] = told
         rows.append(_row(scan, machine_type, split, path, told))
@@ -179,8 +179,8 @@ def _row(
         str(path).encode()
     except (InputError, UnicodeEncodeError) as error:
         is_name = isinstance(error, UnicodeEncodeError)
-        said = f"{printable(str(path))}: the name is not in UTF-8. Rename it."
-        scan.problems.append(said if is_name else printable(str(error)))
+        said = f"{names.printable(str(path))}: the name is not in UTF-8. Rename it."
+        scan.problems.append(said if is_name else names.printable(str(error)))
         return None
     if header.n_samples == 0:
         scan.problems.append(f"{path}: holds no samples. Remove the file.")

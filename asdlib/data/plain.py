@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asdlib.data.layout import CONDITIONS, MIMII, NAME_OF_2020, NAMES_OF_2020, SPLITS
+from asdlib.data.layout import CONDITIONS, MIMII, NAME_OF_2020, NAMES_OF_2020, PLAIN, SPLITS
 from asdlib.data.names import printable
 from asdlib.errors import InputError
 
@@ -96,7 +96,7 @@ def inside_folder(root: Path, path: Path) -> str:
 
 def split_of(folder: str) -> str | None:
     """Split that a plain folder's name says."""
-    return SPLITS["plain folders"].get(folder.lower())
+    return SPLITS[PLAIN].get(folder.lower())
 
 
 def recorded_at(paths: Sequence[Path], inside: Sequence[str]) -> list[str]:
