@@ -124,6 +124,12 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
         row = of_run.loc[Path(verdict["recording"]).name]
         assert verdict["anomaly_score"] == pytest.approx(row["anomaly_score"], abs=1e-5)
         assert (verdict["verdict"] == "anomalous") == row["is_decided_anomalous"]
+    reasons = pd.read_csv(out / "results" / NAME / "verdicts.csv").set_index("clip_id")["reason"]
+    flagged = [verdict for verdict in told if verdict["verdict"] == "anomalous"]
+    for verdict in flagged:
+        clip_id = f"bearingSim/test/{Path(verdict['recording']).name}"
+        assert verdict["reason"] == reasons[clip_id]
+    assert flagged
     log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
     assert (len(log), damaged) == (len(told), [])
     # A machine that no folder names is asked for, or named.

@@ -40,6 +40,7 @@ class Detector:
     ----------
     settings : dict
         JSON-serialisable: ``views``, ``neighbours`` (k in each domain), ``false_alarm_rate``,
+        ``window_s``, ``shaft_rate_hz`` and ``bearing`` (`asdlib.spectra.KnownRates`),
         ``waveforms`` (``sample_rate`` [Hz], ``resample``, ``channel``, ``scale``), and
         ``features`` (``log_mel``, ``highpass_hz`` by machine, ``duration_s``, ``long_clips``,
         ``pool_bins`` of the network's second branch).
@@ -119,6 +120,23 @@ class Detector:
         }
         return rows, residuals
 
+    def beside_bank(
+        self, new: pd.DataFrame, new_rows: Mapping[str, Rows]
+    ) -> tuple[pd.DataFrame, dict[str, scoring.View]]:
+        """Join new clips to the bank of their machines: clip table, and rows by view.
+
+        The ``split`` of new clips decides: test clips are scored by the training clips, and
+        training clips join the bank.
+        """
+        bank = self.clips[self.clips["machine_type"].isin(new["machine_type"].unique())]
+        table = pd.concat([bank, new], join="inner", ignore_index=True)
+        ids = [*bank["clip_id"], *new["clip_id"]]
+        rows: dict[str, scoring.View] = {
+            view: (ids, np.concatenate([self.rows[view][bank.index], own]))
+            for view, own in new_rows.items()
+        }
+        return table, rows
+
     def score(
         self, new: pd.DataFrame, described: tuple[Mapping[str, Rows], Mapping[str, Arrays]]
     ) -> dict[str, pd.DataFrame]:
@@ -127,8 +145,7 @@ class Detector:
         Parameters
         ----------
         new : DataFrame
-            Clip table; its ``split`` decides: test clips are scored by the training clips, and
-            training clips join the bank.
+            Clip table; see `beside_bank`.
         described : tuple
             What `describe` gave for them.
 
@@ -138,13 +155,7 @@ class Detector:
             Scores tables by view, and the fused one under ``final``; bank and new clips.
         """
         new_rows, residuals = described
-        bank = self.clips[self.clips["machine_type"].isin(new["machine_type"].unique())]
-        table = pd.concat([bank, new], join="inner", ignore_index=True)
-        ids = [*bank["clip_id"], *new["clip_id"]]
-        rows = {
-            view: (ids, np.concatenate([self.rows[view][bank.index], new_rows[view]]))
-            for view in new_rows
-        }
+        table, rows = self.beside_bank(new, new_rows)
         by_view = scoring.score_views(
             rows, table, neighbours=self.settings["neighbours"], seed=None
         )

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from asdlib import scoring
-from asdlib.data import open_waveforms
+from asdlib.data import ArrayStore, open_waveforms
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
 from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
@@ -23,11 +23,14 @@ from asdlib.monitoring.detector import Detector
 from asdlib.monitoring.log import append_verdicts, json_lines, read_log, trend
 from asdlib.monitoring.recordings import find_recordings, new_clips
 from asdlib.report.progress import progress_bar
-from asdlib.report.save import package_versions
 from asdlib.report.tables import render_verdicts
+from asdlib.spectra import KnownRates
 from asdlib.workbook.datasets import say
+from asdlib.workbook.explaining import Explainer, explain_verdicts, residual_rows, sentences
 
 _POLL_S = 2.0
+#: Recordings that are heard together; after each such part the log is written.
+_AT_ONCE = 256
 
 
 def _parser(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.ArgumentParser:
@@ -72,15 +75,21 @@ class Checker:
 
     def check(self, paths: Sequence[Path]) -> bool:
         """Tell and log the verdicts on recordings; whether one is anomalous."""
-        with tempfile.TemporaryDirectory(prefix="asdlib_") as place:
-            new = new_clips(paths, self._machines, window_s=self._detector.settings["window_s"])
-            described = describe(self._detector, new, Path(place))
-        verdicts = judge(self._detector, new, described)
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        log = verdicts.assign(version=self._facts["version"], checked_at=now)
-        append_verdicts(self._folder / "log.jsonl", log)
-        self._tell(log)
-        return bool(verdicts["verdict"].eq("anomalous").any())
+        parts = []
+        for first in range(0, len(paths), _AT_ONCE):
+            some = paths[first : first + _AT_ONCE]
+            new = new_clips(some, self._machines, window_s=self._detector.settings["window_s"])
+            with heard(self._detector, new) as (_, verdicts):
+                now = datetime.now().astimezone().isoformat(timespec="seconds")
+                parts.append(verdicts.assign(version=self._facts["version"], checked_at=now))
+            append_verdicts(self._folder / "log.jsonl", parts[-1])
+        told = pd.concat(parts, ignore_index=True)
+        is_flagged = told["verdict"].eq("anomalous")
+        order = told.assign(is_flagged=is_flagged).sort_values(
+            ["is_flagged", "anomaly_score"], ascending=False, kind="stable"
+        )
+        self._tell(order.drop(columns="is_flagged").reset_index(drop=True))
+        return bool(is_flagged.any())
 
     def watch(self, places: Sequence[Path]) -> None:
         """Check what is new in folders, until Ctrl-C; a file counts once it has stopped growing."""
@@ -124,25 +133,45 @@ class Checker:
         sys.stdout.flush()
 
 
-def describe(detector: Detector, new: pd.DataFrame, place: Path) -> Any:
-    """Decode new clips as the detector's own were, and give them rows; stores go to ``place``."""
-    waveforms = open_waveforms(new, cache_dir=place, **detector.settings["waveforms"])
+@contextmanager
+def heard(detector: Detector, new: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Let a detector hear new clips: what it makes of them, and verdicts with reasons.
 
-    def bar(total: int, name: str) -> Any:
-        return _counting(progress_bar(total, name))
+    Samples are decoded as its own were. What is computed lies in a folder of its own, which is
+    gone with the context.
+    """
+    with tempfile.TemporaryDirectory(prefix="asdlib_") as folder:
+        place = Path(folder)
+        waveforms = open_waveforms(new, cache_dir=place, **detector.settings["waveforms"])
+        described = detector.describe(waveforms, new, cache_dir=place, progress=_bar)
+        tables = detector.score(new, described)
+        final = tables.pop("final")
+        rate = detector.settings["false_alarm_rate"]
+        decided, thresholds = scoring.decide(final, false_alarm_rate=rate)
+        views = scoring.with_contributions(tables.values())
+        verdicts = scoring.verdict_table(decided, views, thresholds, new)
+        verdicts["reason"] = _reasons(detector, new, described, verdicts, views, waveforms)
+        yield described, verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
 
-    return detector.describe(waveforms, new, cache_dir=place, progress=bar)
 
-
-def judge(detector: Detector, new: pd.DataFrame, described: Any) -> pd.DataFrame:
-    """Verdicts on new clips, with the hash of each file."""
-    tables = detector.score(new, described)
-    final = tables.pop("final")
-    rate = detector.settings["false_alarm_rate"]
-    decided, thresholds = scoring.decide(final, false_alarm_rate=rate)
-    views = scoring.with_contributions(tables.values())
-    verdicts = scoring.verdict_table(decided, views, thresholds, new)
-    return verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
+def _reasons(
+    detector: Detector,
+    new: pd.DataFrame,
+    described: Any,
+    verdicts: pd.DataFrame,
+    views: pd.DataFrame,
+    waveforms: ArrayStore,
+) -> list[str]:
+    """Say what was heard in the flagged clips; nothing where the bank lacks their spectra."""
+    table, rows = detector.beside_bank(new, described[0])
+    if "spectrum" not in rows:
+        return [""] * len(verdicts)
+    if described[1]:
+        rows[scoring.AUTOENCODER] = residual_rows(described[1])
+    known = KnownRates(detector.settings["shaft_rate_hz"], detector.settings["bearing"])
+    flagged = verdicts[verdicts["verdict"].eq("anomalous")]
+    explained = explain_verdicts(flagged, views, waveforms, Explainer(rows, table, known=known))
+    return sentences(verdicts, explained)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
@@ -165,10 +194,11 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         new = new[~is_known].reset_index(drop=True)
     if new.empty:
         return 0
-    with tempfile.TemporaryDirectory(prefix="asdlib_") as place:
-        described = describe(detector, new, Path(place))
-    _tell_what_stands_out(judge(detector, new, described))
-    extended = detector.extended(new, described)
+    with heard(detector, new) as (described, verdicts):
+        _tell_what_stands_out(verdicts)
+        extended = detector.extended(new, described)
+    from asdlib.report.save import package_versions  # brings matplotlib, which takes a second
+
     made_from = {
         "learnt": new["recording"].tolist(),
         "version_before": facts["version"],
@@ -212,6 +242,6 @@ def _read_alarm(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _counting(bar: Any) -> Iterator[Callable[[int], object]]:
-    with bar:
+def _bar(total: int, name: str) -> Iterator[Callable[[int], object]]:
+    with progress_bar(total, name) as bar:
         yield bar.update

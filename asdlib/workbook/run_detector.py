@@ -16,6 +16,7 @@ from asdlib import scoring, spectra
 from asdlib.data import ArrayStore
 from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, save_bundle
+from asdlib.spectra import KnownRates
 from asdlib.training import Embeddings, load_model
 from asdlib.workbook.run import Run
 
@@ -33,6 +34,7 @@ def gather_detector(
     views: Sequence[str],
     neighbours: int,
     false_alarm_rate: float,
+    known: KnownRates,
 ) -> Detector:
     """Gather the final system of one seed, with the training clips as its bank.
 
@@ -52,6 +54,8 @@ def gather_detector(
         k in each domain.
     false_alarm_rate : float
         What its thresholds promise.
+    known : KnownRates
+        Names frequencies in its reasons.
 
     Raises
     ------
@@ -81,12 +85,14 @@ def gather_detector(
         "views": list(views),
         "neighbours": neighbours,
         "false_alarm_rate": false_alarm_rate,
+        "shaft_rate_hz": known.shaft_rate_hz,
+        "bearing": dict(known.bearing),
         "window_s": float(link.get("window_s", 0.0)),
         "waveforms": {name: made_with[name] for name in _OF_WAVEFORMS if name in made_with},
         "features": {name: features.get(name) for name in (*_OF_FEATURES, "pool_bins")},
     }
-    known = dict(residuals) if scoring.AUTOENCODER in views else {}
-    return Detector(settings, bank, rows, known, model)
+    learnt = dict(residuals) if scoring.AUTOENCODER in views else {}
+    return Detector(settings, bank, rows, learnt, model)
 
 
 def rehearse(
