@@ -28,9 +28,7 @@ from asdlib.workbook.pages import write_page
 from asdlib.workbook.parameters import read_parameter
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
-#: Tells what finished sweeps have found, and is no part of a sweep itself.
-EXPERIMENTS = "05_experiments"
-#: Writes the result table.
+#: Writes the result table, and is the last one of a sweep.
 SCORING = "04_knn_scoring"
 _START_TIMEOUT_S = 300  # of a kernel, on a machine that is busy or has a slow disk
 

@@ -28,7 +28,7 @@ from asdlib.workbook.datasets import (
     no_such_folder,
     say,
 )
-from asdlib.workbook.notebooks import EXPERIMENTS, Notebook
+from asdlib.workbook.notebooks import SCORING, Notebook
 from asdlib.workbook.parameters import check_run_name, read_whole
 from asdlib.workbook.run import Run
 from asdlib.workbook.sweep import Cell, plan_cells, reason_of, run_cells
@@ -205,7 +205,7 @@ def sweep_command(
     options = parser.parse_args(arguments)
     if options.workers is not None and not (type(options.workers) is int and options.workers > 0):
         raise InputError(f"--workers {options.workers}: expected a whole number, 1 or more.")
-    notebooks = [part for part in notebooks if part.path.stem != EXPERIMENTS]
+    notebooks = [part for part in notebooks if part.path.stem <= SCORING]
     plan = read_sweep_file(options.file, notebooks, profile=options.profile)
     is_given = options.data is not None or plan.data is not None
     data = options.data or plan.data or corpus_folder(plan.profile)
