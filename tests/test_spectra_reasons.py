@@ -170,6 +170,7 @@ def test_frequencies_are_named_by_the_bearing():
     assert faults["inner race, BPFI"] == pytest.approx(162.19, abs=0.05)
     assert known.name(107.2) == " (3.6 x shaft rate: outer race, BPFO)"
     assert known.name(59.5) == " (2 x shaft rate)"
+    assert known.name(132.4) == " (4.4 x shaft rate: inner race, BPFI, less the shaft rate)"
     assert KnownRates().name(107.2) == ""
     with pytest.raises(InputError, match="ball_diameter < pitch_diameter"):
         KnownRates(30.0, {**bearing, "ball_diameter": 50})

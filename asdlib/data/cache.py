@@ -42,7 +42,7 @@ VERSIONS = {
     "profile_envelope": 3,
     "profile_modulation": 3,
     "injected": 1,
-    "families": 5,
+    "families": 6,
     "checkpoint": 4,
     "embeddings": 2,
     "residuals": 2,

@@ -85,6 +85,12 @@ class KnownRates:
         nearest = min(off, key=lambda name: off[name], default="")
         if nearest and off[nearest] <= TOLERANCE:
             return f" ({multiple:.1f} x shaft rate: {nearest})"
+        for side, words in ((-1, "less"), (1, "plus")):
+            for name, hz in self.faults().items():
+                if "race" in name and abs(frequency_hz / (hz + side * self.shaft_rate_hz) - 1) <= (
+                    TOLERANCE / 2
+                ):
+                    return f" ({multiple:.1f} x shaft rate: {name}, {words} the shaft rate)"
         whole = round(multiple)
         if 1 <= whole <= _HIGHEST_MULTIPLE and abs(multiple / whole - 1) <= TOLERANCE:
             return f" ({whole} x shaft rate)"

@@ -28,7 +28,8 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 #: A carrier is looked for around lines from this evidence on (-ln p).
 _SEED_EVIDENCE = 5.0
 #: How much sidebands count when the centre of a lattice is chosen, by abs(m).
-_CENTRE_WEIGHTS = (1.0, 0.75, 0.4, 0.15)
+_CENTRE_WEIGHTS = (1.0, 0.9, 0.6, 0.3)
+_CENTRE_ORDERS = (1, 2, 3, 4)  #: S off at the first harmonic is k S off at the k-th.
 _MAX_LATTICES = 3
 
 
@@ -217,14 +218,14 @@ def centre_shift(row: Array, start: float, spacing: float) -> int:
     """Count the spacings from ``start`` to the line about which the others lie evenly.
 
     F + S and F - S span the same lattice as F; the lines fall off on both sides of the
-    harmonics of the true one.
+    harmonics of the true one, which all have their say: a weak centre does not mislead them.
     """
     scores, shifts = [], (0, -1, 1, -2, 2)
     for shift in shifts:
         carrier = start + shift * spacing
         score = 0.0
         if carrier > 2 * spacing:
-            for k in (1, 2):
+            for k in _CENTRE_ORDERS:
                 for m in range(-3, 4):
                     line = _peak(row, k * carrier + m * spacing, half=k)
                     if line is not None:
