@@ -16,20 +16,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Parameters
-    ----------
-    path : Path
-        Its folder is made if missing.
-    content : bytes or str
-        Text is encoded as UTF-8.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written or the disk is full; the old file stays.
-    """
+    """Write a file, and its folder, so that a reader sees the old content or the new, no part."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -58,13 +45,7 @@ def file_hash(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Read a CSV: number and fields of every line that is not empty, without blanks around fields.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, is not UTF-8 or has a quote that does not end.
-    """
+    """Read a CSV: line number and stripped fields of every line that is not empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
@@ -77,15 +58,9 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV of texts whose first line names its columns, among them the given ones.
+    """Read a CSV of texts whose first line names its columns; the index are numbers of lines.
 
-    Every line has as many fields as the first one, so that a decimal comma is no further field.
-    The index holds the numbers of the lines.
-
-    Raises
-    ------
-    InputError
-        When the file is no such table; the message names the line.
+    Every line has as many fields as the first, so that a decimal comma is no further field.
     """
     rows = read_rows(path)
     if not rows:

@@ -62,8 +62,7 @@ def _read_attributes(
 ) -> dict[tuple[str | None, str], dict[str, str]]:
     """Read an ``attributes_XX.csv``: (split or None, file name in ``.wav``) -> parameters, values.
 
-    Its columns are ``file_name,d1p,d1v,d2p,d2v,...``; the parameter columns may be missing, a
-    file name may be a path or lack its ``.wav``, and empty pairs are left out.
+    Columns ``file_name,d1p,d1v,d2p,d2v,...``; parameter columns may be missing, names be paths.
     """
     table = read_table(path, ["file_name"])
     pairs = _pair_columns(path, table.columns)

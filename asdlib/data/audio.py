@@ -44,11 +44,8 @@ def read_mono(
 ) -> npt.NDArray[np.int16]:
     """Decode a recording, or ``n_samples`` frames of it from ``start`` on, to 16-bit mono.
 
-    16-bit PCM comes back bit for bit; every other encoding is rounded to 16 bits, floating point
-    after a factor ``scale`` (see `common_scale`). A ``channel``, from 0, or ``"mean"`` of all is
-    needed where a file has several. With ``resample`` a file of another rate [Hz] is resampled
-    (polyphase filter; overshoots are limited to full scale); otherwise it is refused. No more of
-    the file is read than is asked for.
+    16-bit PCM comes back bit for bit, floating point times ``scale`` (`common_scale`), rounded.
+    With ``resample`` another rate [Hz] is converted, overshoots limited; else it is refused.
     """
     path = Path(path)
     try:
@@ -83,10 +80,8 @@ def read_mono(
 def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> float:
     """Find one factor that brings floating-point recordings of a data folder to full scale.
 
-    It is 1 where they are at most at full scale, as they should be. Recordings in a physical
-    unit (peaks of 12 g) get the power of two that brings the largest peak of all below 1;
-    their ratios stay. Only floating-point files are decoded for it; such a unit beside integer
-    samples, whose unit is another one, is refused.
+    1 where all lie within it; else (a physical unit, peaks of 12 g) the power of two that does, so
+    that ratios stay. Such a unit beside integer samples is refused.
     """
     with ThreadPoolExecutor(workers or available_cores()) as pool:
         found = list(pool.map(_float_peak, paths))

@@ -144,8 +144,7 @@ def verify_rows(
 ) -> None:
     """Compare the rows of a complete store, which start at these bytes, with its journal.
 
-    With ``at_most``, blocks of about so many bytes, chosen at random, are read. An `InputError`
-    says which rows are not what was written.
+    With ``at_most``, blocks of about so many bytes, chosen at random, are read.
     """
     remedy = f"Delete the folder {directory}."
     journal, path = _journal(directory), directory / "data.bin"

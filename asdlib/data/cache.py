@@ -68,45 +68,10 @@ def map_clips(
 ) -> ArrayStore:
     """Open the store of what a function gives for every clip; compute what of it is missing.
 
-    Clips stream through memory in blocks, one per thread, so that it does not grow with the
-    number of clips. An interrupted build is taken up again.
-
-    Parameters
-    ----------
-    source : ArrayStore
-        One row per clip, as a rule the waveforms.
-    clip_ids : sequence of str
-        Rows of the new store, in order; all of them rows of ``source``.
-    make_function : callable
-        Called once in every thread, so that a function can own buffers. What it returns is
-        called as ``function(index, row, out)`` and writes clip ``index`` of ``clip_ids`` into
-        ``out``, zeros of the row's shape. Torch has one thread per operation inside.
-    kind : str
-        A key of `VERSIONS`; the store lies in ``<cache_dir>/<kind>/<key>``.
-    settings : mapping
-        JSON-serialisable; everything else that shapes the rows.
-    lengths : int or ndarray of int64, shape (n_clips,)
-        Length of the rows along their first axis.
-    row_shape : tuple of int
-        Shape of the other axes.
-    dtype : dtype
-        Element type on disk.
-    sample_rate : float or None
-        Rate that the function reckons with [Hz]; another rate of the source is refused.
-    names : sequence of str or None
-        Identifiers of the new rows, where a clip gives several; None for ``clip_ids``.
-    cache_dir : Path
-        Folder of all caches.
-    workers : int or None
-        Threads; None takes all processors.
-    on_progress : callable
-        Called with the number of clips just finished.
-
-    Raises
-    ------
-    InputError
-        When a clip is not in the source or empty, the rate differs or the store cannot be
-        written; what ``function`` refuses is named by its clip.
+    ``make_function`` is called once a thread (it may own buffers) and gives ``function(index, row,
+    out)``, which writes clip ``index`` into zeros. ``kind`` is a key of `VERSIONS`, ``settings``
+    all else that shapes rows; ``lengths`` run along their first axis. Clips stream in blocks, so
+    that memory does not grow; interrupted builds go on.
     """
     positions = source.positions(clip_ids)
     _refuse_empty(source, positions)
@@ -164,28 +129,10 @@ def cached(
     settings: Mapping[str, Any],
     on_found: Callable[[], object] = lambda: None,
 ) -> Arrays:
-    """Read the arrays in a file if they were made by these settings, else make and write them.
+    """Read the arrays of an ``.npz`` if they were made by these settings, else make and write them.
 
-    A damaged file is made anew.
-
-    Parameters
-    ----------
-    path : Path
-        An ``.npz`` file. Beside the arrays it holds ``settings``, JSON text: ``settings`` with
-        the version of the computation.
-    make : callable
-        Gives the arrays by name.
-    kind : str
-        A key of `VERSIONS`.
-    settings : mapping
-        JSON-serialisable; everything that shapes the arrays.
-    on_found : callable
-        Called when nothing had to be made.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written, and what ``make`` raises.
+    ``kind`` is a key of `VERSIONS`, ``settings`` what shapes the arrays; a damaged file is made
+    anew, and ``on_found`` is called when nothing had to be made.
     """
     made_by = json.dumps({**settings, "version": VERSIONS[kind]}, sort_keys=True)
     with suppress(InputError):
@@ -209,15 +156,9 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
 def read_arrays(
     path: Path, *names: str, what: str = "arrays", made_in: str = "the notebook"
 ) -> Arrays:
-    """Read all arrays of an ``.npz`` file, ``names`` among them.
+    """Read all arrays of an ``.npz`` file, ``names`` among them; nothing is unpickled.
 
-    Nothing is unpickled, and the file's checksums are compared.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or damaged; the message says what it holds and which notebook
-        makes it.
+    ``what`` it holds and the notebook it is ``made_in`` stand in the message of a missing file.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:

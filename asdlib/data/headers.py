@@ -36,9 +36,8 @@ _MOST_PER_BYTE = 10_000
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a recording whose sound is complete.
+    """Header of a recording whose sound is complete; ``subtype`` is libsndfile's encoding.
 
-    ``subtype`` is libsndfile's name of the encoding, ``n_samples`` counts frames;
     ``data_offset`` is the position of the first frame [bytes], None where libsndfile decodes.
     """
 

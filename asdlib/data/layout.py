@@ -56,11 +56,8 @@ _SPLIT_WORDS = {"train", "training", "test", "testing", "tests", "supplemental"}
 def find_machines(root: Path) -> dict[str, list[Path]]:
     """Find the machines below a root: machine type -> folders, sorted by machine type.
 
-    The root holds their folders, is the folder of one machine, or lies above ``raw``,
-    ``dev_data/raw`` and ``eval_data/raw``, with at most one further folder (``dcase2025t2``) in
-    between. Two folders are of one machine where development and evaluation data share a name;
-    several data sets below a root are refused. Of 2020 and MIMII every id is a machine
-    (``fan_id_00``). Machines of a `LISTING` are not found here.
+    The root holds their folders, is one, or lies above ``raw`` or ``{dev,eval}_data/raw``; two data
+    sets are refused. Of 2020 and MIMII every id is a machine (``fan_id_00``).
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder. {EXPECTED_LAYOUT}")

@@ -48,9 +48,8 @@ _PARAMETER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])?")
 class ClipName:
     """What the file name of a clip says; parts that make no name of the challenge are refused.
 
-    ``words`` stand between section and number, for example ``("source", "train", "normal")``, none
-    in a published evaluation clip. ``suffix`` is the text after the number as it stands there,
-    ``""`` behind a bare trailing underscore; ``extension`` is ``.wav``, in the case found.
+    ``words`` stand between section and number: ``("source", "train", "normal")``, none in a
+    published evaluation clip. ``suffix`` is the text after it, ``""`` behind a trailing underscore.
     """
 
     section: str
@@ -105,14 +104,7 @@ class ClipName:
 
 
 def parse(file_name: str, *, split: str | None = None) -> ClipName:
-    """Read a clip's file name, which must agree with the ``split`` whose folder it lies in.
-
-    Examples
-    --------
-    >>> clip_name = parse("section_00_source_test_anomaly_0012_pro_A_vel_1100.wav")
-    >>> clip_name.domain, clip_name.condition, clip_name.index, clip_name.attribute
-    ('source', 'anomaly', 12, 'pro_A_vel_1100')
-    """
+    """Read a clip's file name, which must agree with the ``split`` whose folder it lies in."""
     match = _NAME.fullmatch(file_name)
     if match is None:
         raise InputError(f"{file_name}: is no clip name. Expected {EXPECTED_FORMS}.")
@@ -146,14 +138,9 @@ def format(clip_name: ClipName) -> str:
 
 
 def attribute_pairs(text: str) -> dict[str, str]:
-    """Split an attribute text into parameters and values where they alternate.
+    """Split an attribute text, ``car_B2_spd_7``, into parameters and values where they alternate.
 
-    Examples
-    --------
-    >>> attribute_pairs("car_B2_spd_7_mic_1")
-    {'car': 'B2', 'spd': '7', 'mic': '1'}
-    >>> attribute_pairs("spd1000_BckgA")
-    {'attribute': 'spd1000_BckgA'}
+    Text that does not alternate is the value of ``attribute``.
     """
     tokens = text.split("_")
     names, values = tokens[0::2], tokens[1::2]
@@ -168,13 +155,7 @@ def attribute_pairs(text: str) -> dict[str, str]:
 def unplain_character(text: str) -> str | None:
     """Find what a machine type, an attribute or its value may not hold; None where all is plain.
 
-    Plain are letters of any language, digits, ``_ - + .`` and blanks: names stand in paths,
-    tables, pages and figures, where other characters mean something.
-
-    Examples
-    --------
-    >>> unplain_character("Pumpe 3 (neu)"), unplain_character("Lüfter_2.5")
-    ('(', None)
+    Letters of any language, digits, ``_ - + .`` and blanks only: names stand in paths and pages.
     """
     for character in text:
         kind = unicodedata.category(character)
@@ -184,13 +165,7 @@ def unplain_character(text: str) -> str | None:
 
 
 def printable(text: str) -> str:
-    r"""Give a text in one line: characters that control or hide are shown by their number.
-
-    Examples
-    --------
-    >>> printable("a\nb")
-    'a\\x0ab'
-    """
+    """Give a text in one line: characters that control or hide are shown by their number."""
     return "".join(
         f"\\x{ord(character):02x}" if unicodedata.category(character)[0] in "C" else character
         for character in text.replace("\u2028", "\x0a").replace("\u2029", "\x0a")

@@ -77,13 +77,7 @@ def told_by_place(path: Path, split: str, folder: Path, layout: str) -> Told:
 
 
 def clip_name(parts: Sequence[str]) -> str:
-    """Join the parts of a path to a clip's name: one line, ``.wav``, no spreadsheet formula.
-
-    Examples
-    --------
-    >>> clip_name(["2026-05-02", "a.flac"]), clip_name(["=1+1.wav"])
-    ('2026-05-02_a.wav', '_=1+1.wav')
-    """
+    """Join the parts of a path to a clip's name: one line, ``.wav``, no spreadsheet formula."""
     name = printable("_".join([*parts[:-1], Path(parts[-1]).stem])) + ".wav"
     return f"_{name}" if name.startswith(("=", "+", "-", "@")) else name
 
@@ -102,9 +96,8 @@ def split_of(folder: str) -> str | None:
 def recorded_at(paths: Sequence[Path], inside: Sequence[str]) -> list[str]:
     """When recordings were made: by names of files and folders, else by the file's time.
 
-    The last date in a path counts, with the time of day that follows it, 00:00:00 without one.
-    A number below a folder's date (``2026-05-02/0715.wav``) is a time of day only if all numbers
-    there can be one.
+    The last date in a path counts, with the time of day behind it. A number below a folder's date
+    (``2026-05-02/0715.wav``) is a time of day only if all numbers there can be one.
     """
     found = [_read_date(text) for text in inside]
     numbered = {

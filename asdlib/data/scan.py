@@ -39,9 +39,8 @@ _UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", "
 class Scan:
     """Files of the chosen machines, and what was passed over with the reason for it.
 
-    ``machines`` maps a machine type to its folders, ``recordings`` a machine folder to (split,
-    path), ``attribute_files`` a machine folder to its ``attributes_XX.csv``; with a ``clips.csv``
-    its lines are the ``entries``. ``problems`` are what is wrong with single files.
+    ``recordings`` are (split, path) by machine folder; with a ``clips.csv`` its lines are the
+    ``entries``. ``problems`` are what is wrong with single files.
     """
 
     root: Path

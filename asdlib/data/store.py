@@ -42,13 +42,7 @@ _VERIFIED_WHOLE, _VERIFIED = 1 << 30, 1 << 28
 
 
 def content_key(settings: Mapping[str, Any]) -> str:
-    """Hash everything that shapes a content, JSON-serialisable, to 16 hexadecimal digits.
-
-    Examples
-    --------
-    >>> content_key({"n_fft": 1024, "hop": 512}) == content_key({"hop": 512, "n_fft": 1024})
-    True
-    """
+    """Hash everything that shapes a content, JSON-serialisable, to 16 hexadecimal digits."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -136,10 +130,7 @@ class ArrayStore:
         return digest.hexdigest()
 
     def release(self) -> None:
-        """Drop the mapped pages from resident memory; the next access reads them again.
-
-        Streaming over a store larger than memory calls this after every block.
-        """
+        """Drop the mapped pages from memory, as after every block of a store larger than it."""
         if hasattr(self._mapping, "madvise"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
@@ -255,13 +246,7 @@ def _shape(
 
 
 def open_existing(directory: Path) -> ArrayStore:
-    """Open a complete store by its folder.
-
-    Raises
-    ------
-    InputError
-        When the folder holds no complete store.
-    """
+    """Open a complete store by its folder; a folder that holds none raises `InputError`."""
     if not (directory / "meta.json").exists():
         raise InputError(
             f"{directory}: holds no complete store. Run the notebook that makes it again."

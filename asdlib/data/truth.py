@@ -70,9 +70,8 @@ def read_true_attributes(
 def read_eval_truth(path: str | Path) -> pd.DataFrame:
     """Read the released list of the evaluation clips' true names, ``eval_data_list_20XX.csv``.
 
-    A line with one field starts a machine; every other line is ``published name,true name``.
-    The table has the columns ``machine_type, file_name, true_name, domain, is_anomaly,
-    attribute``; the attribute is NA where the true name carries none.
+    Columns ``machine_type, file_name, true_name, domain, is_anomaly, attribute``, the last NA where
+    the true name carries none. A line with one field starts a machine.
     """
     path = Path(path)
     rows = []

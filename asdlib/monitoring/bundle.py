@@ -34,25 +34,9 @@ _TEXTS = ("clip_id", "machine_type", "section", "domain", "split", "attribute",
 
 
 def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any]) -> Path:
-    """Write a detector as the next version of a bundle, and make that the current one.
+    """Write a detector as the next version of a bundle, whole, and make that the current one.
 
-    Parameters
-    ----------
-    detector : Detector
-    folder : Path
-        ``bundles/<name>``.
-    made_from : mapping
-        Facts for the reader, JSON-serialisable: run, commit, packages, what was added.
-
-    Returns
-    -------
-    Path
-        Folder of the version. A version is written whole or not at all.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written.
+    ``made_from`` are facts for the reader: run, commit, packages, what was added.
     """
     number = 1 + max((int(name[1:]) for name in versions(folder)), default=0)
     target = folder / f"v{number:03d}"

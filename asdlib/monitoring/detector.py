@@ -34,32 +34,17 @@ def no_progress(total: int, name: str) -> AbstractContextManager[Callable[[int],
 
 @dataclass(frozen=True)
 class Detector:
-    """The final system with its bank of normal clips.
+    """The final system with its bank of normal clips."""
 
-    Attributes
-    ----------
-    settings : dict
-        JSON-serialisable: ``views``, ``neighbours`` (k in each domain), ``false_alarm_rate``,
-        ``window_s``, ``shaft_rate_hz`` and ``bearing`` (`asdlib.spectra.KnownRates`),
-        ``waveforms`` (``sample_rate`` [Hz], ``resample``, ``channel``, ``scale``), and
-        ``features`` (``log_mel``, ``highpass_hz`` by machine, ``duration_s``, ``long_clips``,
-        ``pool_bins`` of the network's second branch).
-    clips : DataFrame
-        Clip table of the bank: normal training clips.
-    rows : mapping of str to ndarray, shape (n_clips, n_values)
-        By view, in the order of ``clips``.
-    residuals : mapping of str to mapping of arrays
-        The autoencoder of every machine (`asdlib.training.load_reconstruction`); empty without
-        that view.
-    model : TrainedModel or None
-        Network of the embedding; None without that view.
-    """
-
+    #: JSON-serialisable: ``views``, ``neighbours`` (k in each domain), ``false_alarm_rate``,
+    #: ``window_s``, ``shaft_rate_hz``, ``bearing``, ``waveforms`` (``sample_rate`` [Hz],
+    #: ``resample``, ``channel``, ``scale``), ``features`` (``log_mel``, ``highpass_hz`` by machine,
+    #: ``duration_s``, ``long_clips``, ``pool_bins``)
     settings: dict[str, Any]
-    clips: pd.DataFrame
-    rows: Mapping[str, Rows]
-    residuals: Mapping[str, Arrays]
-    model: TrainedModel | None
+    clips: pd.DataFrame  # normal training clips
+    rows: Mapping[str, Rows]  # by view, (n_clips, n_values)
+    residuals: Mapping[str, Arrays]  # of every machine's autoencoder; empty without that view
+    model: TrainedModel | None  # None without the embedding
 
     @property
     def machines(self) -> list[str]:
@@ -75,25 +60,10 @@ class Detector:
         workers: int | None = None,
         progress: Progress = no_progress,
     ) -> tuple[dict[str, Rows], dict[str, Arrays]]:
-        """Give new clips of known machines a row in every view.
+        """Give new clips of known machines a row in every view, shape (n_new, n_values).
 
-        Parameters
-        ----------
-        waveforms : ArrayStore
-            Their samples, stored by ``settings["waveforms"]``.
-        new : DataFrame
-            Their clip table.
-        cache_dir, workers
-            See `asdlib.data.map_clips`.
-        progress : callable
-            Opens a bar; see `Progress`.
-
-        Returns
-        -------
-        rows : dict of str to ndarray, shape (n_new, n_values)
-            By view, in the order of ``new``.
-        residuals : dict of str to dict of arrays
-            The autoencoders' arrays of the new clips' machines, those of the new clips appended.
+        With them the autoencoders' arrays of their machines, those of the new clips appended.
+        ``waveforms`` are stored by ``settings["waveforms"]``.
         """
         options: dict[str, Any] = {"cache_dir": cache_dir, "workers": workers}
         rows: dict[str, Rows] = {}
@@ -125,8 +95,7 @@ class Detector:
     ) -> tuple[pd.DataFrame, dict[str, scoring.View]]:
         """Join new clips to the bank of their machines: clip table, and rows by view.
 
-        The ``split`` of new clips decides: test clips are scored by the training clips, and
-        training clips join the bank.
+        Their ``split`` decides: test clips are scored, training clips join the bank.
         """
         bank = self.clips[self.clips["machine_type"].isin(new["machine_type"].unique())]
         table = pd.concat([bank, new], join="inner", ignore_index=True)
@@ -140,19 +109,9 @@ class Detector:
     def score(
         self, new: pd.DataFrame, described: tuple[Mapping[str, Rows], Mapping[str, Arrays]]
     ) -> dict[str, pd.DataFrame]:
-        """Score new clips beside the bank of their machines.
+        """Score new clips, as `describe` gave them, beside the bank of their machines.
 
-        Parameters
-        ----------
-        new : DataFrame
-            Clip table; see `beside_bank`.
-        described : tuple
-            What `describe` gave for them.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            Scores tables by view, and the fused one under ``final``; bank and new clips.
+        Scores tables of bank and new clips by view, and the fused one under ``final``.
         """
         new_rows, residuals = described
         table, rows = self.beside_bank(new, new_rows)
@@ -217,20 +176,9 @@ class Detector:
 
 
 def level_above_normal(detector: Detector, machine_type: str, rows: Mapping[str, Rows]) -> Rows:
-    """Level of clips in every mel band, less the median of the machine's normal clips.
+    """Level of clips in every mel band, less the median of the machine's normal clips [dB].
 
-    Parameters
-    ----------
-    detector : Detector
-    machine_type : str
-    rows : mapping of str to ndarray
-        Rows of the clips by view (`Detector.describe`).
-
-    Returns
-    -------
-    ndarray of float, shape (n_clips, n_bands)
-        [dB], at `asdlib.spectra.profile_bands_hz`; no band where the detector does not have the
-        view ``spectrum``.
+    Shape (n_clips, n_bands); no band where the detector does not have the view ``spectrum``.
     """
     if "spectrum" not in rows:
         return np.empty((len(next(iter(rows.values()))), 0))

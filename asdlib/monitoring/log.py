@@ -37,20 +37,7 @@ _NUMBERS = ("start_s", "anomaly_score", "threshold", "percentile")
 
 
 def append_verdicts(path: Path, verdicts: pd.DataFrame) -> None:
-    """Append verdicts to a log, all or, after a crash, the first of them.
-
-    Parameters
-    ----------
-    path : Path
-        ``log.jsonl`` of a bundle; made if missing.
-    verdicts : DataFrame
-        Columns ``LOG_COLUMNS``.
-
-    Raises
-    ------
-    InputError
-        When it cannot be written.
-    """
+    """Append verdicts (``LOG_COLUMNS``) to a log: all or, after a crash, the first of them."""
     lines = json_lines(verdicts[LOG_COLUMNS])
     if not lines:
         return

@@ -18,19 +18,9 @@ from asdlib.errors import InputError, raise_problems
 
 
 def find_recordings(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """List recordings: the files that are named, and all below the folders that are named.
+    """List recordings: files that are named and all below named folders, sorted, each once.
 
-    Returns
-    -------
-    recordings : list of Path
-        Sorted, each once.
-    passed_over : list of str
-        Path and reason of every other file in the folders.
-
-    Raises
-    ------
-    InputError
-        When a place does not exist, or none holds a recording.
+    Second, path and reason of every other file there; a place without any is refused.
     """
     recordings: set[Path] = set()
     passed_over: set[str] = set()
@@ -48,13 +38,7 @@ def find_recordings(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def machine_of(path: Path, machines: Sequence[str]) -> str:
-    """Tell a recording's machine: the only one there is, or the innermost folder named like one.
-
-    Raises
-    ------
-    InputError
-        When neither tells.
-    """
+    """Tell a recording's machine: the only one there is, or the innermost folder named like one."""
     if len(machines) == 1:
         return machines[0]
     for part in reversed(path.absolute().parts[:-1]):
@@ -75,25 +59,8 @@ def new_clips(
 ) -> pd.DataFrame:
     """Clip table of new recordings, as `asdlib.data.read_clips` makes it of a data folder.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-    machines : sequence of str
-        Machine types that are known; see `machine_of`.
-    window_s : float
-        Recordings of more than twice this are cut into windows [s]; 0 keeps them whole.
-    domain : str, optional
-        Domain that they were recorded in; unknown by default.
-
-    Returns
-    -------
-    DataFrame
-        One row per clip, ``split`` "test", and ``content``, a hash of the file.
-
-    Raises
-    ------
-    InputError
-        When a file cannot be used; all are named.
+    All are test clips; ``content`` is a hash of the file. Recordings of more than twice
+    ``window_s`` [s] are cut, 0 keeps them whole. Files that cannot be used are refused, all named.
     """
     rows: list[dict[str, Any]] = []
     problems: list[str] = []

@@ -29,17 +29,9 @@ _SMALLEST_RADIUS = 1e-9
 class LocalDensityBackend(KNNBackend):
     r"""Smallest ratio of the distance to a clip of the bank and that clip's own radius.
 
-    .. math:: s(x) = \min_i \frac{d(x, y_i)}{r_i}, \qquad
-              r_i = \frac1k \sum_{y \in N_k(y_i)} d(y_i, y)
-
-    Ten target clips lie far apart, a thousand source clips close together: by plain distance
-    every target clip looks abnormal, by this ratio it does not. A single clip has no radius;
-    there the score is the plain distance.
-
-    References
-    ----------
-    K. Wilkinghoff, H. Yang, J. Ebbers, F. G. Germain, G. Wichern, J. Le Roux, "Keeping the
-    Balance: Anomaly Score Calculation for Domain Generalization", ICASSP 2025.
+    :math:`s(x) = \min_i d(x, y_i) / r_i`, :math:`r_i` the mean distance of :math:`y_i` to its k
+    nearest: ten target clips lie far apart, and by plain distance all look abnormal. K. Wilkinghoff
+    et al., "Keeping the Balance: Anomaly Score Calculation for Domain Generalization", ICASSP 2025.
     """
 
     def fit(self, rows: Rows, *, domains: npt.ArrayLike | None = None) -> None:
@@ -121,15 +113,10 @@ class BankBackend:
 def kmeans_bank(
     rows: FloatArray, domains: npt.NDArray[np.str_], *, n_centres: int = 16, seed: int = 0
 ) -> Bank:
-    """Replace the source clips by k-means centres; keep all others.
+    """Replace the source clips by k-means centres; keep all others. Rows come back at length one.
 
-    A thousand source clips against ten target clips become sixteen against ten. A bank with
-    fewer source clips than centres stays as it is; without any ``"source"``, all clips are
-    clustered. Rows come back at length one.
-
-    References
-    ----------
-    K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
+    A thousand source clips against ten target clips become sixteen against ten; without any
+    ``"source"`` all are clustered (K. Wilkinghoff, ICASSP 2024).
     """
     unit = _unit_length(rows)
     is_source = domains == "source" if (domains == "source").any() else np.full(len(unit), True)
@@ -153,14 +140,8 @@ def smote_bank(
 ) -> Bank:
     """Fill up the target clips with points between them: ``ratio`` for each source clip.
 
-    A new point lies between a target clip and one of its k nearest; new points come last. With
-    fewer than two target clips, or enough of them, the bank stays as it is. Rows come back at
-    length one.
-
-    References
-    ----------
-    N. Chawla, K. Bowyer, L. Hall, W. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling
-    Technique", JAIR 16, 2002, section 4.2.
+    A new point lies between a target clip and one of its k nearest, and comes last (N. Chawla et
+    al., "SMOTE", JAIR 16, 2002, section 4.2). Rows come back at length one.
     """
     unit = _unit_length(rows)
     target = unit[domains == "target"]

@@ -27,38 +27,10 @@ def selective_mahalanobis(
 ) -> FloatArray:
     r"""Smallest squared Mahalanobis distance of each clip's mean residual over the domains.
 
-    .. math:: s(x) = \min_d \bar r^T \Sigma_d^{-1} \bar r
-
-    The **square** of the distance, around zero and not around the mean of the training
-    residuals, as in the organisers' code. A domain of fewer than 128 stacks is left out where
-    another has more, as the organisers leave out a target domain that is not there: the
-    inverse of a covariance of so few is far too large in all directions that they happened
-    not to show.
-
-    Parameters
-    ----------
-    mean_residual : ndarray of float, shape (n_clips, n_bands)
-        [dB]
-    covariance : ndarray of float, shape (n_domains, n_bands, n_bands)
-        Covariance of the training residuals per domain [dB²].
-    n_stacks : ndarray of int, shape (n_domains,)
-        Stacks that each was estimated from.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_clips,)
-        0 and up.
-
-    References
-    ----------
-    N. Harada et al., "First-shot anomaly sound detection for machine condition monitoring: a
-    domain generalization baseline", EUSIPCO 2023, section on selective Mahalanobis.
-
-    Examples
-    --------
-    >>> covariance = np.array([np.eye(2), 4 * np.eye(2)])
-    >>> selective_mahalanobis(np.array([[3.0, 4.0]]), covariance, np.array([900, 900])).round(3)
-    array([6.25])
+    :math:`s(x) = \min_d \bar r^T \Sigma_d^{-1} \bar r` of ``mean_residual`` (n_clips, n_bands) [dB]
+    and ``covariance`` (n_domains, n_bands, n_bands) [dB²]: squared and around zero, as in the
+    organisers' code (N. Harada et al., EUSIPCO 2023). A domain of fewer than 128 stacks is left out
+    where another has more: its inverse is far too large wherever they happened not to vary.
     """
     counts = np.asarray(n_stacks)
     if len(counts) == 0:

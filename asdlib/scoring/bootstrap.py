@@ -21,25 +21,9 @@ def resample_weights(
 ) -> Iterator[FloatArray]:
     """Draw clips with replacement inside each stratum; yields how often each was drawn.
 
-    The draw depends on ``seed``, ``name`` and ``strata`` only. Two systems scored on the same
-    clips, in the same order, therefore meet the same resamples: their differences are paired,
-    and no interval depends on which other machines stand in the table.
-
-    Parameters
-    ----------
-    strata : ndarray of int64, shape (n_clips,)
-        Stratum of every clip, such as domain x condition; each keeps its size.
-    n_resamples : int
-        Number of resamples.
-    seed : int
-        Seed of the draw.
-    name : str
-        What is resampled, such as a machine type; different names draw independently.
-
-    Yields
-    ------
-    ndarray of float64, shape (n_of_this_block, n_clips)
-        0, 1, 2...; as many rows at a time as keep the memory small, in all ``n_resamples``.
+    The draw depends on ``seed``, ``name`` and ``strata`` only, so that differences of systems on
+    the same clips are paired. Blocks of shape (n_of_this_block, n_clips), in all ``n_resamples``
+    rows.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -130,11 +114,10 @@ def small_sample_widening(n_clips: float) -> float:
 def pauc_acceleration(
     anomaly_score: FloatArray, is_anomaly: npt.NDArray[np.bool_], *, max_fpr: float
 ) -> float:
-    """Acceleration of the partial AUC, from the influence of every clip on it.
+    """Acceleration of the partial AUC: a sixth of the skewness of every clip's influence on it.
 
     An anomaly adds the false-positive rates up to ``max_fpr`` at which it is found; a normal clip
-    of the highest scores takes away what would be found between its score and the threshold at
-    ``max_fpr``. The sixth of the influences' skewness is the acceleration.
+    of the highest scores takes what lies between its score and the threshold at ``max_fpr``.
     """
     normal, anomalous = np.sort(anomaly_score[~is_anomaly]), np.sort(anomaly_score[is_anomaly])
     false_rate = 1.0 - np.searchsorted(normal, anomalous, "left") / len(normal)

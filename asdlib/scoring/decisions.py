@@ -26,39 +26,11 @@ FALSE_ALARM_COLUMNS = [*_KEYS, "domain", "promised", "met", "met_low", "met_high
 def conformal_threshold(
     scores: npt.ArrayLike, *, false_alarm_rate: float = 0.1
 ) -> tuple[float, str]:
-    r"""Score that a new normal clip exceeds with at most a given probability.
+    r"""Score that a new normal clip exceeds with at most a given probability α, and why it may not.
 
-    The :math:`\lceil (n + 1)(1 - \alpha) \rceil`-th smallest of n scores of normal clips that
-    were not learnt from: for exchangeable clips the promise holds whatever the distribution.
-
-    Parameters
-    ----------
-    scores : array_like of float, shape (n_clips,)
-        Held-out scores of normal clips; NaN is left out.
-    false_alarm_rate : float
-        α, over 0 and under 1.
-
-    Returns
-    -------
-    threshold : float
-        The largest score where there are too few clips for the promise; NaN without any.
-    reason : str
-        Why the promise cannot be given; else empty.
-
-    Raises
-    ------
-    InputError
-        When the rate is out of range.
-
-    References
-    ----------
-    V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005, ch. 2; for
-    outliers S. Bates et al., "Testing for outliers with conformal p-values", Ann. Stat. 2023.
-
-    Examples
-    --------
-    >>> conformal_threshold(np.arange(19), false_alarm_rate=0.1)
-    (17.0, '')
+    The :math:`\lceil (n + 1)(1 - \alpha) \rceil`-th smallest of n held-out scores (NaN left out),
+    whatever their distribution (V. Vovk et al., 2005, ch. 2; S. Bates et al., Ann. Stat. 2023).
+    With too few clips the largest score and the reason; NaN without any.
     """
     if not 0.0 < false_alarm_rate < 1.0:
         raise InputError(f"false_alarm_rate = {false_alarm_rate}: expected a share from 0 to 1.")

@@ -21,19 +21,11 @@ _SMALLEST_SCATTER = 0.05
 
 
 class DomainMinimumBackend:
-    r"""Smallest standardised distance over the domains.
+    r"""Smallest distance over the domains, each standardised by held-out training clips (`parts`).
 
-    .. math:: s(x) = \min_d \frac{\delta_d(x) - \mu_d}{\sigma_d}
-
-    with :math:`\delta_d` the mean distance to the k nearest clips of domain d, and its mean and
-    standard deviation over the training clips of that domain, each part of them held out in
-    turn (`parts`). A clip is as abnormal as the domain that suits it best says. Domains of fewer
-    than three clips are one domain together with the smallest other.
-
-    References
-    ----------
-    The standardisation by domain with the minimum is that of several systems of DCASE 2023 to
-    2025 Task 2.
+    :math:`s(x) = \min_d (\delta_d(x) - \mu_d) / \sigma_d`, :math:`\delta_d` the mean distance to
+    the k nearest of domain d; domains of fewer than three clips join the smallest other. As in
+    several systems of DCASE 2023 to 2025 Task 2.
     """
 
     def __init__(self, k: int = 1, metric: str = "cosine") -> None:
@@ -87,9 +79,8 @@ class DomainMinimumBackend:
 def parts(domains: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Part of every clip, from 0: the thirds of each domain, in the order of the clips.
 
-    Clips that lie beside each other in a folder were often cut from one recording or made in
-    one session. Left out one by one, each would be judged by its own siblings, and the next
-    session would ring; a third that is left out whole is judged as that session will be.
+    Neighbours in a folder often come from one recording or session: left out one by one, each would
+    be judged by its own siblings, and the next session would ring.
     """
     names = np.asarray(domains, str)
     part = np.zeros(len(names), np.int64)
@@ -104,10 +95,7 @@ def held_out_scores(
 ) -> FloatArray:
     """Score each part of the training clips (`parts`) by a backend fitted on the others.
 
-    Returns
-    -------
-    ndarray of float64, shape (n_clips,)
-        NaN for a clip that has no other to be compared with.
+    NaN for a clip that has no other to be compared with.
     """
     score = np.full(len(rows), np.nan)
     part = parts(domains)
@@ -121,10 +109,9 @@ def held_out_scores(
 
 
 def mean_and_scatter(training_score: FloatArray) -> tuple[float, float]:
-    """Mean and standard deviation of training scores, the latter fit to divide by.
+    """Mean and standard deviation of training scores, the latter fit to divide by; NaN left out.
 
-    NaN is left out. The scatter is at least a twentieth of the mean, so that a few clips which
-    happen to score alike do not blow the others up; 0 and 1 without any score.
+    At least a twentieth of the mean, lest a few clips that score alike blow up the others.
     """
     known = training_score[np.isfinite(training_score)]
     if len(known) == 0:

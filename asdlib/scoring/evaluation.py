@@ -59,15 +59,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricDraws:
-    """Metrics of one system and seed, on all clips and on every resample of them.
+    """Metrics of one system and seed, on all clips and on every resample of them."""
 
-    ``rows`` has ``machine_type, metric, n_normal, n_anomaly, reason`` of each metric; ``draws``,
-    shape (1 + n_bootstrap, n_rows), the values on all clips and then those on the resamples, NaN
-    where a metric cannot be computed; ``acceleration`` and ``widening`` are of the intervals.
-    """
-
-    rows: pd.DataFrame
-    draws: FloatArray
+    rows: pd.DataFrame  # ``machine_type, metric, n_normal, n_anomaly, reason``
+    draws: FloatArray  # (1 + n_bootstrap, n_rows), all clips first; NaN: not computable
     acceleration: FloatArray
     widening: FloatArray
 

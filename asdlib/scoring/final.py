@@ -256,12 +256,9 @@ def autoencoder_view(both: pd.DataFrame, *, seed: int | None) -> pd.DataFrame:
 
 
 def bounded(table: pd.DataFrame) -> pd.Series:
-    """Give what one view contributes to the final score: sign(z)·ln(1 + |z|), by ``clip_id``.
+    """Give what one view adds to the final score: sign(z)·ln(1 + |z|), by ``clip_id``.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One system's scores; z is taken machine by machine over its training clips.
+    z is taken machine by machine over the training clips of one system's table.
     """
     score = pd.Series(np.nan, index=table["clip_id"])
     for _, machine in table.groupby("machine_type", sort=False):

@@ -84,11 +84,6 @@ def harmonic_mean(values: FloatArray, *, axis: int = -1) -> FloatArray:
     """Harmonic mean over one axis, of the values (0 or more) that are not NaN.
 
     A zero makes the mean zero (its limit); without any value it is NaN.
-
-    Examples
-    --------
-    >>> float(harmonic_mean(np.array([1.0, 0.5, np.nan])))
-    0.6666666666666666
     """
     count = np.sum(~np.isnan(values), axis=axis)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -105,10 +100,9 @@ class Ranking:
         self._last_of_tie = np.append(changes, len(anomaly_score) - 1)
 
     def rates(self, weight: FloatArray) -> FloatArray:
-        """Share of the weight at or above each distinct score, highest first.
+        """Share of the weight at or above each distinct score, highest first, from 0 to 1.
 
-        ``weight`` has shape (n_weightings, n_clips); 0 leaves a clip out. Shape
-        (n_weightings, 1 + n_distinct), from 0 to 1; NaN where all weights are 0.
+        ``weight`` (n_weightings, n_clips) → (n_weightings, 1 + n_distinct); NaN where all are 0.
         """
         if weight.shape[1] == 0:
             return np.full((len(weight), 2), np.nan)
@@ -123,8 +117,7 @@ class Ranking:
 def area_below(false_rate: FloatArray, true_rate: FloatArray, *, max_fpr: float) -> FloatArray:
     """Area below ROC curves up to ``max_fpr``, standardised so that chance is 0.5.
 
-    Rates have shape (n_curves, n_points) as `Ranking.rates` gives them; ``max_fpr`` is over 0
-    and at most 1, where the result is the plain area.
+    Rates have shape (n_curves, n_points); with ``max_fpr`` 1 it is the plain area.
     """
     if not 0.0 < max_fpr <= 1.0:
         raise InputError(f"max_fpr = {max_fpr}: expected a rate over 0 and at most 1.")

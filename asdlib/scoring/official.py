@@ -49,34 +49,10 @@ _RELEASED_2025_DEV = {
 def official_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Compute the table that the organisers' evaluator prints, for one system and seed.
 
-    Of a domain: ``auc`` of its normal clips against the anomalous clips of both domains;
-    precision, recall and F1 of the decisions on the clips of that domain alone, 0 where their
-    denominator is 0. ``pauc`` is that of all clips of the machine and stands in both rows. Means
-    run over the rows of both domains, or of one; a harmonic mean takes values below the smallest
-    positive step of a double near one for that step.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores table with the truth of its test clips (`asdlib.scoring.validate_scores`).
-
-    Returns
-    -------
-    DataFrame
-        ``OFFICIAL_COLUMNS``; values 0 to 1. ``row`` is ``source``, ``target`` or a mean; the
-        machine ``all`` has the means over all machines and sections, and ``official score``, which
-        stands in the column ``auc``. Without decisions precision, recall and F1 are NaN.
-
-    Raises
-    ------
-    InputError
-        When there are several systems, the truth of a clip is unknown, or a machine lacks
-        normal clips of a domain or anomalous ones.
-
-    References
-    ----------
-    T. Nishida et al., "Description and discussion on DCASE 2025 challenge task 2", 2025,
-    arXiv:2506.10097; the organisers' evaluator of each year.
+    ``auc``: normal clips of a domain against the anomalous ones of both; precision, recall, F1:
+    that domain alone; ``pauc``: all clips, in both rows. ``official score`` stands in the column
+    ``auc`` of machine ``all``. An unknown truth is refused, as is a machine that lacks a kind of
+    clip. T. Nishida et al., arXiv:2506.10097, and the organisers' evaluator of each year.
     """
     table = validate_scores(scores)
     runs = table[["system", "seed"]].drop_duplicates()
@@ -170,23 +146,10 @@ def _harmonic(values: FloatArray) -> FloatArray:
 
 
 def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:
-    """All published figures that may stand beside a run on a year's real data.
+    """Read the published figures of an edition: ``system, machine_type, metric, value, source``.
 
-    Parameters
-    ----------
-    edition : str
-        ``dcase2023`` to ``dcase2026``.
-    subsets : sequence of str
-        ``dev``, ``eval`` or both; with both, means over all machines are left out, because
-        nobody published them over both.
-
-    Returns
-    -------
-    DataFrame
-        ``system, machine_type, metric, value, source``; values 0 to 1. Where the cells are known,
-        all of them (those of ``eval`` as the organisers' evaluator prints them) and the means
-        computed from them; of other systems the harmonic mean per machine and the official
-        score only. Empty where nothing is known here.
+    Known cells and their means; of other systems the harmonic mean per machine and the official
+    score. With ``dev`` and ``eval`` no mean over all machines, which nobody published.
     """
     table = pd.read_csv(_PUBLISHED)
     table = table[table["edition"].eq(edition) & table["subset"].isin(subsets)]
@@ -230,9 +193,8 @@ def _mean_rows(table: pd.DataFrame) -> list[tuple[str, str, float]]:
 def is_dcase2025_dev(clips: pd.DataFrame) -> bool:
     """Tell whether a clip table is the real 2025 development set, whole or some of its machines.
 
-    Published figures may stand beside a run only then. A machine counts as real when it has
-    the released name and counts: 990 source and 10 target training clips, and 50 test clips
-    per domain and condition. ``clips`` has ``machine_type, split, domain, is_anomaly``.
+    Real is a machine of a released name with 990 source, 10 target and 50 test clips per domain and
+    condition: only then may published figures stand beside a run.
     """
     names = set(clips["machine_type"].unique())
     if not names or not names <= set(MACHINES_2025_DEV):

@@ -31,26 +31,11 @@ _SPLITS = {"train", "test", "supplemental"}
 
 
 def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Check a scores table and bring its columns to one form.
+    """Check a scores table and bring its columns to `SCORE_COLUMNS` of one form.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As computed, or as read from a CSV file by any program: truth values may be booleans,
-        0/1 or text, unknown ones empty. Further columns are dropped.
-
-    Returns
-    -------
-    DataFrame
-        ``SCORE_COLUMNS`` (``is_decided_anomalous`` empty where it was missing); ``domain``
-        and ``section`` as string, unknown as NA; ``is_anomaly`` and ``is_decided_anomalous``
-        as nullable boolean; ``seed`` as Int64; ``anomaly_score`` as float64.
-
-    Raises
-    ------
-    InputError
-        When a column is missing, the table is empty, a clip stands twice in one system and
-        seed, a test clip's score is not finite, or a value cannot be read.
+    From any program's CSV: truth as booleans, 0/1 or text, unknown ones empty; further columns are
+    dropped. Refuses missing columns, a clip twice in one system and seed, and a test clip's score
+    that is not finite. Unknown is NA; truth and decision are nullable booleans.
     """
     required = [name for name in SCORE_COLUMNS if name != "is_decided_anomalous"]
     missing = [name for name in required if name not in scores.columns]
@@ -95,23 +80,9 @@ def scored_clips(clips: pd.DataFrame) -> pd.DataFrame:
 def scores_table(
     clips: pd.DataFrame, anomaly_score: npt.NDArray[np.float64], *, system: str, seed: int | None
 ) -> pd.DataFrame:
-    """Write one system's scores as a table, nothing decided yet.
+    """Write one system's scores (NaN where there is none) as a table, nothing decided yet.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        As from :func:`scored_clips`.
-    anomaly_score : ndarray of float64, shape (n_clips,)
-        NaN where there is none.
-    system : str
-        Name of the system.
-    seed : int or None
-        Seed of the run; None where nothing is random.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``SCORE_COLUMNS``, ``is_decided_anomalous`` empty.
+    ``clips`` are as from `scored_clips`; ``seed`` is None where nothing is random.
     """
     table = clips[["clip_id", "machine_type", "section", "domain", "split", "is_anomaly"]].copy()
     table["anomaly_score"] = anomaly_score

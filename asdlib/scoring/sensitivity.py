@@ -35,13 +35,9 @@ FOUND = 0.9
 
 
 def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Rows of a clip table that a rehearsal puts aside: the last third of each machine's domains.
+    """Rows that a rehearsal puts aside: the last third of the normal training clips of each domain.
 
-    Returns
-    -------
-    ndarray of bool, shape (n_clips,)
-        True for normal training clips alone; none of a machine whose training clips are fewer
-        than six.
+    None of a machine whose training clips are fewer than six.
     """
     aside = np.zeros(len(clips), bool)
     train = clips.reset_index(drop=True)
@@ -54,18 +50,7 @@ def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 
 def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
-    """Clip table of a rehearsal: training clips, those put aside as normal test clips.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table; training clips alone are read.
-
-    Returns
-    -------
-    DataFrame
-        ``is_anomaly`` False for all, ``split`` "test" for those of `held_out_part`.
-    """
+    """Clip table of a rehearsal: training clips, those of `held_out_part` as normal test clips."""
     train = clips[clips["split"].eq("train")].reset_index(drop=True)
     train["is_anomaly"] = pd.array([False] * len(train), dtype="boolean")
     train.loc[held_out_part(train), "split"] = "test"
@@ -75,25 +60,11 @@ def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
 def detection_rates(
     scores: pd.DataFrame, plan: pd.DataFrame, *, false_alarm_rate: float = 0.05
 ) -> pd.DataFrame:
-    """Probability of detection of every kind of change, strength by strength.
+    """Probability of detection (POD) of every kind of change, strength by strength.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores of `rehearsed_clips`, of any number of systems or views.
-    plan : DataFrame
-        The changed clips.
-    false_alarm_rate : float
-        What the threshold promises, over both domains together: the conformal quantile of all
-        normal scores (`asdlib.scoring.conformal_threshold`), put aside or held out.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``SENSITIVITY_COLUMNS``: ``pod`` with its exact 95 % interval (Clopper and
-        Pearson), ``auc`` of the changed clips against the unchanged ones that were put aside,
-        ``false_alarms`` of the latter, and ``found_from``, the smallest strength from which on
-        the POD, made monotone, reaches ``FOUND`` (NaN where it never does; one value a kind).
+    ``pod`` has its exact 95 % interval (Clopper and Pearson) at the conformal threshold over both
+    domains; ``auc`` is against the unchanged clips put aside, ``false_alarms`` theirs; from
+    ``found_from`` on the POD, made monotone, reaches ``FOUND`` (NaN: never).
     """
     table = scores.merge(plan[["clip_id", "kind", "strength", "unit"]], on="clip_id", how="left")
     rows = []

@@ -73,26 +73,10 @@ def write_submission(scores: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def read_submission(folder: Path) -> pd.DataFrame:
-    """Read a submission folder, ours or someone else's, or a result folder of the baseline.
+    """Read a submission folder, anybody's, or a result folder of the official baseline.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds ``anomaly_score_<machine>_section_<nn>_test.csv`` and, optionally, the
-        ``decision_result_...`` beside each; or the same as the official baseline names them,
-        ``anomaly_score_DCASE2025T2<machine>_section_<nn>_test_seed<seed>....csv``.
-
-    Returns
-    -------
-    DataFrame
-        ``clip_id`` ("<machine>/test/<file>"), ``machine_type``, ``section``, ``split``
-        ("test"), ``anomaly_score``, ``is_decided_anomalous`` (empty where no file says it).
-
-    Raises
-    ------
-    InputError
-        When there is no anomaly-score file, a row cannot be read, a machine's section has two
-        files, or decisions and scores do not cover the same files.
+    ``clip_id, machine_type, section, split, anomaly_score, is_decided_anomalous`` (empty where no
+    file says it). Two files for one section are refused, and decisions on other clips.
     """
     score_files = sorted(folder.glob("anomaly_score_*_test*.csv"))
     if not score_files:

@@ -130,23 +130,9 @@ def explained_clips(verdicts: pd.DataFrame, *, most: int) -> pd.DataFrame:
 
 
 class NormalBank:
-    """A machine's normal clips as one view compares them.
+    """A machine's training clips, rows (n_train, n_values), as one of `VIEWS` compares them.
 
-    Parameters
-    ----------
-    view : str
-        One of `asdlib.scoring.VIEWS`; the autoencoder's rows are mean residuals.
-    rows : ndarray of float, shape (n_train, n_values)
-        The machine's training clips in this view.
-    domains : array_like of str, shape (n_train,)
-
-    Attributes
-    ----------
-    rows : ndarray of float64, shape (n_train, n_values)
-    scatter : ndarray of float64, shape (n_values,)
-        Scatter of every value over them.
-    is_direction : bool
-        Whether the view compares directions, not distances in units of the scatter.
+    ``is_direction``: by directions, not by distances in units of the ``scatter`` of every value.
     """
 
     def __init__(self, view: str, rows: npt.NDArray[np.floating], domains: npt.ArrayLike) -> None:

@@ -41,44 +41,21 @@ _FINER_SHARE = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Lines at multiples of one frequency.
+    """Lines at multiples of one frequency."""
 
-    Attributes
-    ----------
-    frequency_hz : float
-        Fundamental, fitted to all its harmonics [Hz].
-    significance : float
-        -log10 of the probability that noise shows such a family anywhere in the clip.
-    harmonics : tuple of int
-        Orders that stand out of the noise floor, 1 = fundamental.
-    sideband_hz : float or None
-        Spacing of sidebands around the harmonics [Hz], such as the shaft rate around a
-        ball-pass frequency or a gear mesh; None when there are none.
-    resolution_hz : float
-        1 / duration; the uncertainty of ``frequency_hz`` is a fraction of it [Hz].
-    """
-
-    frequency_hz: float
-    significance: float
-    harmonics: tuple[int, ...]
-    sideband_hz: float | None
-    resolution_hz: float
+    frequency_hz: float  # fitted to all harmonics
+    significance: float  # -log10 of the probability that noise shows one anywhere
+    harmonics: tuple[int, ...]  # orders above the noise floor, 1 = fundamental
+    sideband_hz: float | None  # spacing around the harmonics, such as the shaft rate
+    resolution_hz: float  # 1 / duration; the frequency is known to a part of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyFamily(Family):
-    """A frequency at which the sound repeats: a family of lines of the envelope spectrum.
+    """A frequency at which the sound repeats: a family of lines of the envelope spectrum."""
 
-    Attributes
-    ----------
-    band_hz : (float, float)
-        Band in which the family stands out most [Hz].
-    modulation : float
-        Height of the highest harmonic over the mean squared envelope, 0 to 2.
-    """
-
-    band_hz: Band
-    modulation: float
+    band_hz: Band  # where the family stands out most
+    modulation: float  # highest harmonic over the mean squared envelope, 0 to 2
 
 
 def characteristic_frequencies(
@@ -193,9 +170,9 @@ def find_series(
 ) -> Iterator[Series]:
     """Harmonic series and lattices of sidebands beyond chance, the strongest first.
 
-    Candidates are series of strong lines, of a half and a third of them, and lattices at the
-    slowest frequencies found. Each takes its lines out of ``spectra.evidence``; its own evidence
-    is Bonferroni-corrected for the number of lines that were judged.
+    Candidates: series of strong lines, their halves and thirds, lattices at the slowest
+    frequencies. Each takes its lines from ``spectra.evidence``; Bonferroni-corrected for the lines
+    judged.
     """
     untouched, price = spectra.evidence.copy(), float(np.log(max(spectra.n_tests, 1.0)))
     threshold = price - float(np.log(false_alarm))

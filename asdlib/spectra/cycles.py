@@ -29,17 +29,13 @@ _SHORTER_SHARE = 0.75
 
 @dataclass(frozen=True)
 class CycleTime:
-    """A period after which the level repeats.
-
-    ``significance`` is -log10 of the probability that a level without period correlates so
-    anywhere, ``correlation`` the autocorrelation at one period, ``resolution_hz`` 1 / duration.
-    """
+    """A period after which the level repeats."""
 
     period_s: float
     rate_hz: float
-    significance: float
-    correlation: float
-    resolution_hz: float
+    significance: float  # -log10 p, anywhere in the clip
+    correlation: float  # at one period
+    resolution_hz: float  # 1 / duration
 
 
 def cycle_time(

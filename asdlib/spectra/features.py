@@ -33,15 +33,7 @@ def fit_length(
 ) -> npt.NDArray[Any]:
     """Bring samples of a clip to a length: repeat a shorter one, keep a part of a longer one.
 
-    The report does not say which part; the centre avoids what happens while a recording is switched
-    on or off.
-
-    Examples
-    --------
-    >>> fit_length(np.array([1, 2, 3]), 7).tolist()
-    [1, 2, 3, 1, 2, 3, 1]
-    >>> fit_length(np.arange(10), 4, long_clips="centre").tolist()
-    [3, 4, 5, 6]
+    The report does not say which; the centre avoids the noise of switching a recording on or off.
     """
     if long_clips not in LONG_CLIP_RULES:
         raise InputError(

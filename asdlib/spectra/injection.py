@@ -206,13 +206,10 @@ INJECTIONS = {
 def plan_rehearsal(
     clips: pd.DataFrame, held_out: npt.NDArray[np.bool_], *, n_clips: int
 ) -> pd.DataFrame:
-    """Choose the clips that are changed, and how.
+    """Choose the clips that are changed, and how; one row per changed clip.
 
-    ``held_out`` marks the rows of ``clips`` that are put aside: normal training clips. ``n_clips``
-    of a machine, evenly spaced over those of each domain, at least one of each, are changed in
-    every kind and strength of `INJECTIONS`. Gives one row per changed clip: the columns of
-    ``clips`` (``split`` "test", ``is_anomaly`` True), ``made_from``, ``kind``, ``strength`` and
-    ``unit``; a ``clip_id`` is made of the clip's own, kind and strength.
+    ``n_clips`` of a machine, evenly spaced over the ``held_out`` ones of each domain, in every kind
+    and strength of `INJECTIONS`. Columns of ``clips``, ``made_from, kind, strength, unit``.
     """
     chosen = []
     for _, machine in clips[held_out].groupby("machine_type", sort=True):

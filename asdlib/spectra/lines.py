@@ -51,9 +51,8 @@ _ENVELOPE_LIMIT = 10.0
 def noise_floor(power: Array) -> tuple[Array, Array]:
     """Estimate the noise floor of a power spectrum, and how many lines it rests on.
 
-    Twice a running median over ln 2 (the mean of an exponential distribution), interpolated
-    over the logarithm of both axes, the second time of the spectrum divided by the first.
-    Where a narrow running median lies higher at low frequency, it counts instead.
+    Running median over ln 2 (the mean of an exponential distribution) on logarithmic axes, twice;
+    where a narrow running median lies higher at low frequency, it counts instead.
     """
     n_lines = len(power)
     edges = _edges(n_lines)
@@ -107,10 +106,8 @@ def _block_medians(power: Array, edges: npt.NDArray[np.int64]) -> Array:
 def tone_floor(power: Array) -> tuple[Array, Array]:
     """Estimate the floor for tones, and how many lines it rests on: not under a resonance.
 
-    The running floor of `noise_floor`, or the median of the lines around each line where that
-    lies higher. The line itself and its neighbours are left out, as in detectors of constant
-    false-alarm rate (H. Rohling, IEEE Trans. AES 19 (1983): order statistics, guard cells): a
-    tone does not raise its own floor, and a resonance that is wider than the gap does.
+    At least the median around each line without it and its neighbours, so that a tone does not
+    raise its own floor (order statistics, guard cells: H. Rohling, IEEE Trans. AES 19 (1983)).
     """
     floor, count = noise_floor(power)
     around = np.ones(2 * _TONE_REACH + 1, np.bool_)
@@ -125,15 +122,11 @@ def tone_floor(power: Array) -> tuple[Array, Array]:
 def line_evidence(
     power: Array, floor: Array, n_floor: Array
 ) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-    """Power over a floor that rests on ``n_floor`` lines, and -ln p of local maxima given it.
+    """Per line: power over the floor, -ln p of local maxima, and the width of highest evidence.
 
-    A sum over neighbouring lines follows a gamma distribution whose shape is read from the
-    spectrum itself (its 80 % point over its median), so that a sound whose lines are
-    correlated, or heavier in the tail than Gaussian noise, does not raise false alarms. The
-    floor is an estimate too, which makes the ratio of both an F distribution.
-
-    Returns, per line: power over the floor; -ln p, Bonferroni-corrected for the widths tried, 0
-    beside a higher line; and over how many lines the evidence is highest.
+    Sums of neighbours follow a gamma distribution whose shape is read from the spectrum (80 % point
+    over median: correlated or heavy-tailed lines raise no alarm), the floor rests on ``n_floor``
+    lines, so the ratio is F distributed. Bonferroni-corrected for the widths.
     """
     relative = np.divide(power, floor, out=np.zeros_like(power), where=floor > 0)
     best = np.zeros_like(relative)
@@ -173,8 +166,7 @@ def gamma_shape(ratio: float) -> float:
 def gamma_evidence(shape: npt.ArrayLike, total: npt.ArrayLike) -> Array:
     r"""-ln of the probability that a sum of ``shape`` exponentials exceeds ``total``.
 
-    For large totals, where the probability is under the smallest float, the leading terms
-    :math:`x - (a - 1) \ln x + \ln\Gamma(a) + \ln(1 - (a - 1)/x)` are used.
+    Leading terms :math:`x - (a - 1) \ln x + \ln\Gamma(a) + \ln(1 - (a - 1)/x)` where it underflows.
     """
     a, x = np.broadcast_arrays(np.asarray(shape, np.float64), np.asarray(total, np.float64))
     near = -np.log(np.maximum(special.gammaincc(a, np.minimum(x, 300.0)), _TINY))
@@ -184,11 +176,9 @@ def gamma_evidence(shape: npt.ArrayLike, total: npt.ArrayLike) -> Array:
 
 
 def ratio_evidence(shape: float, total: Array, n_floor: Array) -> Array:
-    r"""-ln p of a sum of ``shape`` exponentials over a mean of ``n_floor`` others.
+    """-ln p of a sum of ``shape`` exponentials over a mean of ``n_floor`` others.
 
-    .. math:: p = I_y(n, a), \quad y = n / (n + x)
-
-    with the regularised incomplete beta function; its leading terms where p is too small.
+    :math:`p = I_y(n, a), y = n / (n + x)`, regularised incomplete beta; leading terms if tiny.
     """
     y = n_floor / (n_floor + total)
     p = special.betainc(n_floor, shape, y)

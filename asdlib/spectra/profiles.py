@@ -95,9 +95,8 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
 def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     """Spectrum of the relative envelope in octave bands [dB re 1/Hz], band after band.
 
-    The Hilbert envelope is divided by its mean, so that levels drop out; its averaged spectrum is
-    pooled to 64 bins a band by the largest value, so that a line counts as much as in a narrow bin.
-    Bins above the width of the band are left out: no modulation can be that fast.
+    Divided by its mean: levels drop out. Pooled to 64 bins by the largest value: lines count. No
+    bins above the band's width: no modulation can be that fast.
     """
     samples = checked_signal(y, sr=sr)
     bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]

@@ -142,9 +142,8 @@ def _skirt(power: Array) -> int:
 def lattices(spectra: LineSpectra, modulator: Series, *, lowest: int, highest: int) -> list[Series]:
     """Carriers from ``lowest`` to ``highest`` around which lines stand at a known spacing.
 
-    The evidence is the gamma tail of the rings' lines together, Bonferroni-corrected. A line of
-    the first ring must stand out by itself. A carrier at a multiple of the spacing is left out:
-    it is the harmonic series of the spacing.
+    Evidence: gamma tail of the rings together, Bonferroni-corrected; one line of the first ring
+    must stand out. Multiples of the spacing are its own harmonic series and left out.
     """
     spacing = modulator.fundamental
     evidence = spectra.evidence.copy()

@@ -29,18 +29,10 @@ MAINS_HZ, _MAINS_TOLERANCE = (50.0, 60.0), 0.002
 
 @dataclass(frozen=True, kw_only=True)
 class TonalFamily(Family):
-    """Tones at multiples of one frequency, such as blade pass or gear mesh.
+    """Tones at multiples of one frequency, such as blade pass or gear mesh."""
 
-    Attributes
-    ----------
-    level_db : float
-        Level of its tones over the noise floor of their lines [dB].
-    is_mains : bool
-        Whether the fundamental is a multiple of 50 or 60 Hz.
-    """
-
-    level_db: float
-    is_mains: bool
+    level_db: float  # of its tones over the noise floor of their lines
+    is_mains: bool  # fundamental is a multiple of 50 or 60 Hz
 
 
 def tonal_families(
@@ -54,24 +46,10 @@ def tonal_families(
 ) -> list[TonalFamily]:
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 
-    Lines of the power spectrum (Blackman-Harris window, so that a strong tone has no skirts)
-    are judged and grouped as those of the envelope spectrum, see `characteristic_frequencies`.
-    A speed that wanders by a percent widens its lines; sums over neighbouring lines allow for
-    it. A machine that runs at exactly 50 or 60 Hz is not told from mains hum; an induction motor
-    is, by its slip. Noise of any colour, a resonance in it and silence give an empty list. A
-    clipped tone shows odd multiples of its frequency.
-
-    ``min_hz`` and ``max_hz`` (0.45 ``sr`` at most, 4000 Hz by default) limit the spectrum: put
-    the machine's high-pass there. ``false_alarm`` is the share of noise clips that may give a
-    family. Bad signals and limits that are no range raise `InputError`.
-
-    Examples
-    --------
-    >>> t = np.arange(32000) / 16000
-    >>> y = np.sin(2 * np.pi * 131.4 * t) + 0.5 * np.sin(2 * np.pi * 262.8 * t)
-    >>> y += 0.1 * np.random.default_rng(0).standard_normal(32000)
-    >>> [(round(f.frequency_hz, 1), f.harmonics) for f in tonal_families(y, sr=16000)]
-    [(131.4, (1, 2))]
+    Lines of the power spectrum (Blackman-Harris: no skirts of a strong tone), judged as in
+    `characteristic_frequencies`, from ``min_hz`` (put the high-pass there) to ``max_hz`` (0.45
+    ``sr``, at most 4000 Hz). ``false_alarm`` is the share of noise clips that may give a family. A
+    machine at exactly 50 or 60 Hz is not told from mains hum.
     """
     samples = checked_clip(y, sr=sr)
     high_hz = min(0.45 * sr, 4000.0 if max_hz is None else max_hz)
