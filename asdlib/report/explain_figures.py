@@ -55,7 +55,7 @@ def draw_reason(
     title : str
         Clip and finding.
     level_db : ndarray of float64, shape (n_mels, n_frames)
-        Log-mel spectrogram of the clip [dB re full scale].
+        Log-mel spectrogram of the clip [dB].
     band_centres_hz : ndarray of float64, shape (n_mels,)
         Its mel bands [Hz].
     duration_s : float
@@ -120,6 +120,7 @@ def _draw_clip(
 ) -> None:
     """Spectrogram of the clip, the band that is meant framed, the moment marked."""
     shown = _averaged(level_db)
+    shown -= shown.max()
     low, high = np.percentile(shown, [2, 99.8])
     image = ax.imshow(
         shown, origin="lower", aspect="auto", vmin=low, vmax=high,
@@ -136,7 +137,7 @@ def _draw_clip(
     mel_axis(ax, centres_hz)
     ax.set(xlabel="Time [s]", title="clip")
     bar = ax.figure.colorbar(image, ax=ax, pad=0.03, fraction=0.06)
-    bar.set_label("Level [dB re full scale]", fontsize=7)
+    bar.set_label("Level [dB re loudest]", fontsize=7)
 
 
 def _averaged(values: FloatArray) -> FloatArray:

@@ -96,7 +96,7 @@ class Sound:
 
     @cached_property
     def level_db(self) -> Array:
-        """Log-mel spectrogram, shape (n_mels, n_frames) [dB re full scale]."""
+        """Log-mel spectrogram, shape (n_mels, n_frames) [dB re 1]."""
         level = np.empty((self.settings.n_mels, self.settings.n_frames(len(self.samples))))
         ClipTransform(self.settings)(self.samples.astype(np.float32), level)
         return level

@@ -132,7 +132,7 @@ def _level(heard: Heard, view: str, before: str) -> Reason:
         said += _tone_there(heard, run, values) or _rhythm_there(heard, band, values)
     picture = Picture(
         x_hz=heard.sound.centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
-        x_label="Frequency [Hz]", y_label="Mean level [dB re full scale]", band_hz=band,
+        x_label="Frequency [Hz]", y_label="Mean log-mel level [dB re 1]", band_hz=band,
     )  # fmt: skip
     return Reason(view, before + said, values, picture, band)
 
