@@ -1,9 +1,10 @@
 """Menus of clips: they show what was chosen, and nothing where nobody can choose."""
 
 from corpus import make_tree, train_and_test
+from IPython.core.interactiveshell import InteractiveShell
 
 from asdlib.data import open_waveforms, read_clips
-from asdlib.report import browse
+from asdlib.report import browse, progress
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.spectra import LogMelSettings
 
@@ -37,3 +38,19 @@ def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkey
     figure, sound = shown[-1]
     assert figure.get_suptitle() == clip.value
     assert clip.value in sound.data
+
+
+def test_an_interrupted_cell_ends_in_one_line(monkeypatch, capsys):
+    shell = InteractiveShell()
+    monkeypatch.setattr(progress, "get_ipython", lambda: shell)
+    monkeypatch.setenv(STATIC_VARIABLE, "1")
+    progress.shorten_interrupts()
+    assert shell.custom_exceptions == ()
+    monkeypatch.delenv(STATIC_VARIABLE)
+    progress.shorten_interrupts()
+    result = shell.run_cell("raise KeyboardInterrupt")
+    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    said = "".join(capsys.readouterr())
+    assert said.strip().splitlines() == [
+        "Interrupted. What was computed stays: run the cell again to go on."
+    ]

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from IPython import get_ipython
 from tqdm import tqdm
 
 #: Set to "log" by whoever redirects the output to a file: one line every now and then
@@ -61,3 +62,16 @@ def progress_bar(
     if os.environ.get(PROGRESS_VARIABLE) == "log":
         return _LogBar(**options, mininterval=_LOG_INTERVAL_S, maxinterval=_LOG_INTERVAL_S)
     return tqdm(**options, mininterval=0.5)
+
+
+def shorten_interrupts() -> None:
+    """Let an interrupted cell end in one line, where somebody sits before the notebook."""
+    shell = get_ipython()
+    if shell is not None and not os.environ.get(STATIC_VARIABLE):
+        shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
+
+
+def _say_interrupted(_shell: Any, *_error: Any, tb_offset: int | None = None) -> list[str]:  # noqa: ARG001
+    message = "Interrupted. What was computed stays: run the cell again to go on."
+    sys.stderr.write(message + "\n")
+    return [message]

@@ -267,7 +267,7 @@ def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure
         name = "none" if math.isnan(chosen) else f"{chosen:.0f} Hz"
         ax.set(title=f"{machine}: {name}", yticks=[-0.5, 0, 0.5, 1], ylim=(_REASON_AT, 1.1))
         if math.isnan(chosen):
-            ax.text(0.04, 0.03, textwrap.fill(reason, 29), transform=ax.transAxes, fontsize=6,
+            ax.text(0.04, 0.03, textwrap.fill(reason, 25), transform=ax.transAxes, fontsize=6,
                     color="0.35", va="bottom")  # fmt: skip
         else:
             ax.axvline(chosen, color="k", lw=0.9)

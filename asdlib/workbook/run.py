@@ -21,7 +21,7 @@ from asdlib.data.layout import is_simulated
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
-from asdlib.report.progress import progress_bar
+from asdlib.report.progress import progress_bar, shorten_interrupts
 from asdlib.report.save import (
     collect_provenance,
     save_figure,
@@ -96,6 +96,7 @@ class Run:
         check_machine_names(values, Path(values["data_dir"]), where="parameter ")
         run = cls(notebook, SimpleNamespace(**values))
         shown = [shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
+        shorten_interrupts()
         print(f"Run {run.settings.run_name}: {run.corpus} clips of {shown[0]}; writes {shown[1]}")
         return run
 
