@@ -119,7 +119,7 @@ def out(book, tmp_path):
     figure.savefig(figures / "simulated_04_explain_pump.png")
     picture = base64.b64encode((figures / "simulated_04_explain_pump.png").read_bytes()).decode()
     png = NEW.new_output("display_data", {"image/png": picture})
-    book.cells.insert(3, NEW.new_markdown_cell("## Why?"))
+    book.cells.insert(3, NEW.new_markdown_cell("## Reasons"))
     source = "run.save_figure(figure, f'explain_{name}')"
     book.cells.insert(4, code(source, png, cell_id="why"))
     nbformat.write(book, notebooks / "04_knn_scoring.ipynb")
@@ -140,7 +140,7 @@ def out(book, tmp_path):
 def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     text = run_pages(out, "my run")["report"].read_text().replace("&nbsp;", " ")
     order = ["Report: my run (simulated machines)", "2026-01-02 03:04", "at most 5 %",
-             'id="Verdicts"', 'id="Why?"', 'id="The-log:-trend"',
+             'id="Verdicts"', 'id="Reasons"', 'id="The-log:-trend"',
              'id="What-it-has-learnt-from"', 'id="Limits"',
              "ISO 20816", 'id="Settings"']  # fmt: skip
     places = [text.index(word, text.index("<main>")) for word in order]

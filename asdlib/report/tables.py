@@ -168,7 +168,7 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
         "score": shown["anomaly_score"].map("{:.2f}".format),
         "threshold": shown["threshold"].map("{:.2f}".format).replace("nan", ""),
         "above": shown["percentile"].map("{:.0f} %".format).replace("nan %", ""),
-        "since": pd.Series([_below_machine(row, "since") for row in records]),
+        "since": shown["since"].map(_time_or_file),
         "heard by": shown["heard"],
         "reason": shown["reason"].map(plain),
     }
@@ -184,15 +184,15 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
     return "\n".join([*lines, verdict_count(verdicts, n_shown=len(shown))]) + "\n"
 
 
+def _time_or_file(since: str) -> str:
+    """Date and time to the minute, or the file that stands for them."""
+    return plain(str(since).rsplit("/", 1)[-1].replace("T", " ")[:40])
+
+
 def _recording_text(row: dict[Hashable, Any]) -> str:
     """Name of the recording, and where in it the clip begins."""
-    name = _below_machine(row, "recording")
+    name = plain(str(row["recording"]).rpartition(f"{row['machine_type']}/")[2])
     return f"{name} from {row['start_s']:g} s" if row["start_s"] else name
-
-
-def _below_machine(row: dict[Hashable, Any], column: str) -> str:
-    """Name of a recording below its machine's folder."""
-    return plain(str(row[column]).removeprefix(f"{row['machine_type']}/"))
 
 
 def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from typing import Any
 from asdlib.data.scan import machine_types
 from asdlib.errors import InputError
 
-#: Names below ``build/`` that all runs share.
-RESERVED_NAMES = ("cache", "sweeps")
+#: Names below ``build/`` that all runs share, and of the committed results.
+RESERVED_NAMES = ("cache", "sweeps", "reference")
 _LONGEST_NAME = 100
 _LARGEST = 2**53  # whole numbers beyond are not told apart as floating-point numbers
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")

@@ -23,7 +23,7 @@ from asdlib.workbook.pages import LEARNED, WRITTEN, address, sections, write_pag
 #: Section of the monitoring notebook that tells of what was checked since.
 _LOG = "The log"
 #: Sections of the scoring notebook that a report begins with, by how their titles begin.
-_FIRST = ("Verdict", "Why", _LOG, "What would be heard")
+_FIRST = ("Verdict", "Reasons", _LOG, "What would be heard")
 #: Sections that prove the method or serve something else, and stay in the notebook.
 _LEFT_OUT = ("A known answer", "A control", "Submission", LEARNED, WRITTEN,
              "The report's KNN", "The final system", "Maps of", "A detector")  # fmt: skip
