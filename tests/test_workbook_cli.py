@@ -33,7 +33,7 @@ def test_abbreviated_option_is_unknown(capsys):
 
 
 def test_unknown_command_lists_commands(capsys):
-    assert "run, fetch, score, sweep, lab, test" in failure(capsys, "dance")
+    assert "run, check, learn, fetch, score, sweep, lab, test" in failure(capsys, "dance")
 
 
 def test_unknown_profile_lists_profiles(capsys):
@@ -148,11 +148,14 @@ def test_help_fits_one_screen_and_names_every_option():
     shown = subprocess.run(
         [str(ROOT / "run_all.sh"), "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert len(shown.splitlines()) <= 52
+    assert len(shown.splitlines()) <= 62
     assert max(map(len, shown.splitlines())) <= 100
     sweep_parser = argparse.ArgumentParser(add_help=False)
     add_sweep_options(sweep_parser)
-    for parser in (cli._run_parser(), sweep_parser):
+    parsers = [argparse.ArgumentParser(add_help=False) for _ in range(2)]
+    for parser, is_check in zip(parsers, (True, False), strict=True):
+        add_check_options(parser, is_check=is_check)
+    for parser in (cli._run_parser(), sweep_parser, *parsers):
         for option in parser._option_string_actions:
             assert option in shown
 

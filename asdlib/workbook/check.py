@@ -33,7 +33,8 @@ _POLL_S = 2.0
 _AT_ONCE = 256
 
 
-def _parser(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.ArgumentParser:
+def add_options(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.ArgumentParser:
+    """Add the options of ``check`` or of ``learn``."""
     parser.add_argument("recordings", type=Path, nargs="*")
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
@@ -50,7 +51,7 @@ def _parser(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.Argu
 
 def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> bool:
     """Give verdicts on recordings; whether one was flagged. See ``help.txt``."""
-    options = _parser(parser, is_check=True).parse_args(arguments)
+    options = add_options(parser, is_check=True).parse_args(arguments)
     if not options.recordings:
         raise InputError("check: names no recording. Expected ./run_all.sh check RECORDING ...")
     checker = Checker(options)
@@ -176,7 +177,7 @@ def _reasons(
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     """Add normal recordings to a bundle's bank, or go back a version; see ``help.txt``."""
-    options = _parser(parser, is_check=False).parse_args(arguments)
+    options = add_options(parser, is_check=False).parse_args(arguments)
     folder = options.out / "bundles" / options.name
     if options.use:
         use_version(folder, options.use)
