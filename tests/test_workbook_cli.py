@@ -12,6 +12,7 @@ import pytest
 from corpus import make_tree, train_and_test
 
 from asdlib.workbook import cli, environment, notebooks
+from asdlib.workbook.check import add_options as add_check_options
 from asdlib.workbook.sweep_results import add_sweep_options
 
 ROOT = Path(__file__).resolve().parents[1]
