@@ -65,11 +65,10 @@ class MachineEvidence:
 
 
 def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:
-    """Cluster the largest domain, then give clusters of their own to the others.
+    """Cluster the largest domain, the others by themselves: another microphone is no attribute.
 
-    Another microphone is no attribute, so domains never share a cluster. A small domain (ten target
-    clips) cannot tell its number of clusters; its clips are joined (average linkage) until they are
-    further apart than those within the largest domain's clusters (1.5 times their median distance).
+    Few clips (ten target clips) are joined (average linkage) until they are further apart than
+    those within the largest domain's clusters (1.5 times their median distance).
     """
     from sklearn.cluster import AgglomerativeClustering
 

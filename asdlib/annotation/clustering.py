@@ -56,11 +56,10 @@ class Clustering:
 
 
 def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS) -> Clustering:
-    """Cluster points (n_clips, n_dimensions), with the number of clusters from the data.
+    """Cluster points (n_clips, n_dimensions): highest silhouette of the accepted numbers.
 
-    Of the accepted numbers (see the module), at most one for five clips, the one with the highest
-    silhouette. One or two clips far from all others are no state of a machine, and would hide what
-    states there are: they are left out and then join the nearest cluster, as outliers.
+    Of them (see the module) at most one for five clips. One or two clips far from all others would
+    hide what states there are: left out, they join the nearest cluster afterwards.
     """
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
@@ -145,8 +144,8 @@ def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bo
 def partition(points: Array, count: int, seed: int) -> Labels:
     """Label points by k-means from the centres of Ward's clusters, of a sample where they are many.
 
-    Random starts end in local minima, so that halves disagree on clusters that are there. The start
-    is "Buckshot" of D. Cutting et al., "Scatter/Gather", SIGIR 1992.
+    Random starts end in local minima, on which halves disagree ("Buckshot", D. Cutting et al.,
+    SIGIR 1992).
     """
     from sklearn.cluster import AgglomerativeClustering, KMeans
 

@@ -37,16 +37,12 @@ _END = 0.05
 
 @dataclass(frozen=True)
 class BandLevel:
-    """One row of the kurtogram: the Nyquist range cut into equal bands.
+    """One row of the kurtogram: the Nyquist range cut into equal bands."""
 
-    ``level`` is log2 of their number (0, 1, 1.585, 2, 2.585, ...), ``width_hz`` that of each, and
-    ``kurtosis`` that of the complex envelope, 0 for stationary Gaussian noise: shape (n_bands,).
-    """
-
-    level: float
+    level: float  # log2 of their number
     width_hz: float
     centres_hz: Array
-    kurtosis: Array
+    kurtosis: Array  # of the complex envelope; 0: stationary Gaussian
 
 
 @dataclass(frozen=True)
@@ -185,16 +181,10 @@ def _number_key(name: str) -> tuple[list[float], str]:
 
 
 def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> list[BandLevel]:
-    """Kurtosis of the complex envelope in every band of the 1/3-binary tree.
+    """Kurtosis of the complex envelope in every band of the 1/3-binary tree, the widest first.
 
-    The ends of a clip do not meet. The jump rings in bands that hold little else, so a
-    twentieth of the clip at each end is tapered and not counted.
-
-    The widest bands stand first.
-
-    References
-    ----------
-    J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007).
+    A clip's ends do not meet, and the jump rings: a twentieth at each is tapered and not counted
+    (J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007)).
     """
     samples = checked_clip(y, sr=sr)
     n_samples = len(samples)

@@ -227,10 +227,9 @@ def clip_statistics(
     *,
     noise_ids: Sequence[str] = (),
 ) -> Array:
-    """Represent every clip by mean, standard deviation, 10 % and 90 % point of every mel band.
+    """Mean, deviation, 10 % and 90 % point of every mel band, shape (n_clips, 4 * n_mels) [dB].
 
-    Shape (n_clips, 4 * n_mels) [dB], counted from the clip's own mean level: the distance to the
-    microphone makes no cluster. Where there are recordings of the surroundings alone, a band is
+    From the clip's own mean level: distance makes no cluster. With noise recordings a band is
     weighted by the share of the machine's power in it.
     """
     rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]

@@ -85,12 +85,9 @@ def find_levels(
 ) -> FrequencyLevels:
     """Group the clips of one machine by the levels of their characteristic frequency.
 
-    Levels are peaks of the density of all frequencies over log f, whose kernel is as wide as a
-    speed scatters or as 1 / duration. Each quantity in the track has its own. Those that can be
-    trusted go first, then those that tell most of a clip (entropy of the labels, where they are
-    stable); on equal terms the envelope goes first, then tones. A level must have its share of one
-    domain's clips. There are no levels when no line stands out, or all clips share the one there
-    is. ``exclude_hz`` belong to the surroundings, ``seed`` draws the halves of the clips.
+    Levels: peaks of the density over log f, its kernel as wide as a speed scatters or 1 / duration.
+    Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
+    tones. No levels where no line stands out. ``exclude_hz``: surroundings.
     """
     groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
     ids = pd.Index(clip_ids)

@@ -37,10 +37,8 @@ _POOCH_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Job) -> Path:
     """Bring archives of an edition to ``<data_dir>/<edition>t2/{dev_data,eval_data}/raw``.
 
-    Folders that are there are recognised by what the lock file says of them, or, placed by
-    hand, by their clip counts. Archives are looked for in ``<data_dir>/<edition>t2/archives``;
-    there they are downloaded to, too. May be interrupted at any moment and repeated. Where
-    anything is missing in the end, the InputError says which files to place where.
+    Folders count as there by lock file or, placed by hand, by clip counts; archives lie or come in
+    ``<edition>t2/archives``. May be interrupted and repeated; refusal says what to place where.
     """
     root = data_dir / edition.folder
     try:

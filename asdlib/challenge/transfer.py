@@ -57,9 +57,7 @@ class _PassingError(Exception):
 class ResumingDownloader:
     """A downloader for pooch that keeps what came in ``part`` and asks for the rest.
 
-    Only with its full ``size`` [bytes] does it take the place of pooch's temporary file, whose
-    checksum pooch verifies. Broken or stalled connections, status 429 and 5xx and wrong lengths are
-    met with another attempt after a growing pause; those that brought new bytes do not count.
+    Only at full ``size`` [bytes] pooch gets it. Attempts that brought new bytes do not count.
     ``on_progress`` gets the bytes that came (negative: thrown away), ``on_wait`` what went wrong.
     """
 

@@ -35,11 +35,10 @@ class _Member(NamedTuple):
 
 
 def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[_Member]:
-    """List the files of an archive with their places.
+    """List the files of an archive with their places; the folders above a split do not matter.
 
-    ``<machine>/train/x.wav``, ``train/x.wav`` and ``dev_data/raw/<machine>/train/x.wav`` all
-    belong to ``train/x.wav``; a file beside the splits belongs into the machine's folder. Texts
-    elsewhere are passed over; what would leave the machine's folder or come twice is refused.
+    A file beside the splits belongs into the machine's folder, texts elsewhere are passed over;
+    what would leave that folder or come twice is refused.
     """
     members: dict[str, _Member] = {}
     for info in archive.infolist():

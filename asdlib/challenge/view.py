@@ -47,11 +47,10 @@ class Source:
 def lay_out(
     folder: Path, sources: Sequence[Source], *, channel: int | str | None
 ) -> dict[str, Any]:
-    """Lay out a view anew and describe it in its ``dataset.json``.
+    """Lay out a view anew and describe it in its ``dataset.json``; the first source is scored.
 
-    The first source is what is scored; ``channel`` is used of every recording, None where
-    recordings have one. ``verified`` says whether all scored clips come from archives with the
-    record's checksum, ``lock`` is the hash of every lock file.
+    ``verified``: all scored clips come from archives with the record's checksum; ``lock`` is the
+    hash of every lock file.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).exists():
         raise InputError(f"{folder}: is in the way; a view of the recordings is laid out there.")

@@ -1,6 +1,6 @@
 """Clip names and layout, clip table, waveform store, released truth, simulated corpus."""
 
-from asdlib.data.cache import cached, map_clips
+from asdlib.data.cache import map_clips
 from asdlib.data.clips import count_clips, read_clips, scan_clips
 from asdlib.data.names import ClipName, attribute_pairs, format, parse
 from asdlib.data.store import ArrayStore, content_key, open_existing, open_or_build
@@ -11,7 +11,6 @@ __all__ = [
     "ArrayStore",
     "ClipName",
     "attribute_pairs",
-    "cached",
     "content_key",
     "count_clips",
     "defects",

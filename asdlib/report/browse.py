@@ -21,10 +21,9 @@ from asdlib.spectra import LogMelSettings, band_centres_hz, log_mel, spectrogram
 def browse_clips(
     clip_ids: Mapping[str, Sequence[str]], show: Callable[[str, str], object]
 ) -> ipywidgets.VBox | None:
-    """Show a menu of machines, one of their clips, and what belongs to the chosen clip.
+    """Show a menu of machines, one of their clips, and what ``show(machine, clip)`` displays of it.
 
-    ``show`` is called with machine and clip whenever another one is chosen; what it displays
-    appears below the menus. None where there is nobody to choose or nothing to choose from.
+    None where there is nobody to choose or nothing to choose from.
     """
     if os.environ.get(STATIC_VARIABLE) or not clip_ids:
         return None

@@ -89,20 +89,10 @@ def findings(table: pd.DataFrame) -> list[str]:
 def render_sweep(
     table: pd.DataFrame, *, title: str, failures: Mapping[str, str] | None = None
 ) -> str:
-    """Write a sweep's table as Markdown: all machines first, then each machine.
+    """Write a sweep's table (`read_sweeps`) as Markdown: all machines first, then each machine.
 
-    A value reads "0.703 ± 0.012": mean and standard deviation over seeds. A difference reads
-    "+1.2 [-0.3, 2.8]": points of 0.01, and its interval over seeds and clips; it is bold where
-    the interval does not hold 0.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from `read_sweeps`.
-    title : str
-        Heading; says what the data are (for example "simulated").
-    failures : mapping of str to str, optional
-        Cells without a result, and why.
+    "0.703 ± 0.012": mean and standard deviation over seeds; "+1.2 [-0.3, 2.8]": points of 0.01,
+    interval over seeds and clips, bold without 0. ``failures``: cells without a result, and why.
     """
     lines = []
     for variant, rows in table[table["machine_type"] == "all"].groupby("variant", sort=False):

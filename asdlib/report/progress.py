@@ -30,24 +30,9 @@ class _LogBar(tqdm):  # type: ignore[misc]
 def progress_bar(
     total: int, description: str, *, unit: str = "clip", is_scaled: bool = False
 ) -> Any:
-    """Open a progress bar on standard error.
+    """Open a tqdm bar on standard error; its ``update`` is what ``on_progress`` arguments take.
 
-    Parameters
-    ----------
-    total : int
-        Number of units of work.
-    description : str
-        What is being done.
-    unit : str
-        Name of one unit, in the singular.
-    is_scaled : bool
-        Whether counts are shown with k, M and G, as bytes are.
-
-    Returns
-    -------
-    tqdm.tqdm
-        ``update(n)`` counts, ``close()`` ends; usable in a ``with`` statement. Its ``update``
-        is what the ``on_progress`` arguments of asdlib take.
+    ``is_scaled`` shows counts with k, M and G, as for bytes.
     """
     options: dict[str, Any] = {
         "total": total,

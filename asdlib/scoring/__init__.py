@@ -7,17 +7,15 @@ from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, pair
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
 from asdlib.scoring.final import (
     AUTOENCODER,
-    VIEW_METRICS,
     VIEWS,
     View,
     autoencoder_view,
-    bounded,
     fuse,
     score_machines,
     score_views,
     time_average,
 )
-from asdlib.scoring.knn import Backend, KNNBackend, embedding_map
+from asdlib.scoring.knn import KNNBackend, embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.official import (
     OFFICIAL_COLUMNS,
@@ -46,12 +44,11 @@ from asdlib.scoring.verdicts import (
 )
 
 __all__ = [
-    "AUTOENCODER",
+    "SCORE_COLUMNS",
     "VERDICT_COLUMNS",
+    "AUTOENCODER",
     "VIEWS",
-    "VIEW_METRICS",
     "View",
-    "bounded",
     "conformal_threshold",
     "false_alarms",
     "CELL_METRICS",
@@ -61,9 +58,7 @@ __all__ = [
     "METRIC_COLUMNS",
     "OFFICIAL_COLUMNS",
     "OFFICIAL_METRICS",
-    "SCORE_COLUMNS",
     "SENSITIVITY_COLUMNS",
-    "Backend",
     "KNNBackend",
     "NormalBank",
     "auc",

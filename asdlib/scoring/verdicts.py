@@ -42,7 +42,7 @@ def with_contributions(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        All rows with the column ``contribution``, float64 (`asdlib.scoring.bounded`).
+        All rows with the column ``contribution``, float64 (`asdlib.scoring.final.bounded`).
     """
     parts = [
         table.assign(contribution=bounded(table).reindex(table["clip_id"]).to_numpy())

@@ -42,11 +42,10 @@ _SMALLEST_STD_DB = 1e-3  # frames and bands of one level have no shape to exchan
 def mixup(
     levels: Sequence[Tensor], labels: Tensor, *, probability: float, generator: torch.Generator
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Mix clips of a batch as their recordings would mix in the air ([1]_).
+    """Mix clips of a batch with ``probability`` as their recordings would mix in the air ([1]_).
 
-    The levels [dB] of a clip, one tensor (batch, n_bands, n_frames) per branch, become those of
-    ``λ a + (1 - λ) b`` (`mix_levels`) with ``λ`` uniform in 0 to 1; labels mix with ``λ``. With
-    ``probability`` a clip is mixed; the generator is on the CPU.
+    Levels [dB], per branch (batch, n_bands, n_frames), and labels become those of ``λ a + (1 - λ)
+    b``, ``λ`` uniform in 0 to 1; the generator is on the CPU.
     """
     n_clips = len(labels)
     is_mixed = torch.rand(n_clips, generator=generator) < probability
@@ -92,11 +91,9 @@ def mean_level(level: Tensor) -> Tensor:
 def add_noise(
     levels: Sequence[Tensor], noise: Sequence[Tensor], snr_db: Tensor
 ) -> tuple[Tensor, ...]:
-    """Add a recording of noise to every clip at a given signal-to-noise ratio.
+    """Add noise at ``snr_db`` below the mean mel power (`mean_level`) of the first of the levels.
 
-    The noise is raised by ``P(clip) - P(noise) - SNR``, with P the level of the mean mel power
-    (`mean_level`) of the first of the levels, and powers are added: the expected result of adding
-    the waveforms, as in `mixup`. Noise that a clip holds already counts as clip.
+    Powers are added, the expected result of adding waveforms; noise in a clip counts as clip.
     """
     shift = (mean_level(levels[0]) - mean_level(noise[0]) - snr_db)[:, None, None]
     return tuple(

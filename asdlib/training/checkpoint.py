@@ -93,17 +93,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A finished training.
-
-    The history has one row per epoch, ``epoch, loss, accuracy, scale, learning_rate,
-    clips_per_s``: means over the epoch's augmented batches while they were learnt from; the
-    learning rate is that of the last step. ``loss`` is all that was minimised, the exchange loss
-    of StatEx and FeatEx included; accuracy and scale are those of the loss over the classes.
-    """
+    """A finished training."""
 
     identity: Identity
     network: EmbeddingNetwork  # in evaluation mode, on the CPU
     loss: AdaCos  # over the classes; its centres tell them apart (`AdaCos.cosines`)
+    #: per epoch ``epoch, loss, accuracy, scale, learning_rate, clips_per_s``, means over augmented
+    #: batches (rate: of the last step); only ``loss`` includes the exchange loss
     history: pd.DataFrame
     device: str  # name of the device it was trained on
     path: Path = field(repr=False)  # of the checkpoint

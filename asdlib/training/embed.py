@@ -158,8 +158,7 @@ def embed(
 ) -> npt.NDArray[np.float32]:
     """Embed whole clips, in float32 on every device; arguments as for `open_embeddings`.
 
-    ``batch_size`` does not shape the result beyond rounding. Refuses features and spectra of
-    another shape than the network was trained on, and clips whose embedding is not finite.
+    Refuses features of another shape than were trained on, and embeddings that are not finite.
     """
     if features.ndim == 3 and features.shape[1] != model.identity.n_mels:
         raise InputError(

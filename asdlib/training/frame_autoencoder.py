@@ -177,12 +177,10 @@ def residual_covariance(
     *,
     batch_size: int,
 ) -> tuple[list[str], FloatArray, npt.NDArray[np.int64]]:
-    """Covariance of the residual spectra of each domain's training stacks.
+    """Domains with two stacks or more, covariance of their residual spectra [dB²], and stacks.
 
-    As the organisers' code estimates it: batch by batch around the mean of the batch's own
-    vectors of that domain, the sum divided by the number of stacks less one. A stack holds
-    five vectors, which makes every distance five times smaller, in all domains alike.
-    Returns the domains with at least two stacks, their covariance [dB²] and number of stacks.
+    As the organisers': batch by batch around the batch's own mean, the sum over the stacks less
+    one. A stack holds five vectors: all distances are five times smaller alike.
     """
     network.eval()
     counts = {str(name): int((domains == name).sum()) for name in np.unique(domains)}

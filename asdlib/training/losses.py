@@ -53,16 +53,8 @@ def initial_scale(n_centres: int) -> float:
 class AdaCos(nn.Module):
     """AdaCos with soft labels, trainable or fixed centres, and optional sub-clusters.
 
-    Centres, shape (n_classes * sub_clusters, embedding_dim), lie class after class; only their
-    directions matter. Fixed ones stay as drawn: in many dimensions random directions are nearly
-    orthogonal. Without ``is_dynamic`` the scale stays at its initial value.
-
-    Examples
-    --------
-    >>> loss = AdaCos(n_classes=3, embedding_dim=2)
-    >>> labels = torch.eye(3)[[0, 2]]
-    >>> bool(loss(torch.randn(2, 2), labels) > 0)
-    True
+    Centres (n_classes * sub_clusters, embedding_dim) lie class after class; only their directions
+    matter. Fixed ones stay as drawn: in many dimensions those are nearly orthogonal.
     """
 
     scale: Tensor  # shape (); part of the state, so that a resumed training goes on from it
@@ -136,9 +128,8 @@ class AdaCos(nn.Module):
 class TrainingLoss(nn.Module):
     """The loss over the classes and, with StatEx or FeatEx, one over exchanged clips added to it.
 
-    In the first a clip keeps its class where StatEx changed it, and FeatEx does not touch it:
-    embeddings are trained to be used as they are. The other is over the 3 or 9 times as many
-    classes of `asdlib.training.augment.exchange_labels`. Both weigh the same ([3]_).
+    The first ignores the exchange: embeddings are trained to be used as they are. The other is over
+    3 or 9 times the classes (`exchange_labels`). Both weigh the same ([3]_).
     """
 
     def __init__(self, plain: AdaCos, exchange: AdaCos | None = None) -> None:

@@ -48,12 +48,10 @@ def mean_over(values: Tensor, kept: Tensor, *, dim: int | tuple[int, ...]) -> Te
 
 
 class InputStandardisation(nn.Module):
-    """Level of a spectrogram or spectrum in dB → values of about zero mean and unit variance.
+    """``(x - level - mean) / std`` of levels [dB]: one mean a band, one deviation for all bands.
 
-    ``(x - level - mean) / std`` with one mean per band and one deviation for all, so that a band
-    that hardly varies is not blown up. ``level`` is 0 for ``"corpus"``, so that loudness tells
-    machines apart, and the clip's own mean for ``"clip"``, so that the gain of the recording drops
-    out. Bands that a high-pass took away take no part in the means and become 0.
+    ``level`` is 0 for ``"corpus"`` (loudness tells machines apart), the clip's mean for ``"clip"``
+    (gain drops out). Bands that a high-pass took away become 0.
     """
 
     mean: Tensor  # of the training features per band, shape (n_bands, 1) [dB]
@@ -186,13 +184,6 @@ class EmbeddingNetwork(nn.Module):
     """Input standardisation and SE-ResNet18; with ``n_bins`` > 0 the spectrum branch too.
 
     Each branch gives ``embedding_dim`` values; ``stem_channels`` is 64 at full width.
-
-    Examples
-    --------
-    >>> sizes = {"n_mels": 128, "stem_channels": 8, "embedding_dim": 128, "input_norm": "clip"}
-    >>> network = EmbeddingNetwork(**sizes, n_bins=80001)
-    >>> network(torch.zeros(2, 1, 128, 313), torch.zeros(2, 1, 80001, 1)).shape
-    torch.Size([2, 256])
     """
 
     def __init__(

@@ -94,10 +94,7 @@ def _parameters(
 ) -> dict[str, Any]:
     """Join profile, options and assignments; a later one wins.
 
-    Raises
-    ------
-    InputError
-        When ``--set`` names a parameter that an option of its own sets.
+    Refuses a ``--set`` of a parameter that an option of its own sets.
     """
     parameters = dict(PROFILES[options.profile])
     if options.seeds:

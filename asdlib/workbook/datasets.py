@@ -90,16 +90,12 @@ def no_such_folder(data: Path) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options of a call name of the challenge's data.
-
-    ``subset`` is ``dev``, ``eval`` or ``both``; no ``machines`` are all; the years of ``extra``
-    train along.
-    """
+    """What the options of a call name of the challenge's data."""
 
     edition: Edition
-    subset: str
-    machines: Sequence[str]
-    extra: Sequence[Edition]
+    subset: str  # ``dev``, ``eval`` or ``both``
+    machines: Sequence[str]  # none: all
+    extra: Sequence[Edition]  # years that train along
     data_dir: Path
 
     @property
@@ -158,11 +154,9 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
 def bring(
     choice: Choice, view: Path, tell: Callable[[str], object], channel: int | str
 ) -> dict[str, Any]:
-    """Fetch what a run needs, lay out what it may see, and give the parameters that follow.
+    """Fetch what a run needs, lay out its ``view`` of links, give the parameters that follow.
 
-    ``view`` is the folder of links that the notebooks read (`asdlib.challenge.lay_out`). The
-    parameters are ``channel`` for recordings with several, and ``truth`` where evaluation clips
-    are scored.
+    These are ``channel`` for recordings with several, ``truth`` where evaluation clips are scored.
     """
     job = _job(tell)
     one = choice.edition

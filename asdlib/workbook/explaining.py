@@ -26,26 +26,13 @@ _BESIDE_STAND_IN = 0.4
 
 @dataclass(frozen=True)
 class Explained:
-    """One clip's score, taken apart.
-
-    Attributes
-    ----------
-    clip_id : str
-    contributions : Series of float
-        What each view contributes to the score, by its name.
-    reason : Reason
-        Of the view that contributes most.
-    second : Reason or None
-        Of the next one, where it contributes nearly as much.
-    nearest : list of str
-        ``clip_id`` of the normal clips that are nearest in that view, the nearest first.
-    """
+    """One clip's score, taken apart."""
 
     clip_id: str
-    contributions: pd.Series
-    reason: spectra.Reason
-    nearest: list[str]
-    second: spectra.Reason | None = None
+    contributions: pd.Series  # of each view, by its name
+    reason: spectra.Reason  # of the view that contributes most
+    nearest: list[str]  # ``clip_id`` of the nearest normal clips in that view
+    second: spectra.Reason | None = None  # of the next view, if it contributes nearly as much
 
     @property
     def sentence(self) -> str:
@@ -87,22 +74,9 @@ class Explainer:
         samples: npt.NDArray[Any],
         sample_rate: float,
     ) -> Explained:
-        """Explain a clip that is no training clip.
+        """Explain a clip that is no training clip, given what each view contributed to its score.
 
-        Parameters
-        ----------
-        clip_id : str
-        contributions : Series of float
-            Of this clip, by view (a row of `asdlib.scoring.contribution_table`).
-        samples : ndarray, shape (n_samples,)
-            The clip, int16 or re full scale.
-        sample_rate : float
-            [Hz]
-
-        Raises
-        ------
-        InputError
-            When the clip or its machine's training clips have no rows.
+        ``samples`` (n_samples,) are int16 or re full scale, ``sample_rate`` in Hz.
         """
         ranked = contributions.sort_values(ascending=False, kind="stable")
         facts = {"samples": samples, "sample_rate": sample_rate, "known": self.known}

@@ -35,25 +35,10 @@ def note_parameters(out: Path, name: str, parameters: Mapping[str, Any]) -> None
 
 
 def prepare_lab(out: Path, name: str | None) -> Path:
-    """Copy the notebooks with a run's parameters, and what the run has left.
+    """Copy the notebooks with a run's parameters, and what the run has left; gives the first copy.
 
-    Parameters
-    ----------
-    out : Path
-        Folder with ``build/`` and ``results/``.
-    name : str or None
-        Name of the run; by default that of the simulated corpus, which need not have run.
-
-    Returns
-    -------
-    Path
-        The first notebook's copy, in ``build/<name>_lab/notebooks``. Copies that are there and up
-        to date are left alone; what a reader changed in others is kept beside the new ones.
-
-    Raises
-    ------
-    InputError
-        When there is no such run; those that are there are named.
+    ``name`` None is the simulated corpus, which need not have run. Copies that are up to date stay;
+    what a reader changed in others is kept beside the new ones.
     """
     noted = out / "build" / (name or _DEFAULT) / _PARAMETERS
     if not noted.exists() and name is not None:

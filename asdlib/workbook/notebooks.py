@@ -59,13 +59,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 class NotebookFailed(Exception):  # noqa: N818 - it reads as what happened
-    """A cell of a notebook raised; the message is what the user sees.
-
-    Attributes
-    ----------
-    interrupted : bool
-        Whether the user stopped it.
-    """
+    """A cell raised, or was ``interrupted`` by the user; the message is what the user sees."""
 
     def __init__(self, message: str, *, interrupted: bool) -> None:
         super().__init__(message)
@@ -74,15 +68,7 @@ class NotebookFailed(Exception):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook of the workbook.
-
-    Attributes
-    ----------
-    path : Path
-        The stripped notebook in the project.
-    parameters : dict
-        Defaults by name, as its ``parameters`` cell states them.
-    """
+    """One stripped notebook of the project; ``parameters`` are the defaults that it states."""
 
     path: Path
     parameters: dict[str, Any]
@@ -107,14 +93,7 @@ def list_notebooks(folder: Path = NOTEBOOK_FOLDER) -> list[Notebook]:
 
 
 def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict[str, Any]:
-    """Read ``name=value`` words against the parameters that the notebooks have.
-
-    Raises
-    ------
-    InputError
-        For a word without ``=``, a name that no notebook has (all names are listed), or a
-        value that is not what was declared of the parameter.
-    """
+    """Read ``name=value`` words against the parameters that the notebooks have."""
     values = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
@@ -133,20 +112,9 @@ def parse_assignments(assignments: list[str], notebooks: list[Notebook]) -> dict
 def read_parameters(
     texts: Mapping[str, Any], notebooks: list[Notebook], *, where: str
 ) -> dict[str, Any]:
-    """Read the text of parameters as what they were declared to be.
+    """Read text, or lists and dictionaries of text, as what the parameters were declared to be.
 
-    Parameters
-    ----------
-    texts : mapping
-        Text, or lists and dictionaries of text, by name.
-    notebooks : list of Notebook
-    where : str
-        What stands before a name in messages.
-
-    Raises
-    ------
-    InputError
-        For a name that no notebook has, or a value that is refused.
+    ``where`` stands before a name in messages; a name that no notebook has is refused.
     """
     known = {
         name: literal for notebook in notebooks for name, literal in notebook.parameters.items()
@@ -172,27 +140,10 @@ def execute(
     *,
     messages: TextIO | None = None,
 ) -> float:
-    """Execute one notebook with papermill and write it and its HTML to ``folder``.
+    """Execute one notebook with papermill, write it and its HTML to ``folder``, give the time [s].
 
-    Parameters
-    ----------
-    notebook : Notebook
-    parameters : mapping
-        Values by name; those that the notebook does not have are left out.
-    folder : Path
-        Receives the executed notebook and its HTML.
-    messages : text file, optional
-        Receives what the notebook writes to standard error; by default that of this process.
-
-    Returns
-    -------
-    float
-        Elapsed time [s].
-
-    Raises
-    ------
-    NotebookFailed
-        When a cell raised or the user interrupted; notebook and HTML show how far it came.
+    Parameters that it does not have are left out. Its standard error goes to ``messages``. On
+    `NotebookFailed` notebook and HTML show how far it came.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / notebook.path.name

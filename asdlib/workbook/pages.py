@@ -41,18 +41,9 @@ _SHORT = 32
 def write_page(
     book: Any, path: Path, *, links: Mapping[str, Path] | None = None, shows_code: bool = True
 ) -> None:
-    """Write a notebook as a page of its own.
+    """Write an executed notebook as a page of its own; its first heading is the page's title.
 
-    Parameters
-    ----------
-    book : NotebookNode
-        Executed; its first heading is the page's title.
-    path : Path
-        The page; a file that is there is replaced.
-    links : mapping, optional
-        What the page links at its side: text to file. Without, the page stands alone.
-    shows_code : bool
-        Whether code can be unfolded; without, none is in the file.
+    ``links`` (text to file) stand at its side. Without ``shows_code`` none is in the file.
     """
     book = copy.deepcopy(book)
     for cell in book.cells:
@@ -81,8 +72,7 @@ def write_page(
 def sections(book: Any) -> Iterator[tuple[str, list[Any]]]:
     """Split a notebook before its headings of second level: title and cells of every section.
 
-    A Markdown cell that holds the end of one section and the heading of the next is split, too.
-    What stands before the first such heading is the section "".
+    Cells that hold a heading inside are split, too; the section "" is what stands before all.
     """
     title: str = ""
     cells: list[Any] = []

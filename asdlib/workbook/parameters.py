@@ -29,10 +29,9 @@ _NOTHING = ("null", "None", "~")
 
 @dataclass(frozen=True)
 class Kind:
-    """What a parameter may be.
+    """What a parameter may be: ``expected`` in words.
 
-    ``read`` turns text into a value and gives back what it cannot read, which ``accepts``
-    then refuses; ``expected`` says in words what is accepted.
+    ``read`` gives back the text that it cannot read, which ``accepts`` then refuses.
     """
 
     expected: str
@@ -271,19 +270,8 @@ PARAMETERS: dict[str, Kind] = {
 def check_parameters(values: Mapping[str, Any], *, where: str, advice: str = "") -> None:
     """Refuse values that make no sense, alone or together; all are named in one message.
 
-    Parameters
-    ----------
-    values : mapping
-        Values by name.
-    where : str
-        What stands before each name in the message: ``"parameter "``, ``"--set "``.
-    advice : str
-        Last line of the message.
-
-    Raises
-    ------
-    InputError
-        At most four of them are told in full.
+    ``where`` stands before each name (``"--set "``), ``advice`` is the last line; at most four are
+    told in full.
     """
     refusals = {
         name: _refusal(PARAMETERS[name], value)
@@ -339,8 +327,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 def read_parameter(name: str, text: Any, *, like: Any, where: str) -> Any:
     """Read a value from text, or from lists and dictionaries of text, or refuse it.
 
-    ``like`` is the notebook's literal: it tells the type of a parameter that somebody added to
-    a notebook and that is not declared here.
+    ``like``, the notebook's literal, tells the type of a parameter that is not declared here.
     """
     kind = PARAMETERS.get(name) or _kind_of(like)
     value = kind.read(text)

@@ -43,12 +43,7 @@ _WEBP_QUALITY = 88
 def write_run_pages(out: Path, name: str) -> None:
     """Write report and figures of a run, and the list of all runs, from what the run has left.
 
-    Parameters
-    ----------
-    out : Path
-        Folder with ``build/``, ``figures/`` and ``results/``.
-    name : str
-        Name of the run. Without its scoring notebook there is no report.
+    Without its scoring notebook there is no report.
     """
     pages = {text: page for text, page in run_pages(out, name).items()
              if page.exists() or "build" not in page.parts[len(out.parts):]}  # fmt: skip

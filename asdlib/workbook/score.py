@@ -26,10 +26,9 @@ from asdlib.workbook.parameters import check_run_name
 
 
 def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Give the clips of a submission their truth: a scores table without ``system`` and ``seed``.
+    """Give the clips of a submission, by published or true names, their truth: a scores table.
 
-    Clips may go by their published names or by their true ones. Refuses evaluation machines whose
-    clips are not exactly those of the list.
+    Refuses evaluation machines whose clips are not exactly those of the list.
     """
     names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
     table = submission.assign(file_name=names)

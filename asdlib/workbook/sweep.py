@@ -93,8 +93,8 @@ def run_cells(
 ) -> dict[str, str]:
     """Execute what is not finished of the cells; returns by name why a cell failed.
 
-    On a running ``scheduler``, whose workers see the same folders under the same paths, or on
-    processes of this machine: ``workers`` of them, by default one per core as the memory reaches.
+    On a running ``scheduler``, whose workers see the same paths, or ``workers`` processes here, by
+    default one per core as the memory reaches.
     """
     waiting = [cell for cell in cells if not cell.is_finished]
     failures: dict[str, str] = {}

@@ -58,10 +58,9 @@ class SweepFile:
 def read_sweep_file(
     path: Path, notebooks: list[Notebook], *, profile: str | None = None
 ) -> SweepFile:
-    """Read a sweep file; ``sweeps/`` holds commented examples. ``profile`` overrules the file's.
+    """Read a sweep file (examples in ``sweeps/``); ``profile`` overrules the file's.
 
-    Refuses unknown entries, parameters that no notebook has, values of another type, two variants
-    of one name, and variants with another number of seeds than the reference.
+    Variants have names of their own, and as many seeds as the reference.
     """
     content = _read_yaml(path)
     _refuse_unknown(content, _TOP_KEYS, f"{path}:")
