@@ -1,5 +1,7 @@
 """Finished sweeps are read back; sentences, table and figures say only what is certain."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,8 @@ from asdlib.report.experiments import (
     read_sweeps,
     render_sweep,
 )
-from asdlib.scoring import DIFFERENCE_COLUMNS
+from asdlib.report.run_comparison import differing_settings, draw_runs, read_runs
+from asdlib.scoring import DIFFERENCE_COLUMNS, paired_differences
 
 DIFFERENCES = {
     "reference": (np.nan, np.nan, np.nan),
@@ -136,3 +139,52 @@ def test_machine_figure_writes_uncertain_changes_in_brackets(table):
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words == ["+3.0", "+3.0", "(+0.0)", "(+0.0)", "(-0.1)"]
     assert "better on fan, +3.0 points" in figure.get_suptitle()
+
+
+def test_sweeps_of_other_recordings_are_shown_only_by_name(tmp_path):
+    for name, data in (("a", "data/mine"), ("b", "data/simulated_demo")):
+        write(tmp_path, name, sweep_table())
+        sidecar = tmp_path / name / "sweep.csv.json"
+        sidecar.write_text(json.dumps({"settings": {"data_dir": data}}))
+    assert list(read_sweeps(tmp_path, data_dir="data/mine")) == ["a"]
+    assert list(read_sweeps(tmp_path, data_dir="data/other")) == []
+    assert list(read_sweeps(tmp_path, names=["b"], data_dir="data/mine")) == ["b"]
+
+
+def write_run(results, name, wrong, *, seed, clips=6, **settings):
+    """Write a run of one machine; its first ``wrong`` anomalous clips score lowest."""
+    rows = [
+        {"clip_id": f"fan/test/{domain}{i}.wav", "machine_type": "fan", "section": "00",
+         "domain": domain, "split": "test", "is_anomaly": i % 2 == 1,
+         "anomaly_score": float(i % 2 == 1) * (-1 if i // 2 < wrong else 1) + 0.01 * i,
+         "is_decided_anomalous": False, "system": "final", "seed": seed}
+        for domain in ("source", "target") for i in range(clips)
+    ]  # fmt: skip
+    (results / name).mkdir()
+    pd.DataFrame(rows).to_csv(results / name / "scores.csv", index=False)
+    facts = {"settings": {"run_name": name, **settings}, "git": {"commit": "abc"}}
+    (results / name / "scores.csv.json").write_text(json.dumps(facts))
+
+
+def test_two_runs_are_paired_clip_by_clip(tmp_path):
+    write_run(tmp_path, "old", 3, seed=0, neighbours=1, views=[])
+    write_run(tmp_path, "new", 0, seed=4, neighbours=2, views=[], clips=8)
+    scores, remarks = read_runs(tmp_path, ["old", "new"])
+    assert remarks == ["new: 4 test clips that not all runs have are left out."]
+    table = paired_differences(scores, reference="old", n_bootstrap=100)
+    own = table[(table["system"] == "new") & (table["machine_type"] == "fan")]
+    assert own.set_index("metric").loc["auc_source", "difference"] == pytest.approx(1)
+    settings = differing_settings(tmp_path, ["old", "new"])
+    assert settings.to_dict("index") == {"neighbours": {"old": "1", "new": "2"}}
+    table = table.rename(columns={"system": "variant"}).assign(group="", system="final")
+    figure = draw_runs(table, corpus="recorded")
+    assert figure.get_suptitle().startswith("Against old (recorded). Better: new, +")
+    assert [one.get_text() for one in figure.axes[0].get_yticklabels()] == ["fan", "all"]
+
+
+def test_runs_that_cannot_be_compared_are_named(tmp_path):
+    write_run(tmp_path, "old", 3, seed=0)
+    with pytest.raises(InputError, match="old alone cannot be compared"):
+        read_runs(tmp_path, ["old"])
+    with pytest.raises(InputError, match="run new: .* There are: old"):
+        read_runs(tmp_path, ["old", "new"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from asdlib.errors import InputError
+from asdlib.report.save import sidecar_path
 from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, set_wrapped_title
 from asdlib.report.tables import EMPTY, METRIC_LABELS, markdown_table, plain
 from asdlib.scoring import DIFFERENCE_COLUMNS
@@ -22,7 +24,9 @@ _ROW_HEIGHT_IN = 0.17
 _UNIT = "points of 0.01"
 
 
-def read_sweeps(results: Path, *, names: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+def read_sweeps(
+    results: Path, *, names: Sequence[str] = (), data_dir: str | None = None
+) -> dict[str, pd.DataFrame]:
     """Read the tables of finished sweeps, by their names.
 
     Parameters
@@ -31,6 +35,8 @@ def read_sweeps(results: Path, *, names: Sequence[str] = ()) -> dict[str, pd.Dat
         Folder with a folder for every run and sweep.
     names : sequence of str
         Sweeps to read; empty for all that are there.
+    data_dir : str, optional
+        As sidecars name it; without ``names``, only sweeps of these recordings are read.
 
     Returns
     -------
@@ -45,7 +51,15 @@ def read_sweeps(results: Path, *, names: Sequence[str] = ()) -> dict[str, pd.Dat
             f"sweep {missing[0]}: {results} has no table of it. There are: "
             f"{', '.join(found) or 'none'}. ./run_all.sh sweep FILE makes one."
         )
+    if data_dir is not None and not names:
+        found = {name: path for name, path in found.items() if _data_dir(path) == data_dir}
     return {name: _read(found[name]) for name in (names or found)}
+
+
+def _data_dir(path: Path) -> object:
+    """Name the recordings that a sweep was made of, as its sidecar does."""
+    facts = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    return facts["settings"]["data_dir"]
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -69,9 +83,10 @@ def findings(table: pd.DataFrame) -> list[str]:
     rows = whole[whole["difference"].notna()]
     reference = whole[whole["difference"].isna()].iloc[0]
     is_gain, is_loss = rows["difference_low"] > 0, rows["difference_high"] < 0
+    spread = f", standard deviation {reference['spread']:.3f} over {reference['n_seeds']} seeds"
     sentences = [
-        f"Reference ({reference['system']}): official score {reference['value']:.3f}, "
-        f"standard deviation {reference['spread']:.3f} over {reference['n_seeds']} seeds."
+        f"Reference ({reference['system']}): official score {reference['value']:.3f}"
+        f"{'' if pd.isna(reference['spread']) else spread}."
     ]
     for word, chosen in (("Better", rows[is_gain]), ("Worse", rows[is_loss])):
         ordered = chosen.sort_values("difference", key=abs, ascending=False)
@@ -183,7 +198,7 @@ def draw_sweep(table: pd.DataFrame) -> Figure:
     )
     for metric, ax in zip(_MEANS, axes, strict=True):
         ax.axvline(0, color="0.6", lw=0.8, ls=":")
-        shown = rows.merge(whole[whole["metric"] == metric], on="variant")
+        shown = rows.merge(whole[whole["metric"] == metric], on=["group", "variant"])
         for row in shown.to_dict(orient="records"):
             y, colour = row["y"], row["colour"]
             low, high = 100 * row["difference_low"], 100 * row["difference_high"]
@@ -242,7 +257,7 @@ def draw_sweep_machines(table: pd.DataFrame) -> Figure:
 
 def _rows(whole: pd.DataFrame) -> pd.DataFrame:
     """Give a height to every variant: groups together, a gap and a heading before each."""
-    variants = whole[whole["difference"].notna()].drop_duplicates("variant")
+    variants = whole[whole["difference"].notna()].drop_duplicates(["group", "variant"])
     groups = list(dict.fromkeys(variants["group"]))
     rows, y = [], 0.0
     for place, group in enumerate(groups):
@@ -250,9 +265,10 @@ def _rows(whole: pd.DataFrame) -> pd.DataFrame:
         for position, variant in enumerate(variants.loc[variants["group"] == group, "variant"]):
             heading = group if position == 0 else ""
             colour = GROUP_COLOURS[place % len(GROUP_COLOURS)]
-            rows.append({"variant": variant, "y": y, "heading": heading, "colour": colour})
+            rows.append({"group": group, "variant": variant, "y": y, "heading": heading,
+                         "colour": colour})  # fmt: skip
             y += 1.0
-    return pd.DataFrame(rows, columns=["variant", "y", "heading", "colour"])
+    return pd.DataFrame(rows, columns=["group", "variant", "y", "heading", "colour"])
 
 
 def _sweep_finding(whole: pd.DataFrame) -> str:

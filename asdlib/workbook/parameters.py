@@ -256,6 +256,7 @@ PARAMETERS: dict[str, Kind] = {
     "details": _FLAG,
     # 05
     "sweeps": _list(_TEXT, " of names, none twice", _is_distinct),
+    "runs": _list(_TEXT, " of names, none twice", _is_distinct),
     # 06
     "growth_machine": _TEXT,
     "growth_kind": _word("the name of a known change", _is_change),
