@@ -17,7 +17,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH_NARROW_IN = 3.5
 WIDTH_WIDE_IN = 7.0
 
 _PALETTE = sns.color_palette("colorblind")

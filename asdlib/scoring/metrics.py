@@ -39,8 +39,7 @@ def auc(anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> float:
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
-    false_rate, true_rate = _one_curve(anomaly_score, is_anomaly)
-    return float(area_below(false_rate, true_rate, max_fpr=1.0)[0])
+    return pauc(anomaly_score, is_anomaly, max_fpr=1.0)
 
 
 def pauc(
@@ -76,8 +75,20 @@ def pauc(
     >>> pauc([0.1, 0.4, 0.35, 0.8], [False, False, True, True], max_fpr=0.5)
     0.6666666666666666
     """
-    false_rate, true_rate = _one_curve(anomaly_score, is_anomaly)
-    return float(area_below(false_rate, true_rate, max_fpr=max_fpr)[0])
+    score = np.asarray(anomaly_score, dtype=np.float64)
+    anomalous = np.asarray(is_anomaly, dtype=bool)
+    if score.ndim != 1 or score.shape != anomalous.shape:
+        raise InputError(
+            f"anomaly_score has shape {score.shape} and is_anomaly {anomalous.shape}; "
+            "expected one value of each per clip."
+        )
+    if not np.isfinite(score).all():
+        position = int(np.flatnonzero(~np.isfinite(score))[0])
+        raise InputError(f"anomaly_score[{position}] = {score[position]}: expected finite scores.")
+    weight = anomalous[None, :].astype(np.float64)
+    ranking = Ranking(score)
+    curve = ranking.rates(1.0 - weight), ranking.rates(weight)
+    return float(area_below(*curve, max_fpr=max_fpr)[0])
 
 
 def harmonic_mean(values: FloatArray, *, axis: int = -1) -> FloatArray:
@@ -137,21 +148,3 @@ def area_below(false_rate: FloatArray, true_rate: FloatArray, *, max_fpr: float)
         return np.asarray(area, dtype=np.float64)
     chance = 0.5 * max_fpr**2
     return np.asarray(0.5 * (1.0 + (area - chance) / (max_fpr - chance)), dtype=np.float64)
-
-
-def _one_curve(
-    anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    score = np.asarray(anomaly_score, dtype=np.float64)
-    anomalous = np.asarray(is_anomaly, dtype=bool)
-    if score.ndim != 1 or score.shape != anomalous.shape:
-        raise InputError(
-            f"anomaly_score has shape {score.shape} and is_anomaly {anomalous.shape}; "
-            "expected one value of each per clip."
-        )
-    if not np.isfinite(score).all():
-        position = int(np.flatnonzero(~np.isfinite(score))[0])
-        raise InputError(f"anomaly_score[{position}] = {score[position]}: expected finite scores.")
-    weight = anomalous[None, :].astype(np.float64)
-    ranking = Ranking(score)
-    return ranking.rates(1.0 - weight), ranking.rates(weight)

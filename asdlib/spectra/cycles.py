@@ -44,8 +44,6 @@ def cycle_time(
     sr: float,
     band_hz: Band | None = None,
     min_s: float = 0.1,
-    max_s: float | None = None,
-    false_alarm: float = FALSE_ALARM,
 ) -> CycleTime | None:
     r"""Find the period of a sound's level by autocorrelation, or None when it has none.
 
@@ -58,13 +56,13 @@ def cycle_time(
     first zero; M. S. Bartlett, J. R. Stat. Soc. Suppl. 8 (1946)). Both r at one and at two periods
     must stand out where the clip holds as much, Bonferroni-corrected for the periods tried.
     Multiples of a shorter one, such as a beat, are no cycle. The clip must hold three
-    of the longest period; ``false_alarm`` is the share of clips without one that may give one.
+    of the longest period; `FALSE_ALARM` is the share of clips without one that may give one.
     """
     samples = checked_clip(y, sr=sr)
     if not min_s > 0:
         raise InputError(f"min_s = {min_s}: expected a period above zero.")
     duration_s = len(samples) / sr
-    longest_s = min(duration_s / _MIN_CYCLES, duration_s if max_s is None else max_s)
+    longest_s = duration_s / _MIN_CYCLES
     if longest_s < 2 * min_s or is_constant(samples):
         return None
     level, rate_hz = _level(samples - samples.mean(), sr=sr, band_hz=band_hz, longest_s=longest_s)
@@ -79,7 +77,7 @@ def cycle_time(
     first_zero = int(np.argmax(correlation < 0)) if (correlation < 0).any() else lags[-1]
     evidence[lags <= first_zero] = 0.0
     best = int(evidence.argmax())
-    if evidence[best] < -np.log(false_alarm):
+    if evidence[best] < -np.log(FALSE_ALARM):
         return None
     shorter = np.flatnonzero(is_peak & (inner > _SHORTER_SHARE * inner[best]) & (evidence > 0))
     chosen = int(shorter[0])
@@ -95,9 +93,7 @@ def cycle_time(
     )
 
 
-def level_autocorrelation(
-    y: npt.ArrayLike, *, sr: float, band_hz: Band | None = None
-) -> tuple[Array, Array]:
+def level_autocorrelation(y: npt.ArrayLike, *, sr: float) -> tuple[Array, Array]:
     """Compute the autocorrelation in which `cycle_time` looks for a period.
 
     Lags up to a third of the clip [s], and the autocorrelation, 1 at lag 0; empty for silence.
@@ -106,7 +102,7 @@ def level_autocorrelation(
     longest_s = len(samples) / sr / _MIN_CYCLES
     if is_constant(samples):
         return np.zeros(0), np.zeros(0)
-    level, rate_hz = _level(samples - samples.mean(), sr=sr, band_hz=band_hz, longest_s=longest_s)
+    level, rate_hz = _level(samples - samples.mean(), sr=sr, band_hz=None, longest_s=longest_s)
     correlation = _autocorrelation(level)[: int(longest_s * rate_hz) + 1]
     return np.arange(len(correlation)) / rate_hz, correlation
 

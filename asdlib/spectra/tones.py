@@ -35,30 +35,20 @@ class TonalFamily(Family):
     is_mains: bool  # fundamental is a multiple of 50 or 60 Hz
 
 
-def tonal_families(
-    y: npt.ArrayLike,
-    *,
-    sr: float,
-    min_hz: float = 20.0,
-    max_hz: float | None = None,
-    max_families: int = 8,
-    false_alarm: float = FALSE_ALARM,
-) -> list[TonalFamily]:
+def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list[TonalFamily]:
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 
     Lines of the power spectrum (Blackman-Harris: no skirts of a strong tone), judged as in
-    `characteristic_frequencies`, from ``min_hz`` (put the high-pass there) to ``max_hz`` (0.45
-    ``sr``, at most 4000 Hz). ``false_alarm`` is the share of noise clips that may give a family. A
-    machine at exactly 50 or 60 Hz is not told from mains hum.
+    `characteristic_frequencies`, from ``min_hz`` (put the high-pass there) to 0.45 ``sr``, at
+    most 4000 Hz. A machine at exactly 50 or 60 Hz is not told from mains hum.
     """
     samples = checked_clip(y, sr=sr)
-    high_hz = min(0.45 * sr, 4000.0 if max_hz is None else max_hz)
-    if not 0 <= min_hz < high_hz:
+    max_hz = min(0.45 * sr, 4000.0)
+    if not 0 <= min_hz < max_hz:
         raise InputError(
-            f"min_hz = {min_hz:g}, max_hz = {max_hz}: expected 0 <= min_hz < max_hz, of which "
-            f"{0.45 * sr:g} Hz at sr = {sr:g} Hz can be used."
+            f"min_hz = {min_hz:g}: expected 0 <= min_hz < {max_hz:g} Hz at sr = {sr:g} Hz."
         )
-    spectra = _tone_lines(samples, sr=sr, min_hz=min_hz, max_hz=high_hz)
+    spectra = _tone_lines(samples, sr=sr, min_hz=min_hz, max_hz=max_hz)
     if spectra is None:
         return []
     lowest = max(8, int(min_hz / spectra.spacing_hz))
@@ -66,8 +56,8 @@ def tonal_families(
         spectra,
         lowest=lowest,
         highest=spectra.evidence.shape[1] - 1,
-        max_series=max_families,
-        false_alarm=false_alarm,
+        max_series=8,
+        false_alarm=FALSE_ALARM,
     )
     families = [_describe(spectra, series) for series in found]
     return sorted(families, key=lambda family: -family.significance)
