@@ -52,10 +52,14 @@ def test_a_dozen_overlapping_clusters_do_not_depend_on_where_k_means_starts(rng)
     assert metrics.adjusted_rand_score(*drawn) < 0.9
 
 
-def test_more_points_than_can_be_joined_one_by_one_are_clustered(rng):
-    points, truth = blobs(rng, 3, per_group=1000)
-    found = partition(points, 3, 0)
-    assert metrics.adjusted_rand_score(truth, found) == 1.0
+def test_of_more_clips_than_can_be_joined_a_sample_finds_the_clusters_of_all(rng):
+    points, truth = blobs(rng, 3, per_group=1667)
+    points[5] += 100.0
+    counted = []
+    found = find_clusters(points, seed=0, max_clusters=3, on_progress=counted.append)
+    assert (sum(counted), len(counted)) == (5001, 2)
+    assert (found.n_clusters, found.is_outlier[5]) == (3, True)
+    assert metrics.adjusted_rand_score(np.delete(truth, 5), np.delete(found.labels, 5)) == 1.0
 
 
 def test_unstructured_points_are_one_cluster(rng):
@@ -252,14 +256,16 @@ def test_rates_become_attributes(tmp_path, rng):
     rates = np.tile([9.0, 13.0], 11)
     clips, waveforms, log_mel = corpus(tmp_path, rng, rates, seconds=2.0)
     seen = []
-    found = annotate(clips, waveforms, log_mel, workers=1, on_progress=seen.append)
+    clustered = []
+    found = annotate(clips, waveforms, log_mel, workers=1, on_progress=seen.append,
+                     on_clustered=clustered.append)  # fmt: skip
     table = found.attributes
     assert table.columns.tolist() == ["clip_id", "attribute", "method", "confidence"]
     assert table["clip_id"].tolist() == clips["clip_id"].tolist()
     assert table["attribute"].tolist() == ["f_9Hz", "f_13Hz"] * 11
     assert set(table["method"]) == {"frequencies"}
     assert table["confidence"].between(0, 1).all()
-    assert sum(seen) == len(clips)
+    assert sum(seen) == sum(clustered) == len(clips)
     again = annotate(clips, waveforms, log_mel, workers=2)
     pd.testing.assert_frame_equal(again.attributes, table)
 

@@ -21,7 +21,7 @@ Given attributes stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ from asdlib.annotation.clustering import (
     by_size,
     find_clusters,
     information,
+    sample,
     unstructured,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
@@ -64,7 +65,13 @@ class MachineEvidence:
     levels: FrequencyLevels
 
 
-def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int) -> Clustering:
+def find_clusters_by_domain(
+    points: Array,
+    domains: Sequence[str],
+    *,
+    seed: int,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Clustering:
     """Cluster the largest domain, the others by themselves: another microphone is no attribute.
 
     Few clips (ten target clips) are joined (average linkage) until they are further apart than
@@ -75,12 +82,14 @@ def find_clusters_by_domain(points: Array, domains: Sequence[str], *, seed: int)
     names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
     largest = int(np.bincount(domain).argmax())
     inside = domain == largest
-    main = find_clusters(points[inside], seed=seed)
+    main = find_clusters(points[inside], seed=seed, on_progress=on_progress)
+    on_progress(int((~inside).sum()))
     if len(names) == 1:
         return main
     if main.n_clusters == 1:
         return unstructured(len(points), main.criterion)
-    reach = 1.5 * _inner_distance(points[inside], main.labels)
+    judged = sample(np.arange(len(main.labels)), seed)
+    reach = 1.5 * _inner_distance(points[inside][judged], main.labels[judged])
     labels: Labels = np.zeros(len(points), np.int64)
     confidence, is_outlier = np.zeros(len(points)), np.zeros(len(points), np.bool_)
     labels[inside], confidence[inside] = main.labels, main.confidence

@@ -11,11 +11,13 @@ structure, and that is the answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from asdlib.errors import InputError
 
@@ -34,8 +36,8 @@ MIN_CLUSTER_CLIPS = 3
 #: A stray clip is this much further from its neighbours than nine clips in ten are.
 STRAY_FACTOR = 3.0
 _N_REFERENCES, _N_HALVES = 6, 16
-#: Most points that are joined one by one, which takes memory by their square.
-_MOST_JOINED = 2000
+#: Of more clips than these, clusters are learnt from a sample: joining takes their square.
+MOST_CLIPS = 2000
 _SILHOUETTE_CLIPS = 500
 _CRITERION = [
     "n_clusters", "silhouette", "reference", "reference_std", "stability", "is_accepted",
@@ -55,43 +57,47 @@ class Clustering:
     silhouette: float
 
 
-def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS) -> Clustering:
+def find_clusters(
+    points: Array,
+    *,
+    seed: int,
+    max_clusters: int = MAX_CLUSTERS,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Clustering:
     """Cluster points (n_clips, n_dimensions): highest silhouette of the accepted numbers.
 
     Of them (see the module) at most one for five clips. One or two clips far from all others would
     hide what states there are: left out, they join the nearest cluster afterwards.
+    Of more than 2,000 clips a random 2,000 are judged, and the others join the nearest cluster.
+    ``on_progress`` counts the clips forward, a share for each number tried.
     """
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
     largest = min(max_clusters, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
+        on_progress(len(points))
         return unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     is_stray = _find_strays(points)
-    points, everything = points[~is_stray], points
-    rng = np.random.default_rng(seed)
-    references = [_unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
-    rows, partition_of = [], {}
-    for count in range(2, largest + 1):
-        partition_of[count] = labels = partition(points, count, seed)
-        values = [_silhouette(r, partition(r, count, seed), seed=seed) for r in references]
-        reference, spread = float(np.mean(values)), float(np.std(values))
-        own = _silhouette(points, labels, seed=seed)
-        is_separated = own > reference + max(MIN_EXCESS, 3 * spread)
-        repeats = _stability(points, count, rng) if is_separated else np.nan
-        is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
-        accepted = is_separated and is_filled and repeats >= MIN_STABILITY
-        rows.append((count, own, reference, spread, repeats, accepted))
+    judged = sample(np.flatnonzero(~is_stray), seed)
+    partition_of: dict[int, Labels] = {}
+    rows, done = [], 0
+    # Threads of other programs on the same cores would be waited for at every step.
+    with threadpool_limits(1):
+        for row, labels in _try_numbers(points[judged], largest, seed):
+            rows.append(row)
+            partition_of[row[0]] = labels
+            share = len(points) * len(rows) // (largest - 1)
+            on_progress(share - done)
+            done = share
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
-        return replace(unstructured(len(everything), criterion), is_outlier=is_stray)
+        return replace(unstructured(len(points), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
     own_labels = by_size(partition_of[int(best["n_clusters"])])
-    labels = np.zeros(len(everything), np.int64)
-    labels[~is_stray] = own_labels
-    centres = _cluster_centres(points, own_labels)
-    labels[is_stray] = _distances(everything[is_stray], centres).argmin(axis=1)
-    confidence, is_outlier = _membership(everything, labels)
+    labels = _distances(points, _cluster_centres(points[judged], own_labels)).argmin(axis=1)
+    labels[judged] = own_labels
+    confidence, is_outlier = _membership(points, labels)
     return Clustering(
         labels,
         confidence,
@@ -101,6 +107,31 @@ def find_clusters(points: Array, *, seed: int, max_clusters: int = MAX_CLUSTERS)
         float(best["stability"]),
         float(best["silhouette"]),
     )
+
+
+def sample(members: Labels, seed: int) -> Labels:
+    """Keep 2,000 members at most, in their order."""
+    if len(members) <= MOST_CLIPS:
+        return members
+    return np.sort(np.random.default_rng(seed).choice(members, MOST_CLIPS, replace=False))
+
+
+def _try_numbers(
+    points: Array, largest: int, seed: int
+) -> Iterator[tuple[tuple[int, float, float, float, float, bool], Labels]]:
+    """Give, for every number of clusters, its row of the criterion and its labels."""
+    rng = np.random.default_rng(seed)
+    references = [_unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
+    for count in range(2, largest + 1):
+        labels = partition(points, count, seed)
+        values = [_silhouette(r, partition(r, count, seed), seed=seed) for r in references]
+        reference, spread = float(np.mean(values)), float(np.std(values))
+        own = _silhouette(points, labels, seed=seed)
+        is_separated = own > reference + max(MIN_EXCESS, 3 * spread)
+        repeats = _stability(points, count, rng) if is_separated else np.nan
+        is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
+        accepted = bool(is_separated and is_filled and repeats >= MIN_STABILITY)
+        yield (count, own, reference, spread, repeats, accepted), labels
 
 
 def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
@@ -142,19 +173,15 @@ def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bo
 
 
 def partition(points: Array, count: int, seed: int) -> Labels:
-    """Label points by k-means from the centres of Ward's clusters, of a sample where they are many.
+    """Label points by k-means from the centres of Ward's clusters.
 
-    Random starts end in local minima, on which halves disagree ("Buckshot", D. Cutting et al.,
-    SIGIR 1992).
+    Random starts end in local minima, so that halves disagree on clusters that are there.
     """
     from sklearn.cluster import AgglomerativeClustering, KMeans
 
-    sample = points
-    if len(points) > _MOST_JOINED:
-        sample = points[np.random.default_rng(seed).permutation(len(points))[:_MOST_JOINED]]
-    joined = AgglomerativeClustering(count).fit_predict(sample)
-    model = KMeans(count, init=_cluster_centres(sample, joined), n_init=1).fit(points)
-    return np.asarray(model.labels_, dtype=np.int64)
+    joined = AgglomerativeClustering(count).fit_predict(points)
+    model = KMeans(count, init=_cluster_centres(points, joined), n_init=1, random_state=seed)
+    return np.asarray(model.fit(points).labels_, dtype=np.int64)
 
 
 def _silhouette(points: Array, labels: npt.ArrayLike, *, seed: int) -> float:

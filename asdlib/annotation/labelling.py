@@ -72,6 +72,7 @@ def annotate(
     cache_dir: Path | None = None,
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
+    on_clustered: Callable[[int], object] = lambda clips: None,
 ) -> Annotation:
     """Give every training clip an attribute.
 
@@ -92,8 +93,9 @@ def annotate(
         Everything random follows from it.
     cache_dir : Path, optional
         Folder of the caches, for the frequencies of clips that were looked at before.
-    workers, on_progress
-        Threads of the envelope analysis; called with the number of training clips just finished.
+    workers, on_progress, on_clustered
+        Threads of the envelope analysis; called with the number of training clips just heard, and
+        just clustered, which begins when all clips of a machine are heard.
 
     Raises
     ------
@@ -118,6 +120,7 @@ def annotate(
                 {**_names(key, group), **given, "n_classes": table["attribute"].nunique()}
             )
             on_progress(len(group))
+            on_clustered(len(group))
             continue
         is_oracle = chosen[key[0]] == "true"
         known = _true_attributes(key[0], group, truth) if is_oracle else None
@@ -126,6 +129,7 @@ def annotate(
         table, row, details = _annotate_machine(
             key, group, noise_ids, log_mel, track_families,
             method="none" if is_oracle else chosen[key[0]], seed=seed, on_progress=on_progress,
+            on_clustered=on_clustered,
         )  # fmt: skip
         if known is not None:
             table = _table(group, known, "true", 1.0)
@@ -189,10 +193,12 @@ def _annotate_machine(
     method: str,
     seed: int,
     on_progress: Callable[[int], object],
+    on_clustered: Callable[[int], object],
 ) -> tuple[pd.DataFrame, dict[str, object], MachineEvidence | None]:
     if len(group) < MIN_CLIPS:
         reason = f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
         on_progress(len(group))
+        on_clustered(len(group))
         row = {**_names(key, group), "method": "none", "reason": reason, "n_classes": 1}
         return _table(group, "none", "none", 1.0), row, None
     clip_ids = group["clip_id"].tolist()
@@ -205,9 +211,8 @@ def _annotate_machine(
     levels = find_levels(
         track.families, clip_ids, domains=domains, exclude_hz=foreign_hz, seed=seed
     )
-    details = MachineEvidence(
-        *key, clip_ids, points, find_clusters_by_domain(points, domains, seed=seed), track, levels
-    )
+    clustering = find_clusters_by_domain(points, domains, seed=seed, on_progress=on_clustered)
+    details = MachineEvidence(*key, clip_ids, points, clustering, track, levels)
     found = judge(details, seed=seed)
     final, reason = choose_method(found) if method == "auto" else (method, "asked for")
     labels, confidence = label_clips(details, final, seed=seed)
