@@ -165,3 +165,17 @@ def test_a_full_disk_is_called_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks.papermill, "execute_notebook", fill)
     with pytest.raises(notebooks.NotebookFailed, match="No space left on device"):
         notebooks.execute(notebooks.Notebook(tmp_path / "01_x.ipynb", {}), {}, tmp_path / "out")
+
+
+def test_a_kernel_that_is_slow_to_start_says_what_to_do(tmp_path, monkeypatch):
+    def wait(source, output, *, start_timeout, **options):
+        raise RuntimeError(f"Kernel didn't respond in {start_timeout} seconds")
+
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", wait)
+    with pytest.raises(notebooks.NotebookFailed) as failure:
+        notebooks.execute(notebooks.Notebook(tmp_path / "01_x.ipynb", {}), {}, tmp_path / "out")
+    assert str(failure.value).splitlines()[1:] == [
+        "cell       (before the first cell)",
+        "error      the kernel has not started within 300 s: is the machine busy? "
+        "The same command tries again.",
+    ]

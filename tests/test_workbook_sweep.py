@@ -260,6 +260,18 @@ def test_scheduler_that_is_not_there(bench, monkeypatch):
         run_cells(bench.cells("seeds: [0]"), scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("error", [TimeoutError(), RuntimeError("Nanny failed to start worker")])
+def test_workers_that_do_not_come_up(bench, monkeypatch, error):
+    def fail(**options):
+        raise error
+
+    monkeypatch.setattr("asdlib.workbook.sweep.LocalCluster", fail)
+    said = str(error) or "TimeoutError"
+    expected = rf"--workers 3: the workers do not come up \({said}\). Try fewer; .* goes on from"
+    with pytest.raises(InputError, match=expected):
+        run_cells(bench.cells("seeds: [0]"), workers=3)
+
+
 # -- the file ------------------------------------------------------------------------------------
 
 

@@ -176,8 +176,11 @@ def execute(
         message = _failure_lines(output, "the kernel died; was there too little memory?")
         raise NotebookFailed(message, interrupted=False) from error
     except (OSError, RuntimeError) as error:  # a full disk; a kernel that does not start
-        message = _failure_lines(output, f"{type(error).__name__}: {error}")
-        raise NotebookFailed(message, interrupted=False) from error
+        said = f"{type(error).__name__}: {error}"
+        if "Kernel didn't respond" in said:
+            said = (f"the kernel has not started within {_START_TIMEOUT_S} s: is the machine busy? "
+                    "The same command tries again.")  # fmt: skip
+        raise NotebookFailed(_failure_lines(output, said), interrupted=False) from error
     finally:
         _write_html(output)
     return time.monotonic() - started

@@ -171,8 +171,8 @@ def _connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     count = workers or max(1, min(available_cores(), MEMORY_LIMIT // _BYTES_PER_WORKER))
     threads = str(max(1, available_cores() // count))
     environment = {**dict.fromkeys(_THREAD_VARIABLES, threads), PROGRESS_VARIABLE: "log"}
-    with (
-        LocalCluster(  # type: ignore[no-untyped-call]
+    try:
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",  # any free port
@@ -180,7 +180,12 @@ def _connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
             memory_limit=0,  # what needs memory are the kernels, which Dask does not see
             env=environment,
             preload=["asdlib.workbook.stages"],
-        ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
-    ):
+        )
+    except (OSError, RuntimeError) as error:  # a timeout is an OSError, too
+        said = str(error) or type(error).__name__
+        raise InputError(
+            f"--workers {count}: the workers do not come up ({said}). "
+            "Try fewer; what has finished stays, and the same command goes on from there."
+        ) from error
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
         yield client
