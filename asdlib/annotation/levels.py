@@ -207,9 +207,9 @@ def _collect(
 
 
 def _gather(track: pd.DataFrame) -> pd.DataFrame:
-    """List every frequency of one quantity with its weight and the number of its level.
+    """List every frequency of one quantity with its weight and its level, numbered by frequency.
 
-    Sideband spacings count as half. Levels are numbered from 0 in the order of frequency.
+    Sideband spacings count as half.
     """
     families = track[["clip_id", "frequency_hz", "significance", "resolution_hz"]]
     sidebands = track.dropna(subset=["sideband_hz"])

@@ -77,7 +77,8 @@ def unpack(
     ``on_ready`` is called with the clips of every split when all is extracted, before anything
     moves to its place: what is noted then holds, wherever a kill may come.
     """
-    partial, complete = _work_folders(path, machine_folder)
+    stem = machine_folder.parent / f".{machine_folder.name}@{path.stem}"
+    partial, complete = Path(f"{stem}.partial"), Path(f"{stem}.complete")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -144,12 +145,6 @@ def count_wavs(machine_folder: Path) -> dict[str, int]:
     """Count the wav files of every split that a machine's folder has."""
     found = published_splits(machine_folder)
     return {split: len(list_recordings(folder)) for split, folder in found.items()}
-
-
-def _work_folders(path: Path, machine_folder: Path) -> tuple[Path, Path]:
-    stem = f".{machine_folder.name}@{path.stem}"
-    raw = machine_folder.parent
-    return raw / f"{stem}.partial", raw / f"{stem}.complete"
 
 
 def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:

@@ -51,8 +51,7 @@ def official_table(scores: pd.DataFrame) -> pd.DataFrame:
 
     ``auc``: normal clips of a domain against the anomalous ones of both; precision, recall, F1:
     that domain alone; ``pauc``: all clips, in both rows. ``official score`` stands in the column
-    ``auc`` of machine ``all``. An unknown truth is refused, as is a machine that lacks a kind of
-    clip. T. Nishida et al., arXiv:2506.10097, and the organisers' evaluator of each year.
+    ``auc`` of machine ``all``. Unknown truth is refused. T. Nishida et al., arXiv:2506.10097.
     """
     table = validate_scores(scores)
     runs = table[["system", "seed"]].drop_duplicates()

@@ -45,18 +45,12 @@ def cycle_time(
     band_hz: Band | None = None,
     min_s: float = 0.1,
 ) -> CycleTime | None:
-    r"""Find the period of a sound's level by autocorrelation, or None when it has none.
+    """Find the period of a sound's level by autocorrelation, or None when it has none.
 
-    The level L(t) in dB of the Hilbert envelope, smoothed to 100 Hz and freed of its slow
-    trend, has the autocorrelation
-
-    .. math:: r(\tau) = \frac{\sum_t L(t) L(t + \tau)}{N - \tau} \Big/ \frac{\sum_t L(t)^2}{N}
-
-    whose standard error without a period follows from its own width (the sum of r squared up to its
-    first zero; M. S. Bartlett, J. R. Stat. Soc. Suppl. 8 (1946)). Both r at one and at two periods
-    must stand out where the clip holds as much, Bonferroni-corrected for the periods tried.
-    Multiples of a shorter one, such as a beat, are no cycle. The clip must hold three
-    of the longest period; `FALSE_ALARM` is the share of clips without one that may give one.
+    Of the level [dB] of the Hilbert envelope, smoothed to 100 Hz, without trend. r at one period
+    and, where the clip holds it, at two must stand out of its standard error (M. S. Bartlett, J. R.
+    Stat. Soc. Suppl. 8 (1946)), Bonferroni-corrected; multiples of a shorter one, a beat, are no
+    cycle. The clip must hold three of the longest period.
     """
     samples = checked_clip(y, sr=sr)
     if not min_s > 0:

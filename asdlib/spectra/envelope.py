@@ -81,12 +81,8 @@ def band_lines(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int,
 def complex_envelope(spectrum: Spectrum, first: int, last: int, *, n_samples: int) -> Spectrum:
     r"""Complex envelope of the band of bins ``first`` to ``last - 1``, decimated.
 
-    .. math:: c(t) = \frac{2}{N} \sum_{k=\text{first}}^{\text{last}-1} X_k
-              e^{2\pi i (k-\text{first}) t / T}
-
-    with X the ``rfft`` of N samples, shape (..., N // 2 + 1). The samples c, evenly spread over
-    the duration T, are at least 2 (last - first), so that their squared magnitude is not
-    aliased; ``abs(c)`` is the Hilbert envelope.
+    :math:`c(t) = \frac{2}{N} \sum_k X_k e^{2\pi i (k-\text{first}) t / T}`, X the ``rfft`` of N
+    samples (..., N // 2 + 1); at least 2 (last - first) samples, so that the square is not aliased.
     """
     n_reduced = fft.next_fast_len(2 * (last - first))
     band = spectrum[..., first:last]

@@ -69,16 +69,12 @@ def clip_spectrum(
     highpass_hz: float | None = None,
     pool_bins: int = 1,
 ) -> Array:
-    r"""Spectrum of a whole clip as power density in decibel.
+    r"""Spectrum of a whole clip as power density [dB re full scale squared], no window.
 
-    .. math:: L(k) = 10 \log_{10} \max\Bigl(10^{-10},\; |H(f_k)|^2 \,
-              \frac1N \Bigl|\sum_n x_n e^{-2\pi i k n / N}\Bigr|^2\Bigr)
-
-    with H the high-pass and no window, re full scale squared. K. Wilkinghoff, "Self-Supervised
-    Learning for Anomalous Sound Detection", ICASSP 2024, feeds the magnitude itself; its logarithm
-    does not let the loudest tone drown all others and makes a gain an offset. A clip that was
-    repeated to its length has its power at the harmonics of its own duration: the bins between them
-    are nearly empty, unless ``pool_bins`` of them are averaged.
+    :math:`10 \log_{10} \max(10^{-10}, |H(f_k)|^2 |X_k|^2 / N)`, H the high-pass. K. Wilkinghoff
+    (ICASSP 2024) feeds the magnitude; the logarithm lets no tone drown all others and makes a gain
+    an offset. A clip repeated to its length has power at harmonics of its own duration only:
+    average ``pool_bins`` bins.
     """
     if y.ndim != 1 or len(y) == 0:
         raise InputError(f"y has shape {y.shape}: expected the samples of one clip.")

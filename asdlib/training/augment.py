@@ -105,9 +105,9 @@ def add_noise(
 def draw_exchange(
     n_clips: int, *, probability: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw which clips of a batch (``rows``) take something from which others (``partners``).
+    """Draw which ``rows`` of a batch take something from which ``partners``, never themselves.
 
-    Nobody is one's own partner. With probability 0 no random number is drawn.
+    With probability 0 no random number is drawn.
     """
     if probability == 0 or n_clips < 2:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)

@@ -191,10 +191,7 @@ def _meaning(source: str) -> str:
 def plan_chain(
     notebooks: Sequence[tuple[Notebook, str]], parameters: Mapping[str, Any], place: Place
 ) -> list[Stage]:
-    """Give the stages of one chain of notebooks, which come in order with the keys of their code.
-
-    ``parameters`` are those that differ from the notebooks' defaults.
-    """
+    """Give the stages of one chain: notebooks in order, each with the key of its code."""
     chain: list[Stage] = []
     key, before = content_key({"data": place.key, "packages": package_versions()}), None
     for notebook, code in notebooks:
