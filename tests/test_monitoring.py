@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib import monitoring
+from asdlib import monitoring, spectra
+from asdlib.data import open_waveforms, read_clips
 from asdlib.errors import InputError
 from asdlib.monitoring.log import LOG_COLUMNS, append_verdicts
+from asdlib.spectra.injection import INJECTIONS
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 1), (2, 3), (3, 5), (4, 10)])
@@ -104,3 +106,53 @@ def test_days_count_from_the_onset():
     assert found == {"first_flag": 2.0, "alarm": 6.0, "false_alarms": 1.0}
     calm = growth.assign(is_anomalous=False)
     assert np.isnan(monitoring.days_to_alarm(calm, onset_day=11, k=2, n=2)["alarm"])
+
+
+@pytest.fixture(scope="module")
+def listening(simulated_smoke, tmp_path_factory):
+    """A detector of one simulated machine that hears by three views, and its waveforms."""
+    cache = tmp_path_factory.mktemp("cache")
+    clips = read_clips(simulated_smoke, machines=["fanSim"])
+    bank = clips[clips["split"].eq("train")].reset_index(drop=True)
+    waveforms = open_waveforms(bank, cache_dir=cache)
+    views = ("spectrum", "lines", "envelope")
+    stores = {view: spectra.open_profiles(waveforms, bank, kind=view, cache_dir=cache)
+              for view in views}  # fmt: skip
+    settings = {"views": list(views), "neighbours": 2, "false_alarm_rate": 0.1}
+    rows = {view: np.asarray(store.fixed()) for view, store in stores.items()}
+    return monitoring.Detector(settings, bank, rows, {}, None), waveforms, cache
+
+
+def rehearsed(listening, kind):
+    """Thirty days of two recordings each, the fault from day 11 on."""
+    detector, waveforms, cache = listening
+    plan = monitoring.plan_growth(detector, "fanSim", kind=kind, days=30, onset_day=11, per_day=2)
+    return plan, *monitoring.rehearse_growth(detector, waveforms, plan, cache_dir=cache)
+
+
+def test_a_growing_fault_raises_an_alarm_at_one_false_alarm_a_year(listening):
+    assert monitoring.machine_to_rehearse(listening[0]) == "fanSim"
+    _, growth, _ = rehearsed(listening, "impacts")
+    k = monitoring.choose_k(0.1, n=10, per_day=2, alarms_a_year=1.0)
+    found = monitoring.days_to_alarm(growth, onset_day=11, k=k, n=10)
+    assert found["false_alarms"] == 0
+    assert 0 < found["first_flag"] <= found["alarm"] < 20
+
+
+def test_the_change_grows_as_planned(listening):
+    plan, growth, level_db = rehearsed(listening, "level")
+    assert plan["strength"].isna().sum() == growth["strength"].isna().sum() == 20
+    before = plan["made_from"].tolist().index(plan["made_from"].iloc[-1])
+    louder_db = np.median(level_db[-1] - level_db[before])
+    assert louder_db == pytest.approx(plan["strength"].iloc[-1], abs=0.1)
+    assert plan["strength"].iloc[-1] == max(INJECTIONS["level"].strengths)
+
+
+def test_too_few_clips_rehearse_nothing(listening):
+    detector, _, _ = listening
+    few = detector.without(detector.clips["clip_id"].tolist()[5:])
+    assert monitoring.machine_to_rehearse(few) == ""
+    with pytest.raises(InputError, match="six are needed"):
+        monitoring.plan_growth(few, "fanSim", kind="level", days=3, onset_day=1, per_day=1)
+    with pytest.raises(InputError, match="onset_day=9"):
+        monitoring.plan_growth(detector, "fanSim", kind="level", days=3, onset_day=9, per_day=1)
