@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from corpus import make_tree, train_and_test
 
-from asdlib.workbook import cli, environment, notebooks
+from asdlib.workbook import cli, environment, notebooks, run_command
 from asdlib.workbook.check import add_options as add_check_options
+from asdlib.workbook.run_command import add_options, print_results
 from asdlib.workbook.sweep_results import add_sweep_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,7 @@ def test_missing_data_folder(capsys, tmp_path):
 def test_what_is_passed_over_is_told_before_anything_runs(capsys, tmp_path, monkeypatch):
     data = make_tree(tmp_path / "set", [*train_and_test("fan"), "fan/old/a.wav"])
     (data / "notes.txt").write_text("")
-    monkeypatch.setattr(cli, "_execute", lambda *arguments: 0)
+    monkeypatch.setattr(run_command, "_execute", lambda *arguments: 0)
     assert cli.main(["--data", str(data), "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "1 passed over (in no split's folder): fan/old/a.wav\n" in said
@@ -66,7 +67,7 @@ def test_the_folder_is_checked_before_anything_runs(capsys, tmp_path, monkeypatc
     data = make_tree(tmp_path / "set", [f"fan/normal/{n}.wav" for n in "abc"], sample_rate=48000)
     (data / "fan/normal/d.wav").write_bytes(b"")
     executed = []
-    monkeypatch.setattr(cli, "_execute", lambda *arguments: executed.append(arguments) or 0)
+    monkeypatch.setattr(run_command, "_execute", lambda *arguments: executed.append(arguments) or 0)
     call = ["--data", str(data), "--out", str(tmp_path)]
     *table, first, second, third = failure(capsys, *call).splitlines()
     assert table[0].endswith("set: plain folders, 3 recordings, machines: 1")
@@ -84,7 +85,7 @@ def test_the_folder_is_checked_before_anything_runs(capsys, tmp_path, monkeypatc
 def test_a_folder_with_blanks_gives_a_run_its_name(capsys, tmp_path, monkeypatch):
     data = make_tree(tmp_path / "Meine Messung (1)", [f"fan/normal/{n}.wav" for n in "abc"])
     names = []
-    monkeypatch.setattr(cli, "_execute", lambda *arguments: names.append(arguments[-1]) or 0)
+    monkeypatch.setattr(run_command, "_execute", lambda *arguments: names.append(arguments[-1]) or 0)
     assert cli.main(["--data", str(data), "--out", str(tmp_path)]) == 0
     assert names == ["Meine_Messung_1_"]
 
@@ -156,7 +157,7 @@ def test_help_fits_one_screen_and_names_every_option():
     parsers = [argparse.ArgumentParser(add_help=False) for _ in range(2)]
     for parser, is_check in zip(parsers, (True, False), strict=True):
         add_check_options(parser, is_check=is_check)
-    for parser in (cli._run_parser(), sweep_parser, *parsers):
+    for parser in (add_options(argparse.ArgumentParser(add_help=False)), sweep_parser, *parsers):
         for option in parser._option_string_actions:
             assert option in shown
 
@@ -274,11 +275,11 @@ def test_an_older_table_is_not_printed_as_new(capsys, tmp_path):
     table = tmp_path / "results" / "x" / "table.md"
     table.parent.mkdir(parents=True)
     table.write_text("old figures")
-    cli._print_results(tmp_path, "x", is_new=False)
+    print_results(tmp_path, "x", is_new=False)
     shown = capsys.readouterr().out
     assert "old figures" not in shown
     assert "of an earlier run; --from 04 makes them anew" in shown
-    cli._print_results(tmp_path, "x", is_new=True)
+    print_results(tmp_path, "x", is_new=True)
     assert "old figures" in capsys.readouterr().out
 
 

@@ -98,7 +98,7 @@ def test_command_becomes_jupyterlab_on_the_copies(out, monkeypatch):
 
 
 def test_a_run_notes_its_parameters(tmp_path, monkeypatch, simulated_smoke):
-    monkeypatch.setattr(cli, "_execute", lambda *_: 0)
+    monkeypatch.setattr(run_command, "_execute", lambda *_: 0)
     where = ["--data", str(simulated_smoke), "--out", str(tmp_path), "--name", "mine"]
     assert cli.main([*where, "--profile", "smoke", "--machines", "fanSim", "--set", "k=1"]) == 2
     assert cli.main([*where, "--profile", "smoke", "--machines", "fanSim"]) == 0

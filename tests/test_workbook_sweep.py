@@ -145,7 +145,8 @@ def test_interrupt_ends_cleanly_and_the_same_command_goes_on(bench):
     (bench.folder / "try.yaml").write_text("{seeds: [0], reference: {epochs: 30, pause_s: 0.2}}")
     code = (
         "import sys; from pathlib import Path; from asdlib.workbook import cli, notebooks;"
-        f"cli.list_notebooks = lambda: notebooks.list_notebooks(Path({str(bench.folder)!r},"
+        "known = notebooks.list_notebooks;"
+        f"notebooks.list_notebooks = lambda: known(Path({str(bench.folder)!r},"
         "'notebooks')); sys.exit(cli.main(sys.argv[1:]))"
     )
     where = ["--data", str(bench.data), "--out", str(bench.out), "--workers", "1"]

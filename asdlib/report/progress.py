@@ -60,3 +60,9 @@ def _say_interrupted(_shell: Any, *_error: Any, tb_offset: int | None = None) ->
     message = "Interrupted. What was computed stays: run the cell again to go on."
     sys.stderr.write(message + "\n")
     return [message]
+
+
+def say(message: str) -> None:
+    """Tell the user something on standard error."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()

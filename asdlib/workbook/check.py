@@ -22,10 +22,9 @@ from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
 from asdlib.monitoring.detector import Detector
 from asdlib.monitoring.log import append_verdicts, json_lines, read_log, trend
 from asdlib.monitoring.recordings import find_recordings, new_clips
-from asdlib.report.progress import progress_bar
+from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
-from asdlib.workbook.datasets import say
 from asdlib.workbook.explaining import Explainer, explain_verdicts, residual_rows, sentences
 
 _POLL_S = 2.0

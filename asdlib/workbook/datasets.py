@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,18 +25,12 @@ from asdlib.data.scan import machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
-from asdlib.report.progress import progress_bar
+from asdlib.report.progress import progress_bar, say
 from asdlib.workbook.overview import check_recordings
 
 #: Microphone that is used where a recording has two: the one near the machine.
 NEAR_CHANNEL = 0
 _SUBSETS = {"dev": ("dev",), "eval": ("eval",), "both": SUBSETS}
-
-
-def say(message: str) -> None:
-    """Tell the user something on standard error."""
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
 
 
 def split_words(text: str) -> list[str]:

@@ -19,7 +19,8 @@ import nbformat
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
-from asdlib.workbook.datasets import corpus_folder, ensure_corpus, say
+from asdlib.report.progress import say
+from asdlib.workbook.datasets import corpus_folder, ensure_corpus
 from asdlib.workbook.notebooks import Notebook, list_notebooks
 
 _PARAMETERS = "parameters.json"

@@ -18,7 +18,7 @@ from asdlib.data.layout import is_simulated
 from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report import experiments, style
-from asdlib.report.progress import progress_bar
+from asdlib.report.progress import progress_bar, say
 from asdlib.report.save import save_figure, save_table, save_text, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook.datasets import (
@@ -26,7 +26,6 @@ from asdlib.workbook.datasets import (
     corpus_folder,
     ensure_corpus,
     no_such_folder,
-    say,
 )
 from asdlib.workbook.notebooks import SCORING, Notebook
 from asdlib.workbook.parameters import check_run_name, read_whole

@@ -1,0 +1,180 @@
+"""The command ``run``: what is executed, with which parameters, on which recordings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from asdlib.errors import InputError
+from asdlib.files import PROJECT_ROOT, write_atomically
+from asdlib.report.progress import say
+from asdlib.workbook import datasets
+from asdlib.workbook.datasets import (
+    check_data,
+    corpus_folder,
+    ensure_corpus,
+    no_such_folder,
+    split_words,
+)
+from asdlib.workbook.lab import note_parameters
+from asdlib.workbook.notebooks import (
+    PROFILES,
+    SCORING,
+    Notebook,
+    execute,
+    list_notebooks,
+    parse_assignments,
+)
+from asdlib.workbook.parameters import (
+    check_machine_names,
+    check_parameters,
+    check_run_name,
+    read_parameter,
+)
+from asdlib.workbook.run_pages import write_run_pages
+
+_OWN_OPTIONS = {
+    "data_dir": "--data",
+    "out_dir": "--out",
+    "run_name": "--name",
+    "machines": "--machines",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options of ``run``."""
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--machines", type=split_words)
+    parser.add_argument("--seeds", type=split_words)
+    parser.add_argument("--profile")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--only")
+    part.add_argument("--from", dest="first")
+    parser.add_argument("--set", dest="assignments", action="append", default=[])
+    parser.add_argument("--dataset")
+    parser.add_argument("--extra-train", type=split_words)
+    datasets.add_options(parser)
+    return parser
+
+
+def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> list[Notebook]:
+    """Reduce the notebooks to those that the call asks for."""
+    wanted = only or first
+    numbers = [notebook.number for notebook in notebooks]
+    if wanted is None:
+        return notebooks
+    if wanted not in numbers:
+        raise InputError(f"notebook {wanted}: there are {', '.join(numbers)}.")
+    place = numbers.index(wanted)
+    return notebooks[place : place + 1] if only else notebooks[place:]
+
+
+def _parameters(
+    options: argparse.Namespace, notebooks: list[Notebook], data: Path, name: str
+) -> dict[str, Any]:
+    """Join profile, options and assignments; a later one wins.
+
+    Refuses a ``--set`` of a parameter that an option of its own sets.
+    """
+    parameters = dict(PROFILES[options.profile])
+    if options.seeds:
+        parameters["seeds"] = read_parameter("seeds", options.seeds, like=[], where="--")
+    assigned = parse_assignments(options.assignments, notebooks)
+    for parameter, option in _OWN_OPTIONS.items():
+        if parameter in assigned:
+            raise InputError(f"--set {parameter}: has an option of its own, use {option}.")
+    parameters.update(assigned)
+    defaults = {name: value for one in notebooks for name, value in one.parameters.items()}
+    defaults.pop("data_dir")  # may still have to be fetched or made
+    check_parameters({**defaults, **parameters}, where="--set ")
+    parameters.update(
+        data_dir=str(data.resolve()),
+        out_dir=str(options.out.resolve()),
+        run_name=name,
+        machines=options.machines or [],
+    )
+    return parameters
+
+
+def _choose_dataset(options: argparse.Namespace) -> datasets.Choice | None:
+    """Give the challenge's data that the call names, or nothing."""
+    own = {"--subset": options.subset, "--extra-train": options.extra_train}
+    own["--data-dir"] = options.data_dir
+    if options.dataset is None:
+        for option, value in own.items():
+            if value is not None:
+                raise InputError(f"{option}: belongs to --dataset, which is not given.")
+        return None
+    if options.data is not None:
+        raise InputError("--data: is another folder of recordings than --dataset. Give one.")
+    return datasets.choose(options, options.dataset)
+
+
+def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
+    """Execute the notebooks; see ``help.txt``."""
+    options = add_options(parser).parse_args(arguments)
+    choice = _choose_dataset(options)
+    options.profile = options.profile or ("full" if choice else "demo")
+    if options.profile not in PROFILES:
+        raise InputError(f"--profile {options.profile}: there are {', '.join(PROFILES)}.")
+    notebooks = list_notebooks()
+    chosen = _choose(notebooks, options.only, options.first)
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(no_such_folder(options.data))
+    data = options.data or corpus_folder(options.profile)
+    # A folder may be called anything, a run may not.
+    own = re.sub(r"[^\w.-]+", "_", data.resolve().name)
+    name = options.name or (choice.name if choice else own)
+    check_run_name(name)
+    if choice:
+        data, options.machines = options.out / "build" / name / "recordings", None
+    parameters = _parameters(options, notebooks, data, name)
+    # Written first, so that a folder that cannot be written is met before any work.
+    write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
+    if choice:
+        channel = parameters.get("channel", datasets.NEAR_CHANNEL)
+        parameters = {**datasets.bring(choice, data, say, channel), **parameters}
+    elif options.data is None:
+        ensure_corpus(options.profile, options.machines)
+    # Later notebooks take what notebook 01 decoded.
+    is_first = chosen[0] is notebooks[0]
+    check_data(data, options.machines, {**chosen[0].parameters, **parameters} if is_first else None)
+    check_machine_names(parameters, data, where="--set ")
+    note_parameters(options.out, name, parameters)
+    return _execute(chosen, parameters, options.out.resolve(), name)
+
+
+def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name: str) -> int:
+    folder = out / "build" / name / "notebooks"
+    for notebook in chosen:
+        say(f"{notebook.path.stem:<28} started")
+        elapsed = execute(notebook, parameters, folder)
+        say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
+    write_run_pages(out, name)
+    print_results(out, name, is_new=any(one.path.stem == SCORING for one in chosen))
+    return 0
+
+
+def print_results(out: Path, name: str, *, is_new: bool) -> None:
+    """Print the result table if this call made it; an older one is only named."""
+    table = out / "results" / name / "table.md"
+    if table.exists() and is_new:
+        sys.stdout.write("\n" + table.read_text(encoding="utf-8") + "\n")
+    elif table.exists():
+        sys.stdout.write(f"{os.path.relpath(table)} and the scores beside it are of an earlier "
+                         f"run; --from {SCORING[:2]} makes them anew.\n")  # fmt: skip
+    places = {
+        "tables": out / "results" / name,
+        "figures": out / "figures" / name,
+        "notebooks": out / "build" / name / "notebooks",
+        "report": out / "results" / name / "report.html",
+        "all runs": out / "results" / "index.html",
+    }
+    for what, place in places.items():
+        sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
