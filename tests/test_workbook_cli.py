@@ -85,7 +85,9 @@ def test_the_folder_is_checked_before_anything_runs(capsys, tmp_path, monkeypatc
 def test_a_folder_with_blanks_gives_a_run_its_name(capsys, tmp_path, monkeypatch):
     data = make_tree(tmp_path / "Meine Messung (1)", [f"fan/normal/{n}.wav" for n in "abc"])
     names = []
-    monkeypatch.setattr(run_command, "_execute", lambda *arguments: names.append(arguments[-1]) or 0)
+    monkeypatch.setattr(
+        run_command, "_execute", lambda *arguments: names.append(arguments[-1]) or 0
+    )
     assert cli.main(["--data", str(data), "--out", str(tmp_path)]) == 0
     assert names == ["Meine_Messung_1_"]
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.workbook import cli, lab, notebooks
+from asdlib.workbook import cli, lab, notebooks, run_command
 
 VALUES = {"data_dir": "/recordings/of pumps", "run_name": "pumps", "machines": ["pump"],
           "seeds": [0, 1], "epochs": 3, "highpass_hz": {"pump": 400.0}}  # fmt: skip
