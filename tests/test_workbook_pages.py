@@ -3,12 +3,15 @@
 import base64
 import json
 import re
+from html import unescape
 
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
 
+from asdlib.report.save import save_table
+from asdlib.report.tables import plain, render_verdicts
 from asdlib.workbook.notebooks import run_pages
 from asdlib.workbook.pages import sections, write_page
 from asdlib.workbook.run_pages import write_run_pages
@@ -68,6 +71,49 @@ def test_title_contents_and_links(page):
     assert all(f'id="{anchor}"' in page for anchor in contents)
     assert '<li class="here"><a href="04.html">here</a></li>' in page
     assert '<a href="a%20b/x.html">there</a>' in page
+
+
+def test_policy_comes_before_anything_of_the_run_and_lets_nothing_run(page):
+    before, policy = re.search(r'(.*)http-equiv="Content-Security-Policy" content="([^"]*)"', page,
+                               re.DOTALL).groups()  # fmt: skip
+    assert "4. Scores" not in before
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules == {
+        "default-src": "'none'",  # scripts, handlers, frames, objects, fonts, requests
+        "style-src": "'unsafe-inline'", "img-src": "data: file: 'self'", "media-src": "data:",
+        "base-uri": "'none'", "form-action": "'none'",
+    }  # fmt: skip
+
+
+NAMES = ["<img src=x onerror=alert(1)>", "a|b", "$x$ and $\\frac{$", '=HYPERLINK("x")']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_recordings_are_shown_and_do_nothing(tmp_path, name):
+    recording = f"fan/{name}.wav"
+    row = {"machine_type": "fan", "recording": recording, "start_s": 0.0, "since": recording,
+           "verdict": "anomalous", "anomaly_score": 2.0, "threshold": 1.0, "percentile": 99.0,
+           "heard": "knn", "reason": name, "domain": ""}  # fmt: skip
+    verdicts = pd.DataFrame([row])
+    shown = NEW.new_output("display_data", {"text/html": verdicts.to_html()})
+    cells = [
+        NEW.new_markdown_cell(f"# {plain(name)}\n\n{render_verdicts(verdicts)}"),
+        code("x", shown, stream(name), cell_id="a"),
+        NEW.new_markdown_cell("## What we learned"),
+        code("y", stream(name), cell_id="b"),
+    ]
+    write_page(NEW.new_notebook(cells=cells), tmp_path / "x.html")
+    page = (tmp_path / "x.html").read_text()
+    assert "<img" not in page
+    assert "<math" not in page
+    assert "FORMULA" not in page
+    body = unescape(re.sub("<[^>]*>", "", page[page.index("<main>") :])).replace("\xa0", " ")
+    assert body.count(name) >= 8
+    assert page.count("<tr") == 2 + 2
+    save_table(verdicts, tmp_path / "verdicts.csv", provenance={})
+    read = pd.read_csv(tmp_path / "verdicts.csv")
+    assert read.loc[0, "recording"] == recording
+    assert read.loc[0, "reason"] == "'" * name.startswith("=") + name
 
 
 def test_conclusions_stand_at_the_top_and_are_escaped(page):
@@ -131,7 +177,7 @@ def out(book, tmp_path):
     clips = {"machine_type": ["pump", "pump"], "split": ["train", "test"], "domain": ["source", ""]}
     pd.DataFrame(clips).to_csv(tmp_path / "build" / "my run" / "clips.csv")
     facts = {"corpus": "simulated", "utc": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc"},
-             "settings": {"data_dir": "<b>data</b>", "decision_percentile": 95.0}}  # fmt: skip
+             "settings": {"data_dir": "<b>$data$</b>", "decision_percentile": 95.0}}  # fmt: skip
     (results / "scores.csv.json").write_text(json.dumps(facts))
     write_run_pages(tmp_path, "my run")
     return tmp_path
@@ -148,7 +194,8 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     assert "A control" not in text
     assert "secret_code" not in text
     assert "data:image/webp" in text
-    assert "<b>data</b>" not in text
+    assert "<b>$" not in text
+    assert "<math" not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert "@media print" in text
 

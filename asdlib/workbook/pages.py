@@ -2,6 +2,9 @@
 
 Code is folded, contents and the run's other pages stand at the side, what was learnt stands at
 the top as well. Equations become MathML, which browsers draw by themselves.
+
+What an output holds is not rewritten: the content security policy at the head of ``page.html``,
+before anything of the run, lets no script or handler run and no form or address be followed unseen.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ LEARNED = "What we learned"
 #: Section whose table is folded.
 WRITTEN = "Written to disk"
 _PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
+_FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.DOTALL)
 _HEADING = re.compile(r'<h([123]) id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
 _BAR = re.compile(r"\d+%\|")
 _TABLE_CELL = re.compile(r"<td([^>]*)>([^<]*)</td>")
@@ -123,10 +126,15 @@ def _repeat_what_was_learned(book: Any) -> None:
         if title == LEARNED and output.output_type == "stream"
     ]
     if printed:
-        text = html.escape("".join(printed).strip())
+        text = literally("".join(printed).strip())
         lines = text.replace("\n\n", "\n").replace("\n", "<br>\n")
         box = f'<div class="learned"><b>{LEARNED}</b><br>\n{lines}</div>'
         book.cells.insert(1, nbformat.v4.new_markdown_cell(box))  # type: ignore[no-untyped-call]
+
+
+def literally(text: object) -> str:
+    """Escape a text for HTML within Markdown, where a dollar would begin a formula."""
+    return html.escape(str(text)).replace("$", "&#36;")
 
 
 def _token(number: int) -> str:

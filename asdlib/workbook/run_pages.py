@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import html
 import io
 import json
 import re
@@ -18,7 +17,7 @@ from PIL import Image
 
 from asdlib.report.tables import plain
 from asdlib.workbook.notebooks import SCORING, run_pages
-from asdlib.workbook.pages import LEARNED, WRITTEN, address, sections, write_page
+from asdlib.workbook.pages import LEARNED, WRITTEN, address, literally, sections, write_page
 
 #: Section of the monitoring notebook that tells of what was checked since.
 _LOG = "The log"
@@ -150,11 +149,11 @@ def _learnt_from(path: Path) -> str:
 def _settings(facts: dict[str, Any]) -> str:
     """Table of all settings, folded."""
     rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(value))}</td></tr>"
+        f"<tr><td>{literally(name)}</td><td>{literally(value)}</td></tr>"
         for name, value in sorted(facts["settings"].items())
     )
     versions = ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items())
-    return (f"## Settings\n\n{html.escape(versions)}\n\n<details><summary>all parameters</summary>"
+    return (f"## Settings\n\n{literally(versions)}\n\n<details><summary>all parameters</summary>"
             f"<table>{rows}</table></details>")  # fmt: skip
 
 
@@ -173,7 +172,7 @@ def _gallery(out: Path, name: str, page: Path) -> Any:
                 target = address(notebook.with_suffix(".html"), page) + f"#cell-id={cell}"
                 shown = address(figure, page)
                 items.append(f'<a href="{target}"><img loading="lazy" src="{shown}" alt="">'
-                             f"{html.escape(rest.replace('_', ' '))}</a>")  # fmt: skip
+                             f"{literally(rest.replace('_', ' '))}</a>")  # fmt: skip
         if items:
             title = notebook.stem.replace("_", " ")
             texts.append(f'## {title}\n\n<div class="gallery">\n' + "\n".join(items) + "\n</div>")
