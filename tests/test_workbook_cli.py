@@ -1,6 +1,8 @@
 """The command line refuses what it cannot use before anything runs."""
 
 import argparse
+import contextlib
+import io
 import os
 import shutil
 import signal
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from corpus import make_tree, train_and_test
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asdlib.workbook import cli, environment, notebooks, run_command
 from asdlib.workbook.check import add_options as add_check_options
@@ -369,3 +373,51 @@ def test_what_cannot_be_installed_is_said_in_a_sentence(monkeypatch, version, ma
     said = environment.obstacle()
     assert expected in said
     assert bool(said) == bool(expected)
+
+
+# -- properties --------------------------------------------------------------------------------
+
+_WORDS = st.sampled_from(
+    ["fan", "pump", "01", "06", "[", "{a: [1", "a=b", "a|b", "$x$", "<b>", "=1", "ä ö", "..", "/",
+     "~", "{}", "{fan: 1}", "null", "nan", "1e999", "-1", "0", "3", "smoke", "\n", "'",
+     "#", "&a *a", "!x"]
+) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+            max_size=8)  # fmt: skip
+_PARAMETERS = [name for one in notebooks.list_notebooks() for name in one.parameters]
+_OPTIONS = st.sampled_from(
+    ["--machines", "--name", "--seeds", "--profile", "--only", "--from", "--extra-train", "--x"]
+)
+_CALLS = st.lists(
+    st.tuples(_OPTIONS, _WORDS)
+    | st.tuples(st.just("--set"),
+                st.builds("{}={}".format, st.sampled_from(_PARAMETERS) | _WORDS, _WORDS)),
+    max_size=4,
+)  # fmt: skip
+_FILES = st.lists(
+    st.sampled_from([*train_and_test("fan"), "fan/a.wav", "a|b/normal/a.wav", "fan/normal/$x$.wav",
+                     "pump/normal/=1.wav", "fan/old/a.wav", "fan/attributes_00.csv", "clips.csv"]),
+    max_size=6, unique=True,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(_CALLS, _FILES, _WORDS)
+def test_whatever_is_asked_ends_well_or_in_five_plain_lines(tmp_path_factory, calls, files, text):
+    root = tmp_path_factory.mktemp("call")
+    make_tree(root / "set", files)
+    (root / "set").mkdir(exist_ok=True)
+    for table in root.rglob("*.csv"):
+        table.write_text(f"path,machine_type\n{text},{text}\n", encoding="utf-8")
+    words = [word for call in calls for word in call]
+    arguments = ["--data", str(root / "set"), "--out", str(root), *words]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(cli, "_execute", lambda *arguments: 0)
+        status = cli.main(arguments)
+    message = said.getvalue()
+    assert status in (0, 2), message
+    if status == 2:
+        end = message[message.index("run_all.sh: ") :]
+        assert len(end.splitlines()) <= 5, end
+        assert "--debug shows where" not in end
+    assert "Traceback" not in message
