@@ -412,7 +412,7 @@ def test_whatever_is_asked_ends_well_or_in_five_plain_lines(tmp_path_factory, ca
     arguments = ["--data", str(root / "set"), "--out", str(root), *words]
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(cli, "_execute", lambda *arguments: 0)
+        patch.setattr(run_command, "_execute", lambda *arguments: 0)
         status = cli.main(arguments)
     message = said.getvalue()
     assert status in (0, 2), message
