@@ -1,16 +1,19 @@
 """Known answers: what was changed in a normal clip is what the deciding view's reason names."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from asdlib.errors import InputError
+from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.scoring import contribution_table, score_views, with_contributions
 from asdlib.spectra import PROFILES, KnownRates, find_reason
 from asdlib.spectra.injection import INJECTIONS, inject
 from asdlib.spectra.profiles import profile_function
+from asdlib.workbook import explaining
 from asdlib.workbook.explaining import Explainer
 
 SR, SECONDS, N_TRAIN = 16000, 4.0, 24
@@ -182,3 +185,31 @@ def test_bad_input_is_refused(rng):
         find_reason("smell", row=[1.0], normal_rows=[[1.0]], **given)
     with pytest.raises(InputError, match="has 3 values, its normal clips 2"):
         find_reason("lines", row=np.ones(3), normal_rows=np.ones((4, 2)), **given)
+
+
+def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    shown = []
+    monkeypatch.setattr(explaining, "display", lambda *parts: shown.append(parts))
+    rng = np.random.default_rng(0)
+    names = [f"pump/train/{i}" for i in range(6)] + ["pump/test/low", "pump/test/high"]
+    sounds = {name: (3000 * rng.standard_normal(SR)).astype(np.int16) for name in names}
+    clips = pd.DataFrame({"clip_id": names, "machine_type": "pump", "split": "train"})
+    clips.loc[6:, "split"] = "test"
+    clips["domain"], clips["is_anomaly"] = "source", pd.array([None] * 8, dtype="boolean")
+    profile = profile_function("spectrum", sr=SR)
+    rows = {"spectrum": (names, np.array([profile(y) for y in sounds.values()]))}
+    verdicts = pd.DataFrame(
+        {"clip_id": names[6:], "anomaly_score": [1.0, 2.0], "verdict": "normal"}
+    )
+    scores = pd.DataFrame({"clip_id": names[6:], "system": "spectrum", "contribution": [0.1, 0.2]})
+    waveforms = SimpleNamespace(settings={"sample_rate": SR}, row_of=sounds.__getitem__)
+    box = explaining.browse_verdicts(
+        verdicts, clips, scores, waveforms, Explainer(rows, clips), seconds=0.5
+    )
+    group, clip = box.children[0].children
+    assert list(group.options) == ["pump, test, source"]
+    assert list(clip.options) == ["pump/test/high", "pump/test/low"]
+    figure, players = shown[-1]
+    assert figure.get_suptitle().startswith("pump/test/high, normal, score 2.00: ")
+    assert "nearest normal: " in players.data

@@ -65,13 +65,17 @@ def browse_recordings(
     ipywidgets.VBox or None
         None where nobody can choose.
     """
+    return browse_clips(grouped(clips), partial(_show_recording, waveforms, settings))
+
+
+def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
+    """Clips of a clip table by machine, split, domain and condition, in the table's order."""
     is_anomaly = clips["is_anomaly"]
     condition = is_anomaly.map({True: "anomalous", False: "normal"}).astype("string")
     parts = [clips["machine_type"], clips["split"], clips["domain"], condition]
     rows = pd.concat(parts, axis=1).to_numpy(object)
     labels = [", ".join(str(part) for part in row if pd.notna(part)) for row in rows]
-    groups = {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
-    return browse_clips(groups, partial(_show_recording, waveforms, settings))
+    return {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
 
 
 def _show_recording(waveforms: ArrayStore, settings: LogMelSettings, _: str, clip_id: str) -> None:

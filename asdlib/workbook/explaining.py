@@ -6,15 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import ipywidgets
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from asdlib import scoring, spectra
 from asdlib.cores import torch_threads_restored, use_one_torch_thread
 from asdlib.data import ArrayStore
 from asdlib.errors import InputError
+from asdlib.report import explain_figures
+from asdlib.report.browse import browse_clips, grouped
 
 #: View whose rows tell what differs where a view's own rows mean nothing.
 _STAND_IN = {"embedding": "spectrum"}
@@ -161,6 +167,55 @@ def explain_verdicts(
             )  # fmt: skip
             on_progress(1)
     return explained
+
+
+def browse_verdicts(
+    verdicts: pd.DataFrame,
+    clips: pd.DataFrame,
+    view_scores: pd.DataFrame,
+    waveforms: ArrayStore,
+    explainer: Explainer,
+    *,
+    seconds: float,
+) -> ipywidgets.VBox | None:
+    """Choose any clip of ``verdicts``, the highest score first; see its reason and hear it.
+
+    ``clips`` say domain and condition; the others are as for `explain_verdicts`. None where nobody
+    can choose.
+    """
+    judged = verdicts.set_index("clip_id")
+    shares = scoring.contribution_table(view_scores).T
+    rate = float(waveforms.settings["sample_rate"])
+
+    def show(_: str, clip_id: str) -> None:
+        one = explainer.explain(
+            clip_id, shares[clip_id].dropna(), samples=waveforms.row_of(clip_id), sample_rate=rate
+        )
+        row = judged.loc[clip_id]
+        said = f"{row['verdict']}, score {row['anomaly_score']:.2f}"
+        display(*draw(one, waveforms, said=said, seconds=seconds))  # type: ignore[no-untyped-call]
+
+    own = clips[clips["clip_id"].isin(judged.index)]
+    score = own["clip_id"].map(judged["anomaly_score"])
+    return browse_clips(grouped(own.loc[score.sort_values(ascending=False).index]), show)
+
+
+def draw(
+    one: Explained, waveforms: ArrayStore, *, said: str, seconds: float
+) -> tuple[Figure, HTML]:
+    """Draw a clip's reason, and let it and its nearest normal clip be heard for some seconds.
+
+    ``said`` is the verdict in the title.
+    """
+    figure = explain_figures.draw_reason(
+        one.reason, one.contributions, title=f"{one.clip_id}, {said}: {one.sentence}",
+        **spectrogram(one.clip_id, waveforms),
+    )  # fmt: skip
+    # What is displayed later must not be shown a second time by itself.
+    plt.close(figure)
+    cut = excerpts(one, waveforms, seconds=seconds)
+    rate = int(waveforms.settings["sample_rate"])
+    return figure, explain_figures.audio_players(cut, sample_rate=rate)
 
 
 def sentences(verdicts: pd.DataFrame, explained: Mapping[str, Explained]) -> list[str]:

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [book.path.stem for book in list_notebooks()]
-WITH_MENUS = {"01_spectrum_exploration"}
+WITH_MENUS = {"01_spectrum_exploration", "04_knn_scoring"}
 TIMEOUT_S = 150
 #: All cells are drawn, so that what is looked for is in the page.
 SETTINGS = {"windowingMode": "none"}
