@@ -13,7 +13,7 @@ from asdlib.scoring import contribution_table, score_views, with_contributions
 from asdlib.spectra import PROFILES, KnownRates, find_reason
 from asdlib.spectra.injection import INJECTIONS, inject
 from asdlib.spectra.profiles import profile_function
-from asdlib.workbook import explaining
+from asdlib.workbook import showing
 from asdlib.workbook.explaining import Explainer
 
 SR, SECONDS, N_TRAIN = 16000, 4.0, 24
@@ -190,7 +190,7 @@ def test_bad_input_is_refused(rng):
 def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
     monkeypatch.delenv(STATIC_VARIABLE, raising=False)
     shown = []
-    monkeypatch.setattr(explaining, "display", lambda *parts: shown.append(parts))
+    monkeypatch.setattr(showing, "display", lambda *parts: shown.append(parts))
     rng = np.random.default_rng(0)
     names = [f"pump/train/{i}" for i in range(6)] + ["pump/test/low", "pump/test/high"]
     sounds = {name: (3000 * rng.standard_normal(SR)).astype(np.int16) for name in names}
@@ -204,7 +204,7 @@ def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
     )
     scores = pd.DataFrame({"clip_id": names[6:], "system": "spectrum", "contribution": [0.1, 0.2]})
     waveforms = SimpleNamespace(settings={"sample_rate": SR}, row_of=sounds.__getitem__)
-    box = explaining.browse_verdicts(
+    box = showing.browse_verdicts(
         verdicts, clips, scores, waveforms, Explainer(rows, clips), seconds=0.5
     )
     group, clip = box.children[0].children

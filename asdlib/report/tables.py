@@ -157,7 +157,7 @@ def _metric_lines(table: pd.DataFrame) -> list[str]:
 def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
     """Write the first verdicts (`asdlib.scoring.verdict_table`) and how many there are of a kind.
 
-    Columns are as wide as their entries, for terminals; ``since`` only where a clip is flagged.
+    Columns are as wide as their entries, for terminals; ``since`` only where times are known.
     """
     shown = verdicts.head(most)
     records = shown.to_dict(orient="records")
@@ -168,11 +168,11 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
         "score": shown["anomaly_score"].map("{:.2f}".format),
         "threshold": shown["threshold"].map("{:.2f}".format).replace("nan", ""),
         "above": shown["percentile"].map("{:.0f} %".format).replace("nan %", ""),
-        "since": shown["since"].map(_time_or_file),
+        "since": shown["since"].astype(str).map(_moment),
         "heard by": shown["heard"],
         "reason": shown["reason"].map(plain),
     }
-    if not shown["since"].any():
+    if not columns["since"].any():
         del columns["since"]
     cells = [[name, *map(str, values)] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
@@ -184,9 +184,9 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
     return "\n".join([*lines, verdict_count(verdicts, n_shown=len(shown))]) + "\n"
 
 
-def _time_or_file(since: str) -> str:
-    """Date and time to the minute, or the file that stands for them."""
-    return plain(str(since).rsplit("/", 1)[-1].replace("T", " ")[:40])
+def _moment(since: str) -> str:
+    """Date and time to the minute; nothing where a recording without a date stands for them."""
+    return since[:16].replace("T", " ") if re.match(r"\d{4}-\d{2}-\d{2}", since) else ""
 
 
 def _recording_text(row: dict[Hashable, Any]) -> str:
