@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.monitoring import load_bundle, read_log
+from asdlib.monitoring import load_bundle, read_log, save_bundle
 from asdlib.scoring import evaluate, read_scores
 from asdlib.training import load_embeddings
 from asdlib.workbook import cli
@@ -158,6 +158,8 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     assert len(learnt.clips) == len(detector.clips) + n_new
     assert cli.main(learn) == 0  # the same recordings once more
     assert f"{n_new} of {n_new} recordings were learnt before" in capfd.readouterr().err
+    assert load_bundle(bundle)[1]["version"] == "v002"
+    assert save_bundle(detector, bundle, made_from={}).name == "v001"  # the run once more
     assert load_bundle(bundle)[1]["version"] == "v002"
     assert cli.main([*learn[:1], *learn[2:], "--use", "v001"]) == 0
     assert len(load_bundle(bundle)[0].clips) == len(detector.clips)

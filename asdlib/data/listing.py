@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
+
 from asdlib.data.layout import CONDITIONS, LISTING
 from asdlib.data.names import unplain_character
 from asdlib.data.plain import Told, clip_name, split_of
@@ -114,3 +116,11 @@ def _known(row: Mapping[str, str], column: str, expected: tuple[str, ...]) -> st
             f"{LISTING} does not know it."
         )
     return text or None
+
+
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """Read a clip table that was written to CSV: texts with NA, nullable truth, numbers."""
+    clips = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    clips["is_anomaly"] = clips["is_anomaly"].map({"True": True, "False": False})
+    counts = dict.fromkeys(("n_samples", "sample_rate", "channels"), "int64")
+    return clips.astype({"is_anomaly": "boolean", "start_s": "float64", **counts})

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
+from asdlib.data.listing import read_clip_table
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
 from asdlib.monitoring.detector import Detector
@@ -29,14 +29,13 @@ FORMAT = 1
 _CURRENT, _FACTS, _CLIPS, _BANK, _NETWORK = (
     "current", "bundle.json", "clips.csv", "bank.npz", "network.pt",
 )  # fmt: skip
-_TEXTS = ("clip_id", "machine_type", "section", "domain", "split", "attribute",
-          "supplemental_kind", "recording", "recorded_at", "content")  # fmt: skip
 
 
 def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any]) -> Path:
     """Write a detector as the next version of a bundle, whole, and make that the current one.
 
-    ``made_from`` are facts for the reader: run, commit, packages, what was added.
+    Where a version holds the same detector, nothing changes, and its folder is given: a run that
+    is repeated does not put aside what was learnt since. ``made_from`` are facts for the reader.
     """
     number = 1 + max((int(name[1:]) for name in versions(folder)), default=0)
     target = folder / f"v{number:03d}"
@@ -58,6 +57,9 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
             "made_from": dict(made_from),
             "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
         }
+        for version in versions(folder):
+            if _is_same(folder / version / _FACTS, facts):
+                return folder / version
         write_atomically(partial / _FACTS, _as_text(facts) + "\n")
         partial.replace(target)
     except OSError as error:
@@ -71,10 +73,18 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
     return target
 
 
+def _is_same(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a version has these files, settings and computations."""
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return all(known.get(name) == json.loads(_as_text(facts))[name]
+               for name in ("format", "settings", "computations", "sha256"))  # fmt: skip
+
+
 def versions(folder: Path) -> list[str]:
     """Names of the bundle's versions, the oldest first."""
     found = folder.glob("v[0-9][0-9][0-9]*") if folder.is_dir() else ()
-    return sorted(path.name for path in found if (path / _FACTS).is_file())
+    names = [path.name for path in found if (path / _FACTS).is_file()]
+    return sorted(names, key=lambda name: int(name[1:]))
 
 
 def use_version(folder: Path, version: str) -> None:
@@ -123,14 +133,6 @@ def load_bundle(folder: Path) -> tuple[Detector, dict[str, Any]]:
     del rows["settings"]
     clips = read_clip_table(place / _CLIPS)
     return Detector(facts["settings"], clips, rows, residuals, model), facts
-
-
-def read_clip_table(path: Path) -> pd.DataFrame:
-    """Read a clip table as it was written: texts with NA, truth nullable, numbers."""
-    clips = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, "string"), keep_default_na=False,
-                        na_values=[""])  # fmt: skip
-    truth = clips["is_anomaly"].astype("string").map({"True": True, "False": False})
-    return clips.assign(is_anomaly=truth.astype("boolean"))
 
 
 def _read_facts(place: Path) -> dict[str, Any]:

@@ -190,7 +190,8 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
                     window_s=detector.settings["window_s"])  # fmt: skip
     is_known = new["content"].isin(detector.clips.get("content", pd.Series(dtype=str)))
     if is_known.any():
-        say(f"{int(is_known.sum())} of {len(new)} recordings were learnt before: passed over.")
+        n_known, n_all = new.loc[is_known, "path"].nunique(), new["path"].nunique()
+        say(f"{n_known} of {n_all} recordings were learnt before: passed over.")
         new = new[~is_known].reset_index(drop=True)
     if new.empty:
         return 0
@@ -206,7 +207,7 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         "run": facts["made_from"],
     }
     version = save_bundle(extended, folder, made_from=made_from)
-    say(f"{version}: {len(new)} recordings learnt, {len(extended.clips)} in the bank. "
+    say(f"{version}: {new['path'].nunique()} recordings learnt, {len(extended.clips)} in the bank. "
         f"--use {facts['version']} goes back.")  # fmt: skip
     return 0
 

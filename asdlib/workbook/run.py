@@ -18,6 +18,7 @@ from asdlib.challenge import read_facts
 from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.layout import is_simulated
+from asdlib.data.listing import read_clip_table
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
@@ -50,7 +51,6 @@ _STAGE_NOTEBOOKS = {
     "scores.csv": "04_knn_scoring",
 }
 _Settings = TypeVar("_Settings", bound="DataclassInstance")
-_NUMBERS = ("n_samples", "sample_rate", "channels")
 
 
 @dataclass
@@ -240,11 +240,7 @@ class Run:
             When notebook 01 has not run or did not see a chosen machine.
         """
         path = self.stage_file(self.build / "clips.csv")
-        clips = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
-        clips["is_anomaly"] = clips["is_anomaly"].map({"True": True, "False": False})
-        clips = clips.astype(
-            {"is_anomaly": "boolean", "start_s": "float64", **dict.fromkeys(_NUMBERS, "int64")}
-        )
+        clips = read_clip_table(path)
         wanted = list(self.settings.machines)
         unknown = sorted(set(wanted) - set(clips["machine_type"]))
         if unknown:

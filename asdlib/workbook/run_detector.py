@@ -134,8 +134,5 @@ def rehearse(
 
 
 def keep_bundle(run: Run, detector: Detector) -> Path:
-    """Keep the detector as the next version of ``bundles/<run name>``, for later recordings.
-
-    Nothing is written where the current version holds the same detector already.
-    """
+    """Keep the detector as a version of ``bundles/<run name>``, for later recordings."""
     return save_bundle(detector, run.bundle, made_from=run.provenance())
