@@ -1,9 +1,13 @@
 """Recordings that were not simulated, from their folder to the table."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from corpus import make_tree, write_wav
+from scipy.signal import resample_poly
 
 from asdlib.scoring import read_scores
 from asdlib.workbook import cli
@@ -64,3 +68,51 @@ def test_a_folder_as_it_lies_runs_to_its_scores_without_labels(tmp_path, rng):
     assert "AUC" not in table
     verdicts = pd.read_csv(results / "verdicts.csv")
     assert verdicts["clip_id"].nunique() == 2
+
+
+def test_from_a_folder_as_it_is_to_a_verdict_tomorrow(simulated_smoke, tmp_path, rng, capfd):
+    """The folder as it is; learnt; verdicts with reasons; one file tomorrow; a page to mail."""
+    clips = sorted(simulated_smoke.rglob("fanSim/train/*.wav"))
+    data, machine = tmp_path / "Messungen", "Lüfter 7"
+
+    def put(place: Path, source: Path) -> None:
+        """Keep a clip as a field recorder does: 48 kHz, stereo, 24 bit, as flac."""
+        samples = resample_poly(soundfile.read(source)[0], 3, 1)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, np.stack([samples, samples], 1).clip(-1, 1), 48000, "PCM_24")
+
+    for day, source in enumerate(clips[:-3], start=1):
+        put(data / machine / f"normal/2026-04-{day:02d}/{machine} 07_15.flac", source)
+    put(data / machine / "check/2026-05-01 07_15 ruhig.flac", clips[-3])
+    noise = data / machine / "check/2026-05-02 07_15 [laut].wav"
+    soundfile.write(noise, 0.5 * rng.uniform(-1, 1, 44100 * 6), 44100, "FLOAT")
+    (data / "Bericht.pdf").write_bytes(b"%PDF")
+    where = ["--name", "halle", "--out", str(tmp_path)]
+    run = ["--data", str(data), "--profile", "smoke", *where, "--set", "sensitivity_clips=0"]
+    assert cli.main(run) == 2  # says all that is wrong, and how to go on
+    said = capfd.readouterr().err
+    assert "--set resample=true" in said
+    assert "--set channel=mean" in said
+    assert "Bericht.pdf" in said
+    assert cli.main([*run, "--set", "resample=true", "--set", "channel=mean"]) == 0
+    shown = capfd.readouterr().out
+    verdicts = pd.read_csv(tmp_path / "results/halle/verdicts.csv")
+    loud = verdicts.iloc[0]  # flagged first
+    assert loud["recording"] == f"{machine}/check/2026-05-02 07_15 [laut].wav"
+    assert (loud["verdict"], loud["since"]) == ("anomalous", "2026-05-02T07:15:00")
+    assert loud["reason"]
+    assert shown.index("[laut]") < shown.index("ruhig")
+    page = (tmp_path / "results/halle/report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") >= 2
+    assert "[laut]" in page
+    assert len(page) < 10_000_000
+    tomorrow = tmp_path / "2026-05-03 07_15.wav"
+    soundfile.write(tomorrow, 0.5 * rng.uniform(-1, 1, 44100 * 6), 44100, "FLOAT")
+    assert cli.main(["check", str(tomorrow), *where]) == cli.FLAGGED
+    told = capfd.readouterr().out
+    assert "2026-05-03 07_15.wav" in told
+    assert "louder" in told or "dB" in told
+    put(tmp_path / "mehr/2026-05-04.flac", clips[-2])
+    put(tmp_path / "mehr/2026-05-05.flac", clips[-1])
+    assert cli.main(["learn", str(tmp_path / "mehr"), *where]) == 0
+    assert "v002: 2 recordings learnt" in capfd.readouterr().err

@@ -11,6 +11,7 @@ from asdlib.data import open_waveforms, read_clips
 from asdlib.errors import InputError
 from asdlib.monitoring.log import LOG_COLUMNS, append_verdicts
 from asdlib.spectra.injection import INJECTIONS
+from asdlib.workbook import check as workbook_check
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 1), (2, 3), (3, 5), (4, 10)])
@@ -156,3 +157,32 @@ def test_too_few_clips_rehearse_nothing(listening):
         monitoring.plan_growth(few, "fanSim", kind="level", days=3, onset_day=1, per_day=1)
     with pytest.raises(InputError, match="onset_day=9"):
         monitoring.plan_growth(detector, "fanSim", kind="level", days=3, onset_day=9, per_day=1)
+
+
+def test_watching_hears_every_new_file_once_it_has_stopped_growing(tmp_path, monkeypatch, capfd):
+    heard, polls = [], iter(range(6))
+    (tmp_path / "old.wav").write_bytes(b"x")
+
+    def wait(_):
+        """Let a recording grow, and another file appear that cannot be used."""
+        poll = next(polls, None)
+        if poll is None:
+            raise KeyboardInterrupt
+        if poll < 3:
+            with (tmp_path / "new.wav").open("ab") as file:
+                file.write(b"xx")
+        if poll == 3:
+            (tmp_path / "bad.wav").write_bytes(b"x")
+
+    def check(_, paths):
+        heard.extend(path.name for path in paths)
+        if paths[0].name == "bad.wav":
+            raise InputError("bad.wav: is no recording.")
+
+    monkeypatch.setattr(workbook_check.time, "sleep", wait)
+    monkeypatch.setattr(workbook_check.Checker, "check", check)
+    checker = object.__new__(workbook_check.Checker)
+    with pytest.raises(KeyboardInterrupt):
+        checker.watch([tmp_path])
+    assert heard == ["new.wav", "bad.wav"]
+    assert "passed over: bad.wav: is no recording." in capfd.readouterr().err
