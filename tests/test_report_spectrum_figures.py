@@ -62,7 +62,7 @@ def test_average_spectra_of_any_number_of_attributes(groups):
     if len(groups) == 1:
         assert "nothing to compare" in finding(figure)
     if len(groups) > 8:
-        assert figure.axes[0].texts[0].get_text() == "25 attributes"
+        assert figure.axes[0].get_title() == "machine00: 25 attributes"
 
 
 @pytest.mark.parametrize("count", [1, 15])

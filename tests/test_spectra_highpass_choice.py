@@ -84,7 +84,7 @@ def test_broadband_machine_gets_none(tmp_path, seed):
     ]  # fmt: skip
     choice = choose(tmp_path, *machines)
     assert choice.by_machine() == {"None": None, "clean": None, "noise": None}
-    assert choice.table["reason"].str.contains("less than 0.1$|loses more").all()
+    assert choice.table["reason"].str.contains("asked for is a sure 0.10$|loses more").all()
 
 
 @pytest.mark.parametrize("seed", range(4))
