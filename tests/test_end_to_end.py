@@ -161,6 +161,14 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     assert load_bundle(bundle)[1]["version"] == "v002"
     assert save_bundle(detector, bundle, made_from={}).name == "v001"  # the run once more
     assert load_bundle(bundle)[1]["version"] == "v002"
+    assert check(tmp_path, str(place)) in (0, cli.FLAGGED)  # what was learnt can be checked
+    shutil.copy(place / "day 0.wav", place / "day 1.wav")  # another recording of the same name
+    os.utime(place / "day 1.wav")
+    with (place / "day 1.wav").open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"\x07\x00")
+    assert cli.main(learn) == 0
+    assert load_bundle(bundle)[1]["version"] == "v003"
     assert cli.main([*learn[:1], *learn[2:], "--use", "v001"]) == 0
     assert len(load_bundle(bundle)[0].clips) == len(detector.clips)
 

@@ -162,6 +162,7 @@ def test_too_few_clips_rehearse_nothing(listening):
 def test_watching_hears_every_new_file_once_it_has_stopped_growing(tmp_path, monkeypatch, capfd):
     heard, polls = [], iter(range(6))
     (tmp_path / "old.wav").write_bytes(b"x")
+    (tmp_path / "early.wav").write_bytes(b"x")  # came while the first ones were heard
 
     def wait(_):
         """Let a recording grow, and another file appear that cannot be used."""
@@ -183,6 +184,6 @@ def test_watching_hears_every_new_file_once_it_has_stopped_growing(tmp_path, mon
     monkeypatch.setattr(workbook_check.Checker, "check", check)
     checker = object.__new__(workbook_check.Checker)
     with pytest.raises(KeyboardInterrupt):
-        checker.watch([tmp_path])
-    assert heard == ["new.wav", "bad.wav"]
+        checker.watch([tmp_path], known=[tmp_path / "old.wav"])
+    assert heard == ["early.wav", "new.wav", "bad.wav"]
     assert "passed over: bad.wav: is no recording." in capfd.readouterr().err

@@ -12,9 +12,8 @@ import pandas as pd
 
 from asdlib.data import names
 from asdlib.data.attributes import given_attributes
-from asdlib.data.headers import read_header
 from asdlib.data.layout import CHALLENGE, EXPECTED_LAYOUT, NAME_OF_2020, NAMES_OF_2020, PLAIN
-from asdlib.data.plain import Told, inside_folder, recorded_at, told_by_place
+from asdlib.data.plain import Told, inside_folder, make_row, recorded_at, told_by_place
 from asdlib.data.scan import Scan, scan_folder
 from asdlib.errors import InputError, raise_problems
 
@@ -173,30 +172,15 @@ def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str,
 def _row(
     scan: Scan, machine_type: str, split: str, path: Path, told: Told
 ) -> dict[str, Any] | None:
-    """Read a recording's header; None where it cannot be used, which is noted."""
+    """Row of a recording; None where it cannot be used, which is noted."""
     try:
-        header = read_header(path)
-        str(path).encode()
-    except (InputError, UnicodeEncodeError) as error:
-        is_name = isinstance(error, UnicodeEncodeError)
-        said = f"{names.printable(str(path))}: the name is not in UTF-8. Rename it."
-        scan.problems.append(said if is_name else names.printable(str(error)))
+        row = make_row(machine_type, split, path, told, recording=inside_folder(scan.root, path))
+    except InputError as error:
+        scan.problems.append(names.printable(str(error)))
         return None
-    if header.n_samples == 0:
+    if row["n_samples"] == 0:
         scan.problems.append(f"{path}: holds no samples. Remove the file.")
-    return {
-        **vars(told),
-        "clip_id": f"{machine_type}/{split}/{told.name}",
-        "machine_type": machine_type,
-        "split": split,
-        "path": str(path.absolute()),
-        "n_samples": header.n_samples,
-        "sample_rate": header.sample_rate,
-        "channels": header.channels,
-        "recording": inside_folder(scan.root, path),
-        "start_s": 0.0,
-        "recorded_at": None,
-    }
+    return row
 
 
 def _told_by_name(path: Path, split: str, folder: Path) -> Told:

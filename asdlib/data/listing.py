@@ -16,14 +16,12 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from asdlib.data.layout import CONDITIONS, LISTING
-from asdlib.data.names import unplain_character
+from asdlib.data.names import DOMAINS, KINDS, PLAIN_CHARACTERS, unplain_character
 from asdlib.data.plain import Told, clip_name, split_of
 from asdlib.errors import InputError
 from asdlib.files import read_table
 
 _OWN_COLUMNS = ("path", "machine_type", "split", "domain", "condition")
-_DOMAINS = ("source", "target")
-_KINDS = ("clean", "noise")
 _SPLITS = ("train", "test", "supplemental")
 
 
@@ -43,7 +41,7 @@ def read_listing(path: Path, problems: list[str]) -> list[Entry]:
     for column in table.columns:
         if column not in _OWN_COLUMNS and (letter := unplain_character(column)) is not None:
             raise InputError(
-                f"{path}: the column {column!r} has the character {letter!r}. {_PLAIN}"
+                f"{path}: the column {column!r} has the character {letter!r}. {PLAIN_CHARACTERS}."
             )
     entries: list[Entry] = []
     lines: dict[Path, int] = {}
@@ -61,9 +59,6 @@ def read_listing(path: Path, problems: list[str]) -> list[Entry]:
     return entries
 
 
-_PLAIN = "Expected letters, digits, '_', '-', '+', '.' and blanks alone."
-
-
 def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
     place = PurePosixPath(row["path"].replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or not (root / place).is_file():
@@ -74,14 +69,14 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
     folders = list(place.parts[:-1])
     machine_type = row.get("machine_type") or (folders[0] if folders else "")
     if not machine_type or unplain_character(machine_type):
-        raise InputError(f"the machine_type is {machine_type!r}. {_PLAIN}")
-    condition = _known(row, "condition", (*CONDITIONS, *_KINDS))
+        raise InputError(f"the machine_type is {machine_type!r}. {PLAIN_CHARACTERS}.")
+    condition = _known(row, "condition", (*CONDITIONS, *KINDS))
     named = [folder for folder in folders if split_of(folder)]
     split = _known(row, "split", _SPLITS) or (split_of(named[0]) if named else None)
     if split is None:
-        split = "supplemental" if condition in _KINDS else None
+        split = "supplemental" if condition in KINDS else None
         split = split or ("train" if condition == "normal" else "test")
-    if (condition in _KINDS) != (split == "supplemental") or (
+    if (condition in KINDS) != (split == "supplemental") or (
         split == "train" and CONDITIONS.get(condition or "")
     ):
         raise InputError(
@@ -91,14 +86,14 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
     pairs = {name: text for name, text in row.items() if name not in _OWN_COLUMNS and text}
     for text in pairs.values():
         if letter := unplain_character(text):
-            raise InputError(f"{text!r} has the character {letter!r}. {_PLAIN}")
+            raise InputError(f"{text!r} has the character {letter!r}. {PLAIN_CHARACTERS}.")
     if folders and folders[0] == machine_type:
         folders = folders[1:]
     if folders and folders[0] in (split, "normal", "check"):
         folders = folders[1:]
     told = Told(
         name=clip_name([*folders, place.name]),
-        domain=_known(row, "domain", _DOMAINS) or "source",
+        domain=_known(row, "domain", DOMAINS) or "source",
         is_anomaly=False if split == "train" else CONDITIONS.get(condition or ""),
         attribute="_".join(f"{name}_{text}" for name, text in pairs.items()) or None,
         supplemental_kind=condition if split == "supplemental" else None,

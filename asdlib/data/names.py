@@ -22,16 +22,19 @@ EXPECTED_FORMS = (
     "section_00_<machine|clean|noise>_source_0000_<attribute>.wav (supplemental)"
 )
 
-_DOMAINS = ("source", "target")
+#: Domains, and kinds of supplemental clips.
+DOMAINS, KINDS = ("source", "target"), ("clean", "noise")
+#: What `unplain_character` accepts, for messages.
+PLAIN_CHARACTERS = "Expected letters, digits, '_', '-', '+', '.' and blanks alone"
 _CONDITIONS = ("normal", "anomaly")
 _KINDS = {"machine": "clean", "clean": "clean", "noise": "noise"}
 _MEASURED = {
-    *((domain, condition) for domain in _DOMAINS for condition in _CONDITIONS),
-    *((domain, "test", condition) for domain in _DOMAINS for condition in _CONDITIONS),
-    *((domain, "train", "normal") for domain in _DOMAINS),
-    *((domain, "test") for domain in _DOMAINS),
+    *((domain, condition) for domain in DOMAINS for condition in _CONDITIONS),
+    *((domain, "test", condition) for domain in DOMAINS for condition in _CONDITIONS),
+    *((domain, "train", "normal") for domain in DOMAINS),
+    *((domain, "test") for domain in DOMAINS),
 }
-_SUPPLEMENTAL = {*_DOMAINS, *_KINDS, "supplemental", "train", "normal"}
+_SUPPLEMENTAL = {*DOMAINS, *_KINDS, "supplemental", "train", "normal"}
 _WORD = "source|target|train|test|supplemental|normal|anomaly|machine|clean|noise"
 # A dot only between digits ("0.03"), so that "a.wav.wav" is no name.
 _SUFFIX = r"(?:[A-Za-z0-9_+-]|(?<=[0-9])\.(?=[0-9]))*"
@@ -64,7 +67,7 @@ class ClipName:
             len(kinds) == 1
             and set(self.words) <= _SUPPLEMENTAL
             and len(set(self.words)) == len(self.words)
-            and not set(_DOMAINS) <= set(self.words)
+            and not set(DOMAINS) <= set(self.words)
         )
         is_published = not self.words and self.suffix is None
         if not (is_supplemental or is_published or self.words in _MEASURED) or not _NAME.fullmatch(
@@ -75,7 +78,7 @@ class ClipName:
     @property
     def domain(self) -> str | None:
         """``source`` or ``target``; None where the name hides it."""
-        return next((word for word in self.words if word in _DOMAINS), None)
+        return next((word for word in self.words if word in DOMAINS), None)
 
     @property
     def split(self) -> str:

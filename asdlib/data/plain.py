@@ -12,13 +12,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from asdlib.data.headers import read_header
 from asdlib.data.layout import CONDITIONS, MIMII, NAME_OF_2020, NAMES_OF_2020, PLAIN, SPLITS
-from asdlib.data.names import printable
+from asdlib.data.names import DOMAINS, KINDS, printable
 from asdlib.errors import InputError
 
-_DOMAINS = ("source", "target")
-_KINDS = ("clean", "noise")
 #: Folders whose name does not become part of the clip's, being its split.
 _UNNAMED = ("train", "normal", "test", "check", "supplemental")
 # A time of four or six digits may follow without a separator.
@@ -62,8 +62,8 @@ def told_by_place(path: Path, split: str, folder: Path, layout: str) -> Told:
         return Told(clip_name(parts), is_anomaly=folders[0] == "abnormal")
     told = [CONDITIONS[name] for name in folders if name in CONDITIONS]
     domains = [name.removesuffix("_test") for name in reversed(folders)]
-    domain = next((name for name in domains if name in _DOMAINS), "source")
-    kind = next((name for name in reversed(folders) if name in _KINDS), None)
+    domain = next((name for name in domains if name in DOMAINS), "source")
+    kind = next((name for name in reversed(folders) if name in KINDS), None)
     name = clip_name(parts[1:] if folders[0] in _UNNAMED else parts)
     if split == "supplemental":
         if kind is None:
@@ -74,6 +74,30 @@ def told_by_place(path: Path, split: str, folder: Path, layout: str) -> Told:
         return Told(name, domain=domain, supplemental_kind=kind)
     condition = told[-1] if told else None
     return Told(name, domain=domain, is_anomaly=_condition(path, split, condition))
+
+
+def make_row(
+    machine_type: str, split: str, path: Path, told: Told, *, recording: str
+) -> dict[str, Any]:
+    """Read a recording's header and join what is told of it to a row of the clip table."""
+    header = read_header(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path!s}: the name is not in UTF-8. Rename it.") from error
+    return {
+        **vars(told),
+        "clip_id": f"{machine_type}/{split}/{told.name}",
+        "machine_type": machine_type,
+        "split": split,
+        "path": str(path.absolute()),
+        "n_samples": header.n_samples,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "recording": recording,
+        "start_s": 0.0,
+        "recorded_at": None,
+    }
 
 
 def clip_name(parts: Sequence[str]) -> str:

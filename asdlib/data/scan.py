@@ -90,8 +90,8 @@ def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan
     for name, folders in scan.machines.items():
         if letter := names.unplain_character(name):
             problems.append(
-                f"{folders[0]}: the machine's name has the character {letter!r}. Expected letters, "
-                "digits, '_', '-', '+', '.' and blanks alone; rename the folder."
+                f"{folders[0]}: the machine's name has the character {letter!r}. "
+                f"{names.PLAIN_CHARACTERS}; rename the folder."
             )
         for folder in folders:
             if folder not in scan.recordings:  # of 2020 several machines share a folder

@@ -1,6 +1,7 @@
 """A trained detector that goes on listening: bundle, new recordings, alarms that persist."""
 
 from asdlib.monitoring.alarms import (
+    alarm_begins,
     alarm_rate,
     alarms_by_settings,
     choose_k,
@@ -19,6 +20,7 @@ from asdlib.monitoring.recordings import new_clips
 
 __all__ = [
     "Detector",
+    "alarm_begins",
     "alarm_rate",
     "alarms_by_settings",
     "choose_k",

@@ -44,6 +44,12 @@ def persistent_alarms(flags: npt.ArrayLike, *, k: int, n: int) -> npt.NDArray[np
     return np.asarray(counts[: len(np.asarray(flags))] >= k)
 
 
+def alarm_begins(alarm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Say with which recordings an alarm begins (`persistent_alarms`)."""
+    held = np.asarray(alarm, dtype=bool)
+    return np.asarray(held & ~np.concatenate([[False], held[:-1]]))
+
+
 def alarm_rate(rate: float, *, k: int, n: int) -> float:
     r"""Alarms per recording that chance alone raises.
 
@@ -125,6 +131,6 @@ def alarms_by_settings(
     for rate in rates:
         flags = np.asarray(percentile) > 100 * (1 - rate)
         alarms = [persistent_alarms(flags, k=k, n=n) for k, n in rules]
-        counts.append([int(np.sum(np.diff(own.astype(int), prepend=0) > 0)) for own in alarms])
+        counts.append([int(alarm_begins(own).sum()) for own in alarms])
     names = [f"{k} of {n}" for k, n in rules]
     return pd.DataFrame(counts, index=[f"{rate:.0%} promised" for rate in rates], columns=names)

@@ -75,9 +75,10 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
 
 def _is_same(path: Path, facts: Mapping[str, Any]) -> bool:
     """Whether a version has these files, settings and computations."""
-    known = json.loads(path.read_text(encoding="utf-8"))
-    return all(known.get(name) == json.loads(_as_text(facts))[name]
-               for name in ("format", "settings", "computations", "sha256"))  # fmt: skip
+    known, own = json.loads(path.read_text(encoding="utf-8")), json.loads(_as_text(facts))
+    return all(
+        known.get(name) == own[name] for name in ("format", "settings", "computations", "sha256")
+    )
 
 
 def versions(folder: Path) -> list[str]:

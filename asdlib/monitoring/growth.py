@@ -17,7 +17,7 @@ import pandas as pd
 from asdlib import scoring, spectra
 from asdlib.data import ArrayStore
 from asdlib.errors import InputError
-from asdlib.monitoring.alarms import persistent_alarms
+from asdlib.monitoring.alarms import alarm_begins, persistent_alarms
 from asdlib.monitoring.detector import (
     Detector,
     Progress,
@@ -168,7 +168,6 @@ def days_to_alarm(growth: pd.DataFrame, *, onset_day: int, k: int, n: int) -> di
         before the onset.
     """
     alarm = persistent_alarms(growth["is_anomalous"], k=k, n=n)
-    begins = alarm & ~np.concatenate([[False], alarm[:-1]])
     day = growth["day"].to_numpy()
     late = day >= onset_day
 
@@ -178,7 +177,7 @@ def days_to_alarm(growth: pd.DataFrame, *, onset_day: int, k: int, n: int) -> di
     return {
         "first_flag": first(growth["is_anomalous"].to_numpy(bool)),
         "alarm": first(alarm),
-        "false_alarms": float(np.count_nonzero(begins & ~late)),
+        "false_alarms": float(np.count_nonzero(alarm_begins(alarm) & ~late)),
     }
 
 

@@ -11,27 +11,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from asdlib.errors import InputError
 from asdlib.monitoring.alarms import persistent_alarms
+from asdlib.scoring import since_when
 
 #: What a line holds: the verdict's columns, and by what and when it was found.
 LOG_COLUMNS = [
     *("recording", "clip_id", "machine_type", "recorded_at", "start_s", "anomaly_score"),
-    *(
-        "threshold",
-        "verdict",
-        "percentile",
-        "heard",
-        "reason",
-        "content",
-        "path",
-        "version",
-        "checked_at",
-    ),
+    *("threshold", "verdict", "percentile", "heard", "reason"),
+    *("content", "path", "version", "checked_at"),
 ]
 _NUMBERS = ("start_s", "anomaly_score", "threshold", "percentile")
 
@@ -120,13 +111,10 @@ def trend(log: pd.DataFrame, *, k: int, n: int) -> pd.DataFrame:
         recorded_at=("recorded_at", "first"), anomaly_score=("anomaly_score", "max"),
         threshold=("threshold", "last"), is_anomalous=("is_anomalous", "any"),
     )  # fmt: skip
-    persists = np.zeros(len(joined), bool)
-    since: list[str | None] = [None] * len(joined)
-    for places in joined.groupby("machine_type", sort=False).indices.values():
-        own = persistent_alarms(joined["is_anomalous"].to_numpy()[places], k=k, n=n)
-        persists[places] = own
-        begin = None
-        for place, in_alarm in zip(places, own, strict=True):
-            begin = (begin or joined["recorded_at"].iloc[place]) if in_alarm else None
-            since[place] = begin
-    return joined.assign(is_persistent=persists, since=pd.array(since, dtype="string"))
+    joined["is_persistent"], joined["since"] = False, pd.Series(pd.NA, joined.index, "string")
+    for _, own in joined.groupby("machine_type", sort=False):
+        persists = persistent_alarms(own["is_anomalous"], k=k, n=n)
+        since = pd.Series(since_when(persists, own["recorded_at"]), own.index, "string")
+        joined.loc[own.index, "is_persistent"] = persists
+        joined.loc[own.index, "since"] = since.mask(since.eq(""))
+    return joined

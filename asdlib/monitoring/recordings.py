@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data.clips import cut_windows
-from asdlib.data.headers import read_header
 from asdlib.data.layout import is_recording, walk
 from asdlib.data.names import printable
-from asdlib.data.plain import recorded_at
+from asdlib.data.plain import Told, make_row, recorded_at
 from asdlib.data.waveforms import file_digest
 from asdlib.errors import InputError, raise_problems
 
@@ -20,7 +19,7 @@ from asdlib.errors import InputError, raise_problems
 def find_recordings(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """List recordings: files that are named and all below named folders, sorted, each once.
 
-    Second, path and reason of every other file there; a place without any is refused.
+    Second, path and reason of every other file there.
     """
     recordings: set[Path] = set()
     passed_over: set[str] = set()
@@ -67,25 +66,14 @@ def new_clips(
     times = recorded_at(paths, [str(path.absolute()) for path in paths])
     for path, time in zip(paths, times, strict=True):
         try:
-            machine, header = machine_of(path, machines), read_header(path)
-            row = {
-                "clip_id": f"{machine}/test/{path}",
-                "machine_type": machine,
-                "section": "00",
-                "domain": domain,
-                "split": "test",
-                "path": str(path.absolute()),
-                "recording": printable(str(path)),
-                "recorded_at": time,
-                "start_s": 0.0,
-                "content": file_digest(str(path)),
-                "n_samples": header.n_samples,
-                "sample_rate": header.sample_rate,
-                "channels": header.channels,
-            }
+            told = Told(name=str(path), domain=domain)
+            machine, shown = machine_of(path, machines), printable(str(path))
+            row = make_row(machine, "test", path, told, recording=shown)
+            row |= {"recorded_at": time, "content": file_digest(str(path))}
             rows += cut_windows(row, window_s)
         except InputError as error:
             problems.append(str(error))
     raise_problems(problems)
-    table = pd.DataFrame(rows).astype({"domain": "string", "recorded_at": "string"})
-    return table.assign(is_anomaly=pd.array([pd.NA] * len(table), dtype="boolean"))
+    texts = dict.fromkeys(("domain", "attribute", "supplemental_kind", "recorded_at"), "string")
+    table = pd.DataFrame(rows).drop(columns=["name", "pairs"])
+    return table.astype({**texts, "is_anomaly": "boolean"})

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 
+from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
 from asdlib.report.explain_figures import audio_players
 from asdlib.report.progress import STATIC_VARIABLE
@@ -83,9 +84,9 @@ def _show_recording(waveforms: ArrayStore, settings: LogMelSettings, _: str, cli
     rate = int(waveforms.settings["sample_rate"])
     shape = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}
     figure = draw_clip_overview(
-        samples / 32768.0,
-        spectrogram(samples / 32768.0, **shape),
-        log_mel(samples / 32768.0, sr=rate, n_mels=settings.n_mels, fmin=settings.fmin,
+        samples / FULL_SCALE,
+        spectrogram(samples / FULL_SCALE, **shape),
+        log_mel(samples / FULL_SCALE, sr=rate, n_mels=settings.n_mels, fmin=settings.fmin,
                 fmax=settings.fmax, **shape),
         sample_rate=rate,
         band_centres_hz=band_centres_hz(settings),

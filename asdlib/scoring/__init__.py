@@ -39,6 +39,8 @@ from asdlib.scoring.verdicts import (
     NormalBank,
     contribution_table,
     explained_clips,
+    flagged_first,
+    since_when,
     verdict_table,
     with_contributions,
 )
@@ -70,6 +72,8 @@ __all__ = [
     "embedding_map",
     "evaluate",
     "explained_clips",
+    "flagged_first",
+    "since_when",
     "fuse",
     "harmonic_mean",
     "held_out_part",

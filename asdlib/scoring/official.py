@@ -19,7 +19,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from asdlib.errors import InputError
 from asdlib.scoring.evaluation import CELL_METRICS, section_cells
 from asdlib.scoring.metrics import harmonic_mean
-from asdlib.scoring.scores import validate_scores
+from asdlib.scoring.scores import one_run
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,10 +53,7 @@ def official_table(scores: pd.DataFrame) -> pd.DataFrame:
     that domain alone; ``pauc``: all clips, in both rows. ``official score`` stands in the column
     ``auc`` of machine ``all``. Unknown truth is refused. T. Nishida et al., arXiv:2506.10097.
     """
-    table = validate_scores(scores)
-    runs = table[["system", "seed"]].drop_duplicates()
-    if len(runs) > 1:
-        raise InputError(f"The scores hold {len(runs)} systems and seeds; expected one.")
+    table = one_run(scores)
     test = table[table["split"].eq("test")]
     unknown = test["is_anomaly"].isna() | test["domain"].isna()
     if unknown.any():

@@ -72,6 +72,18 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def one_run(scores: pd.DataFrame) -> pd.DataFrame:
+    """Validate scores that must be of one system and seed."""
+    table = validate_scores(scores)
+    runs = table[["system", "seed"]].drop_duplicates()
+    if len(runs) > 1:
+        raise InputError(
+            f"The scores table holds {len(runs)} systems and seeds: expected one. Select it, "
+            "for example scores[scores['system'] == 'knn']."
+        )
+    return table
+
+
 def scored_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Reduce a clip table to the clips that are scored: training and test, rows renumbered."""
     return clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)

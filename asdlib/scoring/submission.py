@@ -9,7 +9,7 @@ import pandas as pd
 
 from asdlib.errors import InputError
 from asdlib.files import read_rows, write_atomically
-from asdlib.scoring.scores import parse_numbers, validate_scores
+from asdlib.scoring.scores import one_run, parse_numbers
 
 _NAME = re.compile(r"(anomaly_score|decision_result)_(.+)_section_(\d+)_test\.csv")
 # The official baseline puts the data set before the machine, and seed and model behind the name:
@@ -44,13 +44,7 @@ def write_submission(scores: pd.DataFrame, folder: Path) -> list[Path]:
     InputError
         When there is more than one system or seed, or the folder cannot be written.
     """
-    table = validate_scores(scores)
-    runs = table[["system", "seed"]].drop_duplicates()
-    if len(runs) > 1:
-        raise InputError(
-            f"The scores hold {len(runs)} systems and seeds; a submission is one of them. "
-            "Select it first."
-        )
+    table = one_run(scores)
     test = table[table["split"].eq("test")].copy()
     test["file"] = test["clip_id"].str.rsplit("/", n=1).str[-1]
     contents: dict[str, str] = {}

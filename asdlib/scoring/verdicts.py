@@ -11,7 +11,7 @@ import pandas as pd
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend
 from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
-from asdlib.scoring.scores import validate_scores
+from asdlib.scoring.scores import one_run
 
 VERDICT_COLUMNS = [
     "recording",
@@ -110,11 +110,24 @@ def verdict_table(
     test["reason"] = ""
     test = test.merge(_places(clips), on="clip_id", how="left", validate="one_to_one")
     test["since"] = _since(test)
-    flagged = test["verdict"].ne(_FLAGGED)
-    order = test.assign(_flagged=flagged).sort_values(
-        ["_flagged", "anomaly_score"], ascending=[True, False], kind="stable"
+    return flagged_first(test)[VERDICT_COLUMNS]
+
+
+def flagged_first(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Sort verdicts: flagged clips first, then by score, the highest first."""
+    order = verdicts.assign(_flagged=verdicts["verdict"].eq(_FLAGGED)).sort_values(
+        ["_flagged", "anomaly_score"], ascending=False, kind="stable", ignore_index=True
     )
-    return order[VERDICT_COLUMNS].reset_index(drop=True)
+    return order.drop(columns="_flagged")
+
+
+def since_when(flags: Iterable[bool], moments: Iterable[str]) -> list[str]:
+    """Moment at which the unbroken run of flags began that each belongs to; empty without one."""
+    since, begin = [], ""
+    for flag, moment in zip(flags, moments, strict=True):
+        begin = (begin or moment) if flag else ""
+        since.append(begin)
+    return since
 
 
 def explained_clips(verdicts: pd.DataFrame, *, most: int) -> pd.DataFrame:
@@ -164,18 +177,6 @@ def verdict_count(verdicts: pd.DataFrame, *, n_shown: int) -> str:
     return said + ("; the rest in verdicts.csv." if count > n_shown else ".")
 
 
-def one_run(scores: pd.DataFrame) -> pd.DataFrame:
-    """Validate scores that must be of one system and seed."""
-    table = validate_scores(scores)
-    runs = table[["system", "seed"]].drop_duplicates()
-    if len(runs) > 1:
-        raise InputError(
-            f"The scores table holds {len(runs)} systems and seeds: expected one. Select it, "
-            "for example scores[scores['system'] == 'knn']."
-        )
-    return table
-
-
 def _limits(table: pd.DataFrame, thresholds: pd.DataFrame) -> pd.Series:
     """Threshold of every machine, of this system and seed."""
     system, seed = table["system"].iloc[0], table["seed"].iloc[0]
@@ -208,13 +209,11 @@ def _places(clips: pd.DataFrame) -> pd.DataFrame:
     return places
 
 
-def _since(test: pd.DataFrame) -> list[str]:
+def _since(test: pd.DataFrame) -> pd.Series:
     """Begin of the unbroken run of anomalous verdicts that a clip belongs to; else empty."""
-    begun: dict[object, str] = {}
+    since = pd.Series("", index=test.index)
     for _, machine in test.groupby("machine_type"):
-        begin = ""
-        for row in machine.sort_values(_ORDER, kind="stable", na_position="last").itertuples():
-            moment = row.recording if pd.isna(row.recorded_at) else row.recorded_at
-            begin = (begin or str(moment)) if row.verdict == _FLAGGED else ""
-            begun[row.Index] = begin
-    return [begun[index] for index in test.index]
+        own = machine.sort_values(_ORDER, kind="stable", na_position="last")
+        moments = own["recorded_at"].fillna(own["recording"]).astype(str)
+        since.loc[own.index] = np.array(since_when(own["verdict"].eq(_FLAGGED), moments), object)
+    return since

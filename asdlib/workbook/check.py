@@ -6,8 +6,9 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> bool
         raise InputError(f"{options.recordings[0]}: holds no recording. Expected wav, flac, ...")
     is_flagged = bool(paths) and checker.check(paths)
     if options.watch:
-        checker.watch(options.recordings)
+        checker.watch(options.recordings, known=paths)
     return is_flagged
 
 
@@ -79,30 +80,27 @@ class Checker:
         for first in range(0, len(paths), _AT_ONCE):
             some = paths[first : first + _AT_ONCE]
             new = new_clips(some, self._machines, window_s=self._detector.settings["window_s"])
-            with heard(self._detector, new) as (_, verdicts):
+            with heard(self._detector, new) as hearing:
+                verdicts = hearing.verdicts.assign(reason=hearing.reasons())
                 now = datetime.now().astimezone().isoformat(timespec="seconds")
                 parts.append(verdicts.assign(version=self._facts["version"], checked_at=now))
             append_verdicts(self._folder / "log.jsonl", parts[-1])
         told = pd.concat(parts, ignore_index=True)
-        is_flagged = told["verdict"].eq("anomalous")
-        order = told.assign(is_flagged=is_flagged).sort_values(
-            ["is_flagged", "anomaly_score"], ascending=False, kind="stable"
-        )
-        self._tell(order.drop(columns="is_flagged").reset_index(drop=True))
-        return bool(is_flagged.any())
+        self._tell(scoring.flagged_first(told))
+        return bool(told["verdict"].eq("anomalous").any())
 
-    def watch(self, places: Sequence[Path]) -> None:
+    def watch(self, places: Sequence[Path], *, known: Iterable[Path]) -> None:
         """Check what is new in folders, until Ctrl-C; a file counts once it has stopped growing."""
-        known, sizes = set(find_recordings(places)[0]), dict[Path, int]()
+        done, sizes = set(known), dict[Path, int]()
         say("watching for new recordings; Ctrl-C ends it.")
         while True:
             time.sleep(_POLL_S)
             fresh = {path: path.stat().st_size for path in find_recordings(places)[0]
-                     if path not in known}  # fmt: skip
+                     if path not in done}  # fmt: skip
             ready = sorted(path for path, size in fresh.items() if size and sizes.get(path) == size)
             sizes = fresh
             if ready:
-                known |= set(ready)
+                done |= set(ready)
                 self._check_what_can_be(ready)
 
     def _check_what_can_be(self, paths: Sequence[Path]) -> None:
@@ -133,12 +131,38 @@ class Checker:
         sys.stdout.flush()
 
 
-@contextmanager
-def heard(detector: Detector, new: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Let a detector hear new clips: what it makes of them, and verdicts with reasons.
+@dataclass(frozen=True)
+class Hearing:
+    """What a detector made of new clips."""
 
-    Samples are decoded as its own were. What is computed lies in a folder of its own, which is
-    gone with the context.
+    detector: Detector
+    new: pd.DataFrame
+    waveforms: ArrayStore
+    described: Any  # as from `Detector.describe`
+    verdicts: pd.DataFrame  # with content and path of every clip, reasons still empty
+    views: pd.DataFrame  # contributions to the scores
+
+    def reasons(self) -> list[str]:
+        """Say what was heard in the flagged clips; nothing where the bank lacks their spectra."""
+        table, rows = self.detector.beside_bank(self.new, self.described[0])
+        if "spectrum" not in rows:
+            return [""] * len(self.verdicts)
+        if self.described[1]:
+            rows[scoring.AUTOENCODER] = residual_rows(self.described[1])
+        settings = self.detector.settings
+        known = KnownRates(settings["shaft_rate_hz"], settings["bearing"])
+        flagged = self.verdicts[self.verdicts["verdict"].eq("anomalous")]
+        explainer = Explainer(rows, table, known=known)
+        return sentences(
+            self.verdicts, explain_verdicts(flagged, self.views, self.waveforms, explainer)
+        )
+
+
+@contextmanager
+def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
+    """Let a detector hear new clips, decoded as its own were.
+
+    What is computed lies in a folder of its own, which is gone with the context.
     """
     with tempfile.TemporaryDirectory(prefix="asdlib_") as folder:
         place = Path(folder)
@@ -150,28 +174,8 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[tuple[Any, pd.DataF
         decided, thresholds = scoring.decide(final, false_alarm_rate=rate)
         views = scoring.with_contributions(tables.values())
         verdicts = scoring.verdict_table(decided, views, thresholds, new)
-        verdicts["reason"] = _reasons(detector, new, described, verdicts, views, waveforms)
-        yield described, verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
-
-
-def _reasons(
-    detector: Detector,
-    new: pd.DataFrame,
-    described: Any,
-    verdicts: pd.DataFrame,
-    views: pd.DataFrame,
-    waveforms: ArrayStore,
-) -> list[str]:
-    """Say what was heard in the flagged clips; nothing where the bank lacks their spectra."""
-    table, rows = detector.beside_bank(new, described[0])
-    if "spectrum" not in rows:
-        return [""] * len(verdicts)
-    if described[1]:
-        rows[scoring.AUTOENCODER] = residual_rows(described[1])
-    known = KnownRates(detector.settings["shaft_rate_hz"], detector.settings["bearing"])
-    flagged = verdicts[verdicts["verdict"].eq("anomalous")]
-    explained = explain_verdicts(flagged, views, waveforms, Explainer(rows, table, known=known))
-    return sentences(verdicts, explained)
+        verdicts = verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
+        yield Hearing(detector, new, waveforms, described, verdicts, views)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
@@ -195,9 +199,14 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         new = new[~is_known].reset_index(drop=True)
     if new.empty:
         return 0
-    with heard(detector, new) as (described, verdicts):
-        _tell_what_stands_out(verdicts)
-        extended = detector.extended(new, described)
+    # In the bank a clip is named by its content too: the same path may be checked, or learnt anew.
+    new["clip_id"] = [
+        name.replace("/test/", f"/train/{content}/", 1)
+        for name, content in zip(new["clip_id"], new["content"], strict=True)
+    ]
+    with heard(detector, new) as hearing:
+        _tell_what_stands_out(hearing.verdicts)
+        extended = detector.extended(new, hearing.described)
     from asdlib.report.save import package_versions  # brings matplotlib, which takes a second
 
     made_from = {

@@ -63,8 +63,6 @@ def gather_detector(
         When the network's checkpoint is missing or damaged.
     """
     bank = clips[clips["split"].eq("train")].reset_index(drop=True)
-    bank["content"] = [file_digest(path) for path in bank["path"]]
-    bank = bank.drop(columns="path")  # a bundle goes to other machines
     rows = {
         kind: np.asarray(store.fixed()[store.positions(bank["clip_id"])])
         for kind, store in profiles.items()
@@ -135,4 +133,7 @@ def rehearse(
 
 def keep_bundle(run: Run, detector: Detector) -> Path:
     """Keep the detector as a version of ``bundles/<run name>``, for later recordings."""
-    return save_bundle(detector, run.bundle, made_from=run.provenance())
+    content = [file_digest(path) for path in detector.clips["path"]]
+    # A bundle goes to other machines, where these paths mean nothing.
+    clips = detector.clips.drop(columns="path").assign(content=content)
+    return save_bundle(replace(detector, clips=clips), run.bundle, made_from=run.provenance())
