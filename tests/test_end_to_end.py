@@ -229,6 +229,8 @@ def test_attributes_edited_by_hand_are_used_and_said(out, simulated_smoke):
         assert "bearingSim|00|source|mine" in classes.tolist()
     finally:
         path.write_text(written)
+        # Other tests compare with the embeddings of the attributes as they were.
+        assert cli.main(command(simulated_smoke, out, "--only", "03")) == 0
 
 
 def test_missing_stage_names_the_notebook(simulated_smoke, tmp_path, capfd):
