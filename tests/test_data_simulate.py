@@ -434,7 +434,6 @@ def test_clean_and_noise_add_up_to_different_sounds():
 
 
 def test_docstring_states_models_and_version_policy():
-    text = simulate.__doc__
-    assert text is not None
-    assert "not\n    tuned to any system afterwards" in text
+    text = " ".join((simulate.__doc__ or "").split())
+    assert "before any detection system had seen it and not tuned to any afterwards" in text
     assert all(machine_type in text for machine_type in simulate.MACHINES)

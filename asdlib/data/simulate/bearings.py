@@ -22,12 +22,11 @@ class BearingGeometry:
 
 
 def bearing_frequencies(shaft_rate_hz: float, geometry: BearingGeometry) -> dict[str, float]:
-    """Characteristic frequencies of a bearing with a fixed outer ring.
+    """Characteristic frequencies of a bearing with a fixed outer ring, without slip.
 
-    With r = d/D cos(alpha) and n elements: FTF = fr/2 (1 - r), BPFO = n FTF,
-    BPFI = n fr/2 (1 + r), BSF = fr D/(2d) (1 - r^2), without slip, where fr is the rate of the
-    inner ring (R. B. Randall, J. Antoni, Mechanical Systems and Signal Processing 25 (2011),
-    equations 1 to 4).
+    With r = d/D cos(alpha), n elements and fr the rate of the inner ring: FTF = fr/2 (1 - r),
+    BPFO = n FTF, BPFI = n fr/2 (1 + r), BSF = fr D/(2d) (1 - r^2) (R. B. Randall, J. Antoni,
+    Mechanical Systems and Signal Processing 25 (2011), equations 1 to 4).
 
     Examples
     --------
@@ -56,9 +55,8 @@ def fault_impacts(
 ) -> FloatArray:
     """Impacts of a local fault of a shaft's bearing, at about unit root mean square.
 
-    A pit of the outer ring is struck at BPFO with nearly equal force; one of the inner ring at
-    BPFI, stronger in the load zone once a revolution; one of an element at 2 BSF, once a turn of
-    the cage. ``slip`` is the relative standard deviation of the angle between impacts.
+    The outer ring is struck at BPFO, the inner at BPFI, stronger in the load zone once a
+    revolution, an element at 2 BSF, once a turn of the cage.
     """
     orders = bearing_frequencies(1.0, geometry)
     order, zone_order = {
@@ -90,9 +88,9 @@ def bearing_signal(
 ) -> FloatArray:
     """Simulate a bearing whose fault lines are known from its geometry.
 
-    Fault impacts with slip excite structural resonances, in white noise: the envelope
-    spectrum around the resonances has lines at the multiples of BPFO, BPFI (with sidebands
-    at the shaft rate) or 2 BSF (with sidebands at FTF).
+    Impacts with slip excite structural resonances, in white noise: the envelope spectrum around
+    them has lines at the multiples of BPFO, BPFI (with sidebands at the shaft rate) or 2 BSF (with
+    sidebands at FTF).
 
     Parameters
     ----------
@@ -100,15 +98,12 @@ def bearing_signal(
         Length [s], sampling rate [Hz], rate of the inner ring [Hz].
     fault : {"outer", "inner", "ball"} or None
         Place of the pit; None: noise alone.
-    geometry : BearingGeometry
-        Sets the fault lines, see `bearing_frequencies`.
     snr_db : float
         Level of the impacts over the noise [dB].
     resonances_hz : tuple of float
         Structural resonances that ring [Hz].
     slip : float
         Relative standard deviation of the angle between impacts.
-    rng : numpy.random.Generator
 
     Returns
     -------
@@ -157,14 +152,8 @@ def _bearing_state(product: str, velocity: int, location: str, domain: str) -> S
 def synthesise_bearing(state: State, fault: Fault, clip: Clip) -> FloatArray:
     """Bearing rig: shaft and slot tones, rolling noise in the housing's resonances.
 
-    The rolling noise is modulated at the shaft rate (residual unbalance, load zone) and grows
-    by 20 dB per decade of speed. Faults: pits of the outer and inner ring and of an element
-    (impacts at BPFO, BPFI, 2 BSF), looseness (impacts and modulation at half the shaft rate).
-    Faults of level and colour, spread over the whole surface so that no line tells them: worn
-    raceway (the roughness, and with it all rolling noise, grows), dry raceway (asperity noise
-    at high frequencies), lost preload (contact stiffness falls and with it the housing's
-    resonances, as its square root; T. A. Harris, M. N. Kotzalas, "Rolling Bearing Analysis",
-    5th ed. (2006)).
+    Rolling noise is modulated at the shaft rate (residual unbalance, load zone) and grows by 20 dB
+    per decade of speed.
     """
     rng = clip.rng
     rate_hz = state["shaft_rate_hz"] * clip.pace * clip.scatter(0.006)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import multiprocessing
 import signal
-import wave
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from asdlib.cores import available_cores
 from asdlib.data.simulate.machines import (
@@ -51,11 +50,9 @@ def write_corpus(
 ) -> Path:
     """Write the simulated corpus in the challenge's layout, or finish one that is unfinished.
 
-    Files: ``dev_data/raw/<machine>/{train,test,supplemental}/*.wav`` and
-    ``attributes_00.csv``; ``ground_truth_attributes/simulated/dev_data/<machine>/`` with the
-    true attributes of machines that hide them, the fault of every anomalous clip and the
-    recording session of every clip; last of all ``simulated.json``, whose presence means that
-    everything else is there.
+    Files: ``dev_data/raw/<machine>/{train,test,supplemental}/*.wav`` and ``attributes_00.csv``;
+    ``ground_truth_attributes/simulated/dev_data/<machine>/`` with hidden attributes, faults and
+    sessions; last of all ``simulated.json``, whose presence means that all else is there.
 
     Parameters
     ----------
@@ -76,8 +73,8 @@ def write_corpus(
     Raises
     ------
     InputError
-        For an unknown size or machine, a folder that holds another corpus or other data, or
-        one that cannot be written. Finished clips stay and the next call goes on from them.
+        Unknown size or machine, a folder that holds another corpus or other data or cannot be
+        written. Finished clips stay and the next call goes on from them.
     """
     root = Path(root)
     if size not in SIZES:
@@ -156,13 +153,10 @@ def _manifest(size: str, seed: int, plans: dict[str, list[ClipPlan]]) -> dict[st
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
     except ValueError as error:
         raise InputError(f"{path}: is not readable as JSON. Delete this corpus.") from error
-    return content
 
 
 def _to_json(content: dict[str, Any]) -> str:
@@ -172,11 +166,6 @@ def _to_json(content: dict[str, Any]) -> str:
 def _write_clips(
     jobs: list[Job], workers: int | None, on_progress: Callable[[int], object]
 ) -> None:
-    for folder in {path.parent for path, _, _ in jobs}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror}).") from error
     tasks = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
     workers = min(workers or available_cores(), len(tasks))
     if workers <= 1:
@@ -184,9 +173,12 @@ def _write_clips(
             on_progress(_work(task))
         return
     # Spawned, not forked: the calling process may hold threads (torch, Jupyter), and a fork
-    # of those can deadlock.
+    # of those can deadlock. Ctrl-C is left to the parent process.
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
         futures = [pool.submit(_work, task) for task in tasks]
@@ -195,11 +187,6 @@ def _write_clips(
     finally:
         # After an error or Ctrl-C only the clips in work are finished.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(task: list[Job]) -> int:
@@ -224,17 +211,10 @@ def render(plan: ClipPlan, seed: int) -> FloatArray:
 
 
 def write_wav(path: Path, sound: FloatArray) -> None:
-    """Write a sound in units of full scale (clipped beyond) as 16 kHz mono PCM16.
-
-    The file is there whole or not at all; one that cannot be written raises InputError.
-    """
+    """Write a sound in units of full scale as 16 kHz mono PCM16, whole or not at all."""
     pcm = np.clip(np.round(sound * 32768.0), -32768, 32767).astype("<i2")
     buffer = io.BytesIO()
-    with contextlib.closing(wave.open(buffer, "wb")) as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(pcm.tobytes())
+    soundfile.write(buffer, pcm, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     write_atomically(path, buffer.getvalue())
 
 
@@ -242,11 +222,12 @@ def _write_tables(root: Path, machine_type: str, clips: list[ClipPlan]) -> None:
     """Write ``attributes_00.csv``, the hidden attributes and the faults of a machine type."""
     model = find_model(machine_type)
     listed = [clip for clip in clips if clip.split != "supplemental"]
-    rows = []
-    for clip in listed:
-        words = clip.state.attribute.split("_") if model.has_attributes else []
-        rows.append([f"{machine_type}/{clip.split}/{clip.file_name}", *words])
-    width = max(len(row) - 1 for row in rows) // 2
+    words = [clip.state.attribute.split("_") if model.has_attributes else [] for clip in listed]
+    rows = [
+        [f"{machine_type}/{clip.split}/{clip.file_name}", *own]
+        for clip, own in zip(listed, words, strict=True)
+    ]
+    width = max(map(len, words)) // 2
     header = ["file_name", *(f"d{i}{c}" for i in range(1, width + 1) for c in "pv")]
     _write_csv(root / "dev_data" / "raw" / machine_type / "attributes_00.csv", [header, *rows])
     truth = root / "ground_truth_attributes" / "simulated" / "dev_data" / machine_type

@@ -39,16 +39,7 @@ def _slide_state(product: str, velocity_mm_s: int, domain: str) -> State:
 
 
 def synthesise_slide(state: State, fault: Fault, clip: Clip) -> FloatArray:
-    """Linear slide (A: belt, B: ball screw) going to and fro between two ends.
-
-    The carriage follows a trapezoidal speed profile with a dwell at each end. Friction noise
-    follows the speed to the power 1.5, the drive's whine glides with the speed, the ends
-    thump. Faults: damaged rail (an impact at one place of every pass), loose belt (slap after
-    every start), misaligned rail (more friction towards one end, less towards the other), worn
-    damper (harder thumps). Faults of colour and level: missing grease (more and harsher
-    friction), worn carriage (lost preload of its balls lowers contact stiffness and with it the
-    resonances), missing bellows (a cover holds back high frequencies, as its mass law says).
-    """
+    """Linear slide (A: belt, B: ball screw) going to and fro between two ends."""
     rng, odd, stroke = clip.rng, clip.of_fault, state["stroke_m"]
     speed = state["speed_m_s"] * clip.pace * clip.scatter(0.01)
     velocity, place, starts = _to_and_fro(state, speed, clip)
@@ -90,8 +81,8 @@ def _to_and_fro(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Velocity [m/s] and place [m] over the clip, times [s] at which a stroke starts or ends.
 
-    The cycle begins at one end with the carriage at rest; the clip begins anywhere in it. The place
-    is summed up from the beginning of the cycle, so that the carriage passes all of the rail.
+    The clip begins anywhere in the cycle; summed up from the cycle's beginning at rest at one end,
+    the place passes all of the rail.
     """
     ramp = speed / state["acceleration_m_s2"]
     cruise = max(state["stroke_m"] / speed - ramp, 0.0)
@@ -138,17 +129,7 @@ def _valve_state(pattern: str, domain: str) -> State:
 
 
 def synthesise_valve(state: State, fault: Fault, clip: Clip) -> FloatArray:
-    """Solenoid valve that opens in a pattern: clicks, flow hiss while open, coil hum.
-
-    The plunger clicks sharply on opening and duller on closing; between the two the flow
-    hisses, at a level that differs from opening to opening. Faults: leak (hiss while closed),
-    missing clicks (some strokes fail, at least one of every clip), weak spring (late and soft
-    closing), burr (scraping before the click). Faults of the flow's colour and level, heard
-    in the frames in which the valve is open and diluted by the rest in a time average: clogged
-    seat (less and higher hiss: the Strouhal number holds the frequency to the width of the
-    gap), eroded seat (wider gap, lower hiss), wrong pressure (louder or quieter hiss; valve
-    noise in IEC 60534-8-3).
-    """
+    """Solenoid valve that opens in a pattern: clicks, flow hiss while open, coil hum."""
     n, sr, rng, odd = clip.n_samples, clip.sample_rate, clip.rng, clip.of_fault
     period_s, openings, open_s = _PATTERNS[state.attribute.removeprefix("pat_")]
     period_s *= clip.scatter(0.004) / clip.pace

@@ -83,9 +83,8 @@ def synthesise_clip(
 ) -> FloatArray:
     """Sound of one clip in units of full scale, unclipped, shape (round(duration_s * 16000),).
 
-    With the same ``rng`` a faulty clip is its healthy twin (``fault`` None) with the fault, and
-    machine alone and hall alone add up to the mixture. ``seed`` draws the plant (halls,
-    microphones, structures, sessions); drift grows with ``session``, from 0.
+    With the same ``rng`` a faulty clip is its healthy twin with the fault, and machine alone and
+    hall alone add up to the mixture; ``seed`` and ``session`` draw the plant.
     """
     model = find_model(machine_type)
     n_samples = round(duration_s * SAMPLE_RATE_HZ)

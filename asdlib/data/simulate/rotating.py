@@ -34,25 +34,9 @@ def _fan_state(mixture: str, step: int, domain: str) -> State:
 
 
 def synthesise_fan(state: State, fault: Fault, clip: Clip) -> FloatArray:
-    """Ventilation fan: stationary flow noise, over it faint blade-pass tones and magnetic hum.
+    """Ventilation fan: stationary flow noise, faint blade-pass tones and magnetic hum.
 
-    The attribute is the mixture of machine and surroundings: a duct and a speed step. No fault
-    changes a line, an envelope or a modulation: what they change is how strong the flow noise
-    is in which band, in every frame alike. The known answer is that a time-averaged spectrum
-    or a frame-wise reconstruction of the log-mel spectrogram tells them, and that profiles of
-    lines, envelope and modulation do not. Faults: clogged inlet (a little slower, more low and
-    less high flow noise), torn filter (absorption of high frequencies gone), missing lining
-    (a lined duct absorbs most in the middle [1]_), duct leak (hiss of a jet, around a Strouhal
-    number of 0.2), stalled blades (low broadband noise [2]_), fouled blades (thicker boundary
-    layers: all trailing-edge noise louder [3]_).
-
-    References
-    ----------
-    .. [1] D. A. Bies, C. H. Hansen, "Engineering Noise Control", 4th ed. (2009), chapter 9.
-    .. [2] F. Kameier, W. Neise, "Rotating blade flow instability as a source of noise in axial
-       turbomachines", Journal of Sound and Vibration 203 (1997) 833-853.
-    .. [3] T. F. Brooks, D. S. Pope, M. A. Marcolini, "Airfoil self-noise and prediction", NASA
-       Reference Publication 1218 (1989).
+    The attribute is the mixture of machine and surroundings: a duct and a speed step.
     """
     slower = fault.grows("clogged_inlet", 0.002, 0.008)
     rate_hz = state["shaft_rate_hz"] * clip.pace * (1.0 - slower) * clip.scatter(0.008)
@@ -100,17 +84,7 @@ def _gearbox_state(volt: float, weight: int, domain: str) -> State:
 
 
 def synthesise_gearbox(state: State, fault: Fault, clip: Clip) -> FloatArray:
-    """Two-stage spur gearbox on a DC motor.
-
-    Mesh harmonics of both stages, amplitude and phase modulated at the rates of the shafts
-    that carry the gears (sidebands), mesh level growing with load, motor slowing under it,
-    rolling and lubricant noise. Faults: chipped pinion (an impact once per its revolution),
-    worn teeth (higher mesh harmonics and wider sidebands), wrong voltage (speed). Faults of
-    colour and level: dry gears (friction noise), hard mounts (aged isolators pass more of the
-    low frequencies), loose cover (its panel radiates around its coincidence frequency; both
-    in F. Fahy, P. Gardonio, "Sound and Structural Vibration", 2nd ed. (2007)), rough flanks
-    (a scuffed surface raises all mesh and friction noise).
-    """
+    """Two-stage spur gearbox on a DC motor: mesh harmonics of both stages, sidebands, friction."""
     rng, odd = clip.rng, clip.of_fault
     detune = fault.either_way("wrong_voltage", clip, 0.03, 0.09)
     rate_hz = state["shaft_rate_hz"] * clip.pace * (1.0 + detune) * clip.scatter(0.008)

@@ -1,16 +1,13 @@
 """The scene around a machine: sessions, transfer path, factory background, microphone, levels.
 
-A plant is drawn once per corpus seed: its halls (one per machine type and domain), their
-neighbouring machines and microphones, the structure-borne path of every machine, and the
-sessions in which each was recorded. Each clip then scatters around its session. All linear
-parts act in one frequency response, and machine and hall are simply added.
+A plant is drawn once per corpus seed: halls (one per machine type and domain) with neighbouring
+machines and microphones, the structure-borne path of every machine, and its sessions. Each clip
+then scatters around its session. All linear parts act in one frequency response.
 
-Sizes of scatter and drift are those of recordings. Within one recording of a desk fan, of
-brushless motors and between neighbouring clips of a lathe the level of normal clips scatters by
-0.1 to 0.5 dB and a band of a third of an octave by 0.5 to 1.1 dB; between days, specimens or
-distant clips of the same machines, all healthy, they differ by 1 to 4 dB in level and 1.3 to
-7 dB in colour, as much as many of their faults. Scatter within a session is therefore small here
-and drift between sessions large.
+Sizes are those of recordings. Within one recording of a desk fan, of brushless motors and between
+neighbouring clips of a lathe normal clips scatter by 0.1 to 0.5 dB in level and by 0.5 to 1.1 dB
+in a third of an octave; between days, specimens or distant clips of the same healthy machines by
+1 to 4 dB and 1.3 to 7 dB, as much as many of their faults.
 """
 
 from __future__ import annotations
@@ -104,11 +101,7 @@ def draw_scene(
 
 
 def next_session(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Scene of the session after this one: a step of a random walk, so that drift accumulates.
-
-    Gain and colour of the microphone, noise and colour of the hall, level, path and speed of the
-    machine each take a step; one of the two neighbours is another machine now.
-    """
+    """Scene of the session after this one: a step of a random walk, so that drift accumulates."""
     gain_db, hall_db, machine_db, hum_db, near_db, pace = rng.standard_normal(6)
     rate_hz, order, level_db = scene.neighbours[0]
     return replace(
@@ -134,11 +127,7 @@ def curve_gain(n_samples: int, sample_rate: int, curve_db: FloatArray) -> FloatA
 
 
 def background(scene: Scene, clip: Clip) -> FloatArray:
-    """Sound of the hall without the machine, at unit level above 100 Hz, before the microphone.
-
-    Coloured noise, mains hum, neighbouring machines whose speed and level scatter, and at random
-    times a few ringing impacts (dropped tools, doors); the colour scatters from clip to clip.
-    """
+    """Sound of the hall without the machine, at unit level above 100 Hz, before the microphone."""
     n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
     curve = scene.colour_db + CLIP_SCATTER_DB * rng.standard_normal(len(scene.colour_db))
     slope = slope_gain(n, sr, scene.tilt_db + 0.15 * float(rng.standard_normal()))
@@ -160,10 +149,7 @@ def background(scene: Scene, clip: Clip) -> FloatArray:
 def _path_gain(
     scene: Scene, path_db: FloatArray, n_samples: int, sample_rate: int, rng: np.random.Generator
 ) -> npt.NDArray[np.complex128]:
-    """Complex response from the machine to the microphone's membrane.
-
-    Structure, times ``1 + sum_i r_i exp(-2 pi i f t_i)`` of direct sound and two reflections.
-    """
+    """Response from machine to membrane: structure, times direct sound and two reflections."""
     grid = frequency_grid(n_samples, sample_rate)
     curve = path_db + scene.path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
     total = np.ones(len(grid), complex)
@@ -200,7 +186,7 @@ def record(
     """Mix machine and hall as a microphone would, in units of full scale, and drop the lead-in.
 
     The machine (None: hall alone) lies ``snr_db`` over the background above 100 Hz, whether that is
-    heard or not. Machine alone and hall alone add up to the mixture.
+    heard or not.
     """
     of_levels, of_path, of_hall, of_microphone = rng.spawn(4)
     hall_db, machine_db = 0.4 * of_levels.standard_normal(2)

@@ -32,10 +32,7 @@ def from_db(level_db: float) -> float:
 
 
 def modulation(depth: float, turns: FloatArray) -> FloatArray:
-    """Amplitude modulation once a turn, ``1 + depth cos``, that leaves the mean power alone.
-
-    Otherwise a deeper modulation is told by the level of the clip.
-    """
+    """Amplitude modulation once a turn that leaves the mean power alone."""
     course: FloatArray = 1.0 + depth * np.cos(2 * np.pi * turns)
     return course / float(np.sqrt(1.0 + depth**2 / 2.0))
 
@@ -104,10 +101,7 @@ class Clip:
         return from_db(level_db + scatter_db * self.rng.standard_normal())
 
     def rotation(self, rate_hz: float, wander: float = 0.002) -> FloatArray:
-        """Angle of a shaft over time, in revolutions, not wrapped.
-
-        The rate wanders linearly between knots 0.3 s apart, with ``wander`` as relative deviation.
-        """
+        """Angle of a shaft over time, in revolutions, not wrapped; its rate wanders."""
         n, sr = self.n_samples, self.sample_rate
         knots = max(4, int(n / sr / 0.3))
         positions = np.linspace(0, n, knots)
@@ -117,10 +111,7 @@ class Clip:
         return angle
 
     def tones(self, angle: FloatArray, amplitudes: npt.ArrayLike, order: float = 1.0) -> FloatArray:
-        """Tones ``sum_k a_k cos(2 pi k order angle + theta_k)`` from a small source.
-
-        Of unit root mean square before radiation, without harmonics above 0.45 times the rate.
-        """
+        """Tones ``sum_k a_k cos(2 pi k order angle + theta_k)`` below 0.45 times the rate."""
         highest_hz = float(np.max(np.diff(angle[::16]))) / 16 * self.sample_rate * order
         series = np.asarray(amplitudes, float)
         count = min(len(series), int(0.45 * self.sample_rate / max(highest_hz, 1e-9)))
@@ -155,10 +146,7 @@ class Clip:
         floor_db: float = -20.0,
         tilt_db: float = 0.0,
     ) -> FloatArray:
-        """Noise of a structure: resonances of equal height on a floor, tilted in dB per octave.
-
-        ``|H|^2 = floor + sum_i 1 / (1 + (Q (f/f_i - f_i/f))^2)``
-        """
+        """Noise of a structure: resonances of equal height on a floor, tilted in dB per octave."""
         grid = frequency_grid(self.n_samples, self.sample_rate)
         power = np.full_like(grid, from_db(floor_db) ** 2)
         for centre in centres_hz:
@@ -184,10 +172,7 @@ class Clip:
     def ring(
         self, centres_hz: Sequence[float], decay_s: float, scatter: float = 0.01
     ) -> FloatArray:
-        """Response of a structure to an impact: damped resonances, unit energy.
-
-        Decay is ``decay_s`` at the first resonance and shorter with the square root of frequency.
-        """
+        """Response of a structure to an impact: damped resonances, unit energy."""
         time = np.arange(int(7 * decay_s * self.sample_rate)) / self.sample_rate
         response = np.zeros_like(time)
         for centre in centres_hz:
@@ -198,11 +183,7 @@ class Clip:
         return response / float(np.sqrt(np.sum(response**2)))
 
     def events(self, angle: FloatArray, order: float, slip: float = 0.0) -> FloatArray:
-        """Draw the times [s] of events that come ``order`` times per revolution, with slip.
-
-        Angles between events are ``(1 + slip * normal) / order``: deviations add up as a rolling
-        element's do (R. B. Randall, J. Antoni, MSSP 25 (2011), section 2.2).
-        """
+        """Draw the times [s] of events that come ``order`` times per revolution; slip adds up."""
         count = int((angle[-1] - angle[0]) * order * 1.2) + 3
         steps = (1.0 + slip * self.rng.standard_normal(count)) / order
         angles = angle[0] + (self.rng.uniform() - 1.0) / order + np.cumsum(steps)

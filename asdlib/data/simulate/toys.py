@@ -51,14 +51,7 @@ def _car_state(car: str, volt: int, domain: str) -> State:
 def synthesise_car(state: State, fault: Fault, clip: Clip) -> FloatArray:
     """Toy car on rollers: commutator whine, gear mesh, tyres.
 
-    The voltage less the drop at the brushes sets the motor's rate; six commutations a
-    revolution, pinion mesh with sidebands of the motor shaft, tyre noise modulated at the
-    wheel rate. Faults: bent axle (modulation and mesh wobble at the wheel rate), chipped
-    pinion (an impact once per motor revolution), wrong voltage (speed). Faults of colour and
-    level: worn brush (sparking noise at commutation), worn tyres (without tread the noise of
-    air pumping goes and that of adhesion rises, U. Sandberg, J. A. Ejsmont, "Tyre/Road Noise
-    Reference Book" (2002)), missing body (a shell holds back high frequencies, as its mass law
-    says).
+    The voltage less the drop at the brushes sets the motor's rate.
     """
     rng, odd = clip.rng, clip.of_fault
     detune = fault.either_way("wrong_voltage", clip, 0.015, 0.045)
@@ -135,17 +128,7 @@ def _train_state(train: str, step: int, domain: str) -> State:
 def synthesise_train(state: State, fault: Fault, clip: Clip) -> FloatArray:
     """Toy train on an oval of straight rails: joints, rolling, motor whine, laps.
 
-    Every axle of a bogie strikes every rail joint, so clicks come in pairs, their delay being
-    wheelbase over speed; joints differ a little. Rolling noise grows with speed; the level
-    breathes as the train passes the microphone once a lap. Faults: flat wheel (an impact once
-    per turn of the wheel), broken joint (the ends of one rail of the oval hang and thump, once
-    a lap of 2.5 to 4 s; it is one that the train passes in the clip), rattling coupling, wrong
-    voltage (speed). Faults of colour and level: rough wheels (roughness raises rolling noise,
-    most at short wavelengths), missing pads (undamped rails radiate more in the middle [1]_).
-
-    References
-    ----------
-    .. [1] D. Thompson, "Railway Noise and Vibration" (2009), chapters 2 and 5.
+    Every axle of a bogie strikes every joint: clicks come in pairs, wheelbase over speed apart.
     """
     odd = clip.of_fault
     detune = fault.either_way("wrong_voltage", clip, 0.025, 0.065)
