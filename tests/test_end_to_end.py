@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -186,6 +187,24 @@ def test_a_damaged_bundle_is_refused(out, tmp_path):
         shutil.rmtree(bundle)
     with pytest.raises(InputError, match="there is no bundle"):
         load_bundle(bundle)
+
+
+def test_a_run_of_two_seeds_and_few_details_leaves_the_first_seeds_detector(
+    out, simulated_smoke, tmp_path
+):
+    shutil.copytree(out / "build", tmp_path / "build", symlinks=True)
+    shutil.copytree(out / "results", tmp_path / "results")
+    few = ["--seeds", "1,0", "--set", "details=false", "--set", "sensitivity_clips=0"]
+    for number in ("03", "04", "06"):
+        assert cli.main(command(simulated_smoke, tmp_path, "--only", number, *few)) == 0
+    detector, _ = load_bundle(tmp_path / "bundles" / NAME)
+    bank = detector.clips["clip_id"].tolist()
+    embeddings = load_embeddings(tmp_path / "build" / NAME / "seed_1" / "embeddings.npz")
+    places = pd.Index(embeddings.clip_ids).get_indexer(pd.Index(bank))
+    assert (detector.rows["embedding"] == embeddings.embedding[places]).all()
+    book = (tmp_path / "build" / NAME / "notebooks" / "06_monitoring.ipynb").read_text()
+    told = re.search(r"largest difference of the final score: ([\d.e-]+)", book)
+    assert float(told[1]) < 1e-4
 
 
 def test_second_run_trains_nothing_again(out, simulated_smoke, capfd):

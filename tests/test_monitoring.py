@@ -104,9 +104,13 @@ def test_days_count_from_the_onset():
     flags[[2, 3, 12, 15, 16, 17]] = True
     growth = pd.DataFrame({"day": np.arange(1, 21), "is_anomalous": flags})
     found = monitoring.days_to_alarm(growth, onset_day=11, k=2, n=2)
-    assert found == {"first_flag": 2.0, "alarm": 6.0, "false_alarms": 1.0}
+    assert found == {"first_flag": 2.0, "alarm": 6.0, "false_alarms": 1.0, "rang_before": 0.0}
     calm = growth.assign(is_anomalous=False)
     assert np.isnan(monitoring.days_to_alarm(calm, onset_day=11, k=2, n=2)["alarm"])
+    # An alarm that lasts already is no answer to the fault; the next that begins is.
+    growth.loc[8:10, "is_anomalous"] = True
+    found = monitoring.days_to_alarm(growth, onset_day=11, k=2, n=2)
+    assert found == {"first_flag": 0.0, "alarm": 6.0, "false_alarms": 2.0, "rang_before": 1.0}
 
 
 @pytest.fixture(scope="module")

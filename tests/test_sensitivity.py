@@ -150,4 +150,6 @@ def test_a_view_that_is_outvoted_shows_as_a_shortfall():
     assert spots.loc["tone", "best_view"] == "lines"
     assert spots.loc["tone", "shortfall"] == pytest.approx(0.2)
     assert spots.loc["level", "shortfall"] == 0
+    learnt = rates[rates["system"].isin(["final", *sensitivity.LEARNT])]
+    assert scoring.blind_spots(learnt).empty
     assert sensitivity.LEARNT == ("embedding", "autoencoder")

@@ -224,6 +224,8 @@ def test_environment_answers_the_shell(tmp_path):
         ("seeds=[0, 0]", "none twice"),
         ("warmup_epochs=30", "less than epochs=20"),
         ("highpass_hz={fan: 9000}", "less than fmax_hz=8000"),
+        ("onset_day=61", "a day of growth_days=60"),
+        ("alarm_window=1", "cannot keep to 1 false alarms a year"),
     ],
 )
 def test_values_are_held_to_their_declaration_before_anything_starts(

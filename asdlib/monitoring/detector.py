@@ -178,10 +178,8 @@ class Detector:
 def level_above_normal(detector: Detector, machine_type: str, rows: Mapping[str, Rows]) -> Rows:
     """Level of clips in every mel band, less the median of the machine's normal clips [dB].
 
-    Shape (n_clips, n_bands); no band where the detector does not have the view ``spectrum``.
+    Shape (n_clips, n_bands), of ``rows["spectrum"]``; the detector has that view.
     """
-    if "spectrum" not in rows:
-        return np.empty((len(next(iter(rows.values()))), 0))
     is_own = detector.clips["machine_type"].eq(machine_type).to_numpy()
     n_bands = rows["spectrum"].shape[1] // 2  # behind the levels stands their scatter over time
     normal = np.median(detector.rows["spectrum"][is_own, :n_bands], axis=0)

@@ -132,9 +132,10 @@ def rehearse_growth(
     scored = decided.set_index("clip_id")["anomaly_score"].reindex(plan["clip_id"]).to_numpy()
     threshold = float(thresholds["threshold"].iloc[0])
     ids = pd.Index([*well["clip_id"], *faulty["clip_id"]])
-    level_db = level_above_normal(detector, machine, rows)[
-        ids.get_indexer(pd.Index(plan["clip_id"]))
-    ]
+    level_db = np.empty((len(plan), 0))
+    if "spectrum" in rows:
+        order = ids.get_indexer(pd.Index(plan["clip_id"]))
+        level_db = level_above_normal(detector, machine, rows)[order]
     growth = pd.DataFrame(
         {
             "clip_id": plan["clip_id"],
@@ -164,10 +165,12 @@ def days_to_alarm(growth: pd.DataFrame, *, onset_day: int, k: int, n: int) -> di
     -------
     dict of str to float
         ``first_flag`` and ``alarm``: days from the onset to the first anomalous recording and
-        to the alarm that persists, NaN where there is none; ``false_alarms``: alarms that began
-        before the onset.
+        to the first alarm that begins (`alarm_begins`), NaN where there is none;
+        ``false_alarms``: alarms that began before the onset; ``rang_before``: 1 where one of them
+        lasted beyond it, which is no answer to the fault, else 0.
     """
     alarm = persistent_alarms(growth["is_anomalous"], k=k, n=n)
+    begins = alarm_begins(alarm)
     day = growth["day"].to_numpy()
     late = day >= onset_day
 
@@ -176,8 +179,9 @@ def days_to_alarm(growth: pd.DataFrame, *, onset_day: int, k: int, n: int) -> di
 
     return {
         "first_flag": first(growth["is_anomalous"].to_numpy(bool)),
-        "alarm": first(alarm),
-        "false_alarms": float(np.count_nonzero(alarm_begins(alarm) & ~late)),
+        "alarm": first(begins),
+        "false_alarms": float(np.count_nonzero(begins & ~late)),
+        "rang_before": float(alarm[late][:1].any() and not begins[late][0]),
     }
 
 

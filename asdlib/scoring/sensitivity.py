@@ -113,6 +113,9 @@ def blind_spots(rates: pd.DataFrame, *, system: str = "final") -> pd.DataFrame:
         index=["machine_type", "kind"], columns="system", values="auc", sort=False
     )
     views = mean.drop(columns=[system, *LEARNT], errors="ignore")
+    if views.empty:  # learnt views alone: nothing to compare with
+        return pd.DataFrame(columns=["machine_type", "kind", "auc", "best_auc", "best_view",
+                                     "shortfall"])  # fmt: skip
     best = {"best_auc": views.max(axis=1), "best_view": views.idxmax(axis=1)}
     table = pd.DataFrame({"auc": mean[system], **best})
     table["shortfall"] = (table["best_auc"] - table["auc"]).clip(lower=0.0)

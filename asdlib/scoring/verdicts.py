@@ -169,7 +169,7 @@ def verdict_count(verdicts: pd.DataFrame, *, n_shown: int) -> str:
     """Sum verdicts up in one sentence: "3 of 40 clips of 2 machines are anomalous"."""
     count, machines = len(verdicts), verdicts["machine_type"].nunique()
     flagged = int(verdicts["verdict"].eq(_FLAGGED).sum())
-    said = f"{flagged} of {count} clips of {machines} machine{'s' * (machines != 1)} "
+    said = f"{flagged} of {count} clips of {machines} machine{'' if machines == 1 else 's'} "
     said += "is anomalous" if flagged == 1 else "are anomalous"
     unknown = int(verdicts["verdict"].eq("unknown").sum())
     if unknown:

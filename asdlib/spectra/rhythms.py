@@ -235,7 +235,7 @@ def modulation(heard: Heard) -> Reason:
         if level_db > 0:
             rate_hz = _own_rate(heard, band, (edges_hz[place], edges_hz[place + 1]))
         side = "above" if level_db > 0 else "below"
-        said = f"{'slow ' * (rate_hz < edges_hz[-1])}modulation at {rate_hz:.3g} Hz"
+        said = f"{'slow ' if rate_hz < edges_hz[-1] else ''}modulation at {rate_hz:.3g} Hz"
         said += f"{heard.known.name(rate_hz)} from "
         said += f"{hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
     values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}

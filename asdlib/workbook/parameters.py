@@ -248,7 +248,7 @@ PARAMETERS: dict[str, Kind] = {
     "explained_neighbours": _whole(1),
     "shaft_rate_hz": _NOT_NEGATIVE,
     "bearing": _BEARING,
-    "excerpt_s": _POSITIVE,
+    "excerpt_s": _number("of 0.1 or more", lambda x: x >= 0.1),
     "truth": _word(
         "a released eval_data_list_20XX.csv, or nothing",
         lambda path: not path or Path(path).is_file(),
@@ -323,6 +323,24 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     share = values.get("featex_probability", 0)
     if share > 0 and values.get("branches", "two") == "one":
         yield f"featex_probability={share}: one branch has nothing to exchange; branches=two has."
+    onset, days = values.get("onset_day", 1), values.get("growth_days", math.inf)
+    if onset > days:
+        yield f"onset_day={onset}: expected a day of growth_days={days}."
+    if {"decision_percentile", "alarm_window"} <= set(values):
+        yield from _impossible_alarm(values)
+
+
+def _impossible_alarm(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say that no rule of the alarm could keep its promise, which notebook 06 would find."""
+    from asdlib.monitoring import choose_k  # brings torch
+
+    try:
+        choose_k(
+            1 - values["decision_percentile"] / 100, n=values["alarm_window"],
+            per_day=values["recordings_per_day"], alarms_a_year=values["alarms_a_year"],
+        )  # fmt: skip
+    except InputError as error:
+        yield f"alarm_window={values['alarm_window']}: {error}"
 
 
 def read_parameter(name: str, text: Any, *, like: Any, where: str) -> Any:
