@@ -33,6 +33,11 @@ def test_one_line_per_seed_and_the_finding_as_title() -> None:
 def test_before_the_first_epoch_and_without_curves() -> None:
     figure = draw_training_curves({0: history(0, 0.0)})
     assert "not finished its first epoch" in figure.get_suptitle()
+    figure = draw_training_curves({0: history(1, 0.5).assign(epoch=0.25)})
+    assert "not finished its first epoch" in figure.get_suptitle()
+    assert figure.axes[0].get_xlim() == (0.25, 2)
+    part = pd.concat([history(1, 0.5), history(1, 0.6).assign(epoch=1.25)])
+    assert "After 1.25 epochs, 60 %" in draw_training_curves({0: part}).get_suptitle()
     with pytest.raises(InputError, match="no learning curve"):
         draw_training_curves({})
 

@@ -101,6 +101,16 @@ def test_history_grows_epoch_by_epoch(tmp_path: Path) -> None:
     assert model.history.drop(columns="epoch").gt(0).all(axis=None)
 
 
+def test_an_epoch_is_seen_while_it_is_under_way(tmp_path: Path) -> None:
+    parts: list[pd.DataFrame] = []
+    model = run(tmp_path, on_part=parts.append)
+    first = parts[0]  # after the first step, which has 8 of the 30 clips
+    assert first["epoch"].tolist() == pytest.approx([8 / 30])
+    assert first.columns.tolist() == model.history.columns.tolist()
+    assert first.drop(columns="epoch").gt(0).all(axis=None)
+    assert_same(model, run(tmp_path / "unseen"))
+
+
 def test_other_settings_lie_in_another_folder(tmp_path: Path) -> None:
     first = run(tmp_path)
     second = run(tmp_path, dataclasses.replace(QUICK, learning_rate=1e-4))

@@ -72,7 +72,8 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
             )
         axis.set_xlabel("Epoch")
         axis.set_ylabel(label)
-        axis.set_xlim(1, max(2, *(len(history) for history in histories.values())))
+        first = min(1, *(history["epoch"].min() for history in histories.values()))
+        axis.set_xlim(first, max(2, *(len(history) for history in histories.values())))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 1.02)
@@ -84,13 +85,13 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
 
 def _finding(histories: Mapping[Any, pd.DataFrame]) -> str:
     last = [history.iloc[-1] for history in histories.values() if len(history)]
-    if not last:
+    done = min((row["epoch"] for row in last), default=0)
+    if done < 1:
         return "Training has not finished its first epoch"
-    done = int(min(row["epoch"] for row in last))
     accuracy = [100 * row["accuracy"] for row in last]
     low, high = f"{min(accuracy):.0f}", f"{max(accuracy):.0f}"
     reached = f"{low} %" if low == high else f"{low} to {high} %"
-    return f"After {done} epochs, {reached} of the augmented training clips get their class"
+    return f"After {done:.3g} epochs, {reached} of the augmented training clips get their class"
 
 
 def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:

@@ -35,8 +35,10 @@ from asdlib.training.checkpoint import (
 from asdlib.training.embed import feature_batches
 from asdlib.training.examples import Batch, ClassTable, Examples
 from asdlib.training.losses import TrainingLoss
-from asdlib.training.network import EmbeddingNetwork
+from asdlib.training.network import EmbeddingNetwork, parameter_groups
 from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format
+
+_LOOK_S = 2.0  # between two looks at an epoch that is under way, at least
 
 
 def train(
@@ -51,6 +53,7 @@ def train(
     checkpoint_dir: Path,
     device: str = "auto",
     on_epoch: Callable[[pd.DataFrame], object] = lambda history: None,
+    on_part: Callable[[pd.DataFrame], object] = lambda history: None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> TrainedModel:
     """Train the network to tell the classes apart; or read it, if that was done before.
@@ -81,6 +84,9 @@ def train(
         See `asdlib.training.settings.choose_device`.
     on_epoch : callable
         Called after every epoch with the history so far (see `TrainedModel`).
+    on_part : callable
+        Called within an epoch, for 2 % of the time at most, with the history and a row for the
+        epoch so far, whose ``epoch`` is a fraction.
     on_progress : callable
         Called with the number of training examples just seen, those of epochs found finished
         first; in all ``settings.epochs * len(classes.clips)``.
@@ -119,7 +125,7 @@ def train(
         trainer = Trainer(identity, examples, chosen, resume_from=checkpoint)
         on_progress(trainer.epoch * len(positions))
         while trainer.epoch < settings.epochs:
-            trainer.run_epoch(on_progress=on_progress)
+            trainer.run_epoch(on_progress, on_part)
             save_checkpoint(path, trainer.checkpoint())
             on_epoch(history_table(trainer.history))
     return load_model(path, expected=identity)
@@ -146,11 +152,12 @@ class Trainer:
         self.use_bf16 = device.type == "cuda"
         self.epoch = 0
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
+        self._next_look = 0.0
         self.examples = examples
         self.network, self.loss = self._modules(resume_from)
         self.average = self._average(resume_from)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.network, self.loss, self.settings.weight_decay),
+            parameter_groups(self.network, self.loss, self.settings.weight_decay),
             lr=self.settings.learning_rate,
             fused=True,
         )
@@ -191,36 +198,46 @@ class Trainer:
         n_clips = len(self.examples)
         return min(-(-n_clips // self.settings.batch_size), max(n_clips // 2, 1))
 
-    def run_epoch(self, *, on_progress: Callable[[int], object] = lambda clips: None) -> None:
+    def run_epoch(
+        self, on_progress: Callable[[int], object], on_part: Callable[[pd.DataFrame], object]
+    ) -> None:
         """See every training example once, in random order."""
         started = time.perf_counter()
         generator = torch.Generator()
         generator.manual_seed(_derived_seed(self.settings.seed, self.epoch + 1))
         order = torch.randperm(len(self.examples), generator=generator)
-        loss_sum, n_correct, scale_sum = torch.zeros(3, device=self.device)
+        sums, n_seen = torch.zeros(3, device=self.device), 0
         first_step = self.epoch * self.steps_per_epoch
         self.network.train()
         self.loss.train()
         # Steps of nearly equal size: a last one of a few clips would upset batch normalisation.
         for step, clips in enumerate(order.tensor_split(self.steps_per_epoch)):
             loss, is_correct = self.step(clips, first_step + step, generator)
-            loss_sum += loss * len(clips)
-            n_correct += is_correct.sum()
-            scale_sum += self.loss.plain.scale * len(clips)
+            scale = self.loss.plain.scale.detach()
+            sums += torch.stack([loss * len(clips), is_correct.sum(), scale * len(clips)])
+            n_seen += len(clips)
             on_progress(len(clips))
-        mean_loss = loss_sum.item() / len(order)
-        if not np.isfinite(mean_loss):
+            now = time.perf_counter()
+            if n_seen < len(order) and now > self._next_look:
+                part = self.epoch + n_seen / len(order)
+                on_part(pd.DataFrame(self._with_row(part, sums, n_seen, now - started)))
+                self._next_look = now + max(_LOOK_S, 50 * (time.perf_counter() - now))
+        if not np.isfinite(sums[0].item()):
             raise InputError(
                 f"The loss is not finite in epoch {self.epoch + 1}. Lower learning_rate "
                 f"({self.settings.learning_rate})."
             )
         self.epoch += 1
-        accuracy, scale = n_correct.item() / len(order), scale_sum.item() / len(order)
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        clips_per_s = len(order) / (time.perf_counter() - started)
-        row = (self.epoch, mean_loss, accuracy, scale, learning_rate, clips_per_s)
-        for name, value in zip(HISTORY_COLUMNS, row, strict=True):
-            self.history[name].append(value)
+        self.history = self._with_row(self.epoch, sums, n_seen, time.perf_counter() - started)
+
+    def _with_row(
+        self, epoch: float, sums: Tensor, n_seen: int, seconds: float
+    ) -> dict[str, list[float]]:
+        """Add a row of the mean loss, accuracy and scale of an epoch, or of its part."""
+        means = [value / n_seen for value in sums.tolist()]
+        row = (epoch, *means, self.optimizer.param_groups[0]["lr"], n_seen / seconds)
+        return {name: [*self.history[name], value]
+                for name, value in zip(HISTORY_COLUMNS, row, strict=True)}  # fmt: skip
 
     def step(self, clips: Tensor, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Learn from the examples of these numbers; ``step`` counts from the training's start.
@@ -281,17 +298,3 @@ class Trainer:
 def _derived_seed(seed: int, number: int) -> int:
     """Seed of the initial weights (number 0) or of one epoch (1 and up)."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
-def _parameter_groups(
-    network: EmbeddingNetwork, loss: TrainingLoss, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Decay the weights of convolutions and linear layers, nothing else."""
-    # Biases and batch normalisation do not overfit; of a centre only the direction counts.
-    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    centres = [weight for weight in loss.parameters() if weight.requires_grad]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": [*others, *centres], "weight_decay": 0.0},
-    ]

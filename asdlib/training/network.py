@@ -19,7 +19,7 @@ References
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -232,3 +232,17 @@ class EmbeddingNetwork(nn.Module):
         if spectrum is None:
             raise InputError("The network has two branches: expected the spectrum as well.")
         return torch.cat([embedding, self.spectrum_branch(spectrum)], dim=1)
+
+
+def parameter_groups(
+    network: nn.Module, loss: nn.Module, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Decay the weights of convolutions and linear layers, nothing else."""
+    # Biases and batch normalisation do not overfit; of a centre only the direction counts.
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    centres = [weight for weight in loss.parameters() if weight.requires_grad]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": [*others, *centres], "weight_decay": 0.0},
+    ]
