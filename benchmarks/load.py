@@ -66,7 +66,7 @@ def run_stage(stage: str, root: Path, cache: Path) -> dict[str, float]:
     from asdlib.annotation import annotate
     from asdlib.data import open_waveforms, read_clips
     from asdlib.spectra import LogMelSettings, open_average_spectra, open_log_mel
-    from asdlib.workbook.overview import check_recordings
+    from asdlib.workbook.datasets import check_recordings
 
     start = time.perf_counter()
     if stage == "check":

@@ -16,8 +16,8 @@ build, log = Path(out_dir, "build", run_name), Path(data_dir).parent / "log.txt"
 """
 
 _PREPARE = """with log.open("a") as file:
-    file.write(f"01 {window}\\n")
-(build / "prepared.txt").write_text(window)"""
+    file.write(f"01 {long_clips}\\n")
+(build / "prepared.txt").write_text(long_clips)"""
 
 # Like a training: resumes from a checkpoint that all stages share.
 _TRAIN = """window = (build / "prepared.txt").read_text()
@@ -29,7 +29,7 @@ if epochs == 13 and not (Path(data_dir).parent / "mended").exists():
     raise ValueError("thirteen is not allowed\\nhere")
 for epoch in range(epochs):
     if not (marks / str(epoch)).exists():
-        time.sleep(pause_s)
+        time.sleep(excerpt_s)
         while epoch >= 3 and (Path(data_dir).parent / "hold").exists():
             time.sleep(0.05)
         (marks / str(epoch)).write_text(str(os.getpid()))
@@ -51,9 +51,9 @@ def write_notebooks(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     decoding = "window_s: float = 0.0\nresample: bool = False\nchannel: object = -1\n"
     seeds = "seeds: list = [0]  # seeds\n"
-    training = "epochs: int = 2  # passes\npause_s: float = 0.0  # per epoch\n"
+    training = "epochs: int = 2  # passes\nexcerpt_s: float = 0.0  # per epoch\n"
     books = {
-        "01_prepare": (decoding + 'window: str = "hann"  # shape\n', _PREPARE),
+        "01_prepare": (decoding + 'long_clips: str = "centre"  # what is kept\n', _PREPARE),
         "03_train": (seeds + training, _TRAIN),
         "04_score": (seeds + "neighbours: int = 1  # k\n", _SCORE),
     }

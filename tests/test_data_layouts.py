@@ -15,7 +15,7 @@ from asdlib.data import read_clips, scan_clips
 from asdlib.data.layout import layout_of
 from asdlib.data.plain import recorded_at
 from asdlib.errors import InputError
-from asdlib.workbook.overview import check_recordings
+from asdlib.workbook.datasets import check_recordings
 
 SECTION = "section_00_source_train_normal_0000.wav"
 

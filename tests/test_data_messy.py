@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 from asdlib.data import open_waveforms, read_clips, scan_clips
 from asdlib.data.audio import read_mono
 from asdlib.errors import InputError
-from asdlib.workbook.overview import check_recordings
+from asdlib.workbook.datasets import check_recordings
 
 SETTINGS = {"window_s": 10.0, "resample": False, "channel": -1}
 RECORDER = {"samplerate": 48000, "subtype": "PCM_16"}

@@ -21,6 +21,7 @@ from asdlib.monitoring import load_bundle, read_log, save_bundle
 from asdlib.scoring import evaluate, read_scores
 from asdlib.training import load_embeddings
 from asdlib.workbook import cli
+from asdlib.workbook.check import FLAGGED
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +119,7 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
     of_run = of_run[of_run["machine_type"] == "bearingSim"]
     shutil.copytree(out / "bundles", tmp_path / "bundles")  # to another machine
     folder = next(simulated_smoke.rglob("bearingSim/test"))
-    assert check(tmp_path, str(folder), "--json") in (0, cli.FLAGGED)
+    assert check(tmp_path, str(folder), "--json") in (0, FLAGGED)
     told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert len(told) == len(of_run)
     for verdict in told:
@@ -139,7 +140,7 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
     copy = shutil.copy(one, tmp_path / "Lager 3 2026-05-02.wav")
     assert check(tmp_path, str(copy)) == 2
     assert "--machine" in capfd.readouterr().err
-    assert check(tmp_path, str(copy), "--machine", "bearingSim") in (0, cli.FLAGGED)
+    assert check(tmp_path, str(copy), "--machine", "bearingSim") in (0, FLAGGED)
     assert "Lager 3 2026-05-02.wav" in capfd.readouterr().out
 
 
@@ -162,7 +163,7 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     assert load_bundle(bundle)[1]["version"] == "v002"
     assert save_bundle(detector, bundle, made_from={}).name == "v001"  # the run once more
     assert load_bundle(bundle)[1]["version"] == "v002"
-    assert check(tmp_path, str(place)) in (0, cli.FLAGGED)  # what was learnt can be checked
+    assert check(tmp_path, str(place)) in (0, FLAGGED)  # what was learnt can be checked
     shutil.copy(place / "day 0.wav", place / "day 1.wav")  # another recording of the same name
     os.utime(place / "day 1.wav")
     with (place / "day 1.wav").open("r+b") as file:

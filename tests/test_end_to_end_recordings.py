@@ -11,6 +11,7 @@ from scipy.signal import resample_poly
 
 from asdlib.scoring import read_scores
 from asdlib.workbook import cli
+from asdlib.workbook.check import FLAGGED
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +109,7 @@ def test_from_a_folder_as_it_is_to_a_verdict_tomorrow(simulated_smoke, tmp_path,
     assert len(page) < 10_000_000
     tomorrow = tmp_path / "2026-05-03 07_15.wav"
     soundfile.write(tomorrow, 0.5 * rng.uniform(-1, 1, 44100 * 6), 44100, "FLOAT")
-    assert cli.main(["check", str(tomorrow), *where]) == cli.FLAGGED
+    assert cli.main(["check", str(tomorrow), *where]) == FLAGGED
     told = capfd.readouterr().out
     assert "2026-05-03 07_15.wav" in told
     assert "louder" in told or "dB" in told

@@ -121,7 +121,7 @@ def test_two_channels_choose_the_near_one_and_say_so(server, tmp_path, monkeypat
     options = Namespace(subset=None, machines=None, extra_train=None, data_dir=tmp_path)
     chosen = datasets.choose(options, "dcase2026")
     for channel in (0, 1):
-        found = datasets.bring(chosen, tmp_path / "view", print, channel)
+        found = datasets.bring(chosen, tmp_path / "view", channel)
         assert found == {"channel": channel}
         facts = read_facts(tmp_path / "view")
         assert (facts["channel"], facts["channels"], facts["verified"]) == (channel, 2, True)
@@ -132,7 +132,7 @@ def test_another_year_trains_along(server, tmp_path, monkeypatch):
     older = replace(TINY, name="dcase2024", year=2024, truth=())
     monkeypatch.setitem(catalogue.EDITIONS, "dcase2024", older)
     options = Namespace(subset=None, machines=["fan"], extra_train=["dcase2024"], data_dir=tmp_path)
-    datasets.bring(datasets.choose(options, "dcase2025"), tmp_path / "view", print, 0)
+    datasets.bring(datasets.choose(options, "dcase2025"), tmp_path / "view", 0)
     clips = read_clips(tmp_path / "view")
     assert set(clips.query("split == 'test'")["machine_type"]) == {"fan"}
     assert set(clips["machine_type"]) == {"fan", "fan_2024", "valve_2024", "ToyPet_2024"}

@@ -168,11 +168,12 @@ def test_help_fits_one_screen_and_names_every_option():
             assert option in shown
 
 
-def test_assignments_take_the_type_of_the_default():
-    book = notebooks.Notebook(Path("01_x.ipynb"), {"rate": 1.0, "names": [], "deep": True})
-    values = notebooks.parse_assignments(["rate=3", "names=[a, b]", "deep=False"], [book])
-    assert values == {"rate": 3.0, "names": ["a", "b"], "deep": False}
-    assert isinstance(values["rate"], float)
+def test_assignments_take_the_type_of_their_declaration():
+    values = notebooks.parse_assignments(
+        ["learning_rate=3", "machines=[a, 1]", "details=False"], notebooks.list_notebooks()
+    )
+    assert values == {"learning_rate": 3.0, "machines": ["a", "1"], "details": False}
+    assert isinstance(values["learning_rate"], float)
 
 
 def test_requirements_are_pinned_exactly():

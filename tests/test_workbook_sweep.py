@@ -142,7 +142,7 @@ def test_a_killed_worker_loses_nothing(bench, cluster):
 
 
 def test_interrupt_ends_cleanly_and_the_same_command_goes_on(bench):
-    (bench.folder / "try.yaml").write_text("{seeds: [0], reference: {epochs: 30, pause_s: 0.2}}")
+    (bench.folder / "try.yaml").write_text("{seeds: [0], reference: {epochs: 30, excerpt_s: 0.2}}")
     code = (
         "import sys; from pathlib import Path; from asdlib.workbook import cli, notebooks;"
         "known = notebooks.list_notebooks;"
@@ -280,13 +280,13 @@ def test_file_gives_variants_in_order(bench):
     sweep = bench.read(
         "{reference: {profile: smoke, epochs: 5, data: data, machines: [fan]}, system: trivial,"
         "seeds: [0, 1], variants: {a: {epochs: 2}, pairs: {seeds: [[0, 1], [2, 3]]}},"
-        "grid: [{epochs: [7, 9], window: [box, hann]}, {system: [knn]}]}"
+        "grid: [{epochs: [7, 9], long_clips: [start, end]}, {system: [knn]}]}"
     )
     assert [variant.name for variant in sweep.variants] == [
-        "reference", "a", "pairs", "epochs = 7, window = box", "epochs = 7, window = hann",
-        "epochs = 9, window = box", "epochs = 9, window = hann", "system = knn",
+        "reference", "a", "pairs", "epochs = 7, long_clips = start", "epochs = 7, long_clips = end",
+        "epochs = 9, long_clips = start", "epochs = 9, long_clips = end", "system = knn",
     ]  # fmt: skip
-    assert sweep.variants[3].group == "epochs × window"
+    assert sweep.variants[3].group == "epochs × long_clips"
     assert sweep.variants[2].seeds == ((0, 1), (2, 3))
     assert [variant.system for variant in sweep.variants[-2:]] == ["trivial", "knn"]
     assert (sweep.profile, sweep.machines, sweep.parameters) == ("smoke", ["fan"], {"epochs": 5})
@@ -347,7 +347,7 @@ def test_key_of_a_stage_holds_what_shaped_it(bench):
     assert changed("seeds: [0]") == [False, False, False]
     assert changed("{seeds: [0], reference: {neighbours: 2}}") == [False, False, True]
     assert changed("{seeds: [0], reference: {epochs: 9}}") == [False, True, True]
-    assert changed("{seeds: [0], reference: {window: box}}") == [True, True, True]
+    assert changed("{seeds: [0], reference: {long_clips: end}}") == [True, True, True]
     assert changed("seeds: [1]") == [False, True, True]
     assert changed("{seeds: [0], reference: {machines: [fan]}}") == [True, True, True]
     path = bench.data / "fan/train/section_00_source_train_normal_0000_pro_A.wav"

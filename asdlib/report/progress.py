@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython import get_ipython
@@ -27,26 +29,24 @@ class _LogBar(tqdm):  # type: ignore[misc]
         return True
 
 
+@contextmanager
 def progress_bar(
     total: int, description: str, *, unit: str = "clip", is_scaled: bool = False
-) -> Any:
-    """Open a tqdm bar on standard error; its ``update`` is what ``on_progress`` arguments take.
+) -> Iterator[Callable[[int], object]]:
+    """Show a bar on standard error while a block runs; yields what counts it forward.
 
     ``is_scaled`` shows counts with k, M and G, as for bytes.
     """
-    options: dict[str, Any] = {
-        "total": total,
-        "desc": description,
-        "unit": unit if is_scaled else f" {unit}",
-        "unit_scale": is_scaled,
-        "file": sys.stderr,
-        "dynamic_ncols": False,
-        "ncols": 100,
-        "delay": 1.0,  # what is over in a second needs no bar
-    }
+    options: dict[str, Any] = {"desc": description, "file": sys.stderr, "ncols": 100}
+    options |= {"unit": unit if is_scaled else f" {unit}", "unit_scale": is_scaled}
+    options["delay"] = 1.0  # what is over in a second needs no bar
     if os.environ.get(PROGRESS_VARIABLE) == "log":
-        return _LogBar(**options, mininterval=_LOG_INTERVAL_S, maxinterval=_LOG_INTERVAL_S)
-    return tqdm(**options, mininterval=0.5)
+        seconds = _LOG_INTERVAL_S
+        bar = _LogBar(total=total, mininterval=seconds, maxinterval=seconds, **options)
+    else:
+        bar = tqdm(total=total, mininterval=0.5, **options)
+    with bar:
+        yield bar.update
 
 
 def shorten_interrupts() -> None:

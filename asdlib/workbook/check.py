@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,8 @@ from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
 from asdlib.workbook.explaining import Explainer, explain_verdicts, residual_rows, sentences
 
+#: Exit status of ``check`` where a recording was flagged.
+FLAGGED = 3
 _POLL_S = 2.0
 #: Recordings that are heard together; after each such part the log is written.
 _AT_ONCE = 256
@@ -49,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser, *, is_check: bool) -> argparse.
     return parser
 
 
-def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> bool:
-    """Give verdicts on recordings; whether one was flagged. See ``help.txt``."""
+def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
+    """Give verdicts on recordings; the exit status says if one was flagged. See ``help.txt``."""
     options = add_options(parser, is_check=True).parse_args(arguments)
     if not options.recordings:
         raise InputError("check: names no recording. Expected ./run_all.sh check RECORDING ...")
@@ -61,7 +63,7 @@ def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> bool
     is_flagged = bool(paths) and checker.check(paths)
     if options.watch:
         checker.watch(options.recordings, known=paths)
-    return is_flagged
+    return FLAGGED if is_flagged else 0
 
 
 class Checker:
@@ -167,7 +169,7 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
     with tempfile.TemporaryDirectory(prefix="asdlib_") as folder:
         place = Path(folder)
         waveforms = open_waveforms(new, cache_dir=place, **detector.settings["waveforms"])
-        described = detector.describe(waveforms, new, cache_dir=place, progress=_bar)
+        described = detector.describe(waveforms, new, cache_dir=place, progress=progress_bar)
         tables = detector.score(new, described)
         final = tables.pop("final")
         rate = detector.settings["false_alarm_rate"]
@@ -249,9 +251,3 @@ def _read_alarm(text: str) -> tuple[int, int]:
     if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
         raise InputError(f"--alarm {text}: expected K/N with 1 <= K <= N, such as 3/5.")
     return int(k), int(n)
-
-
-@contextmanager
-def _bar(total: int, name: str) -> Iterator[Callable[[int], object]]:
-    with progress_bar(total, name) as bar:
-        yield bar.update

@@ -1,7 +1,4 @@
-"""The command line behind ``run_all.sh``; ``help.txt`` beside this file is its manual.
-
-What a command needs is loaded with it: notebooks, torch and Dask take seconds each.
-"""
+"""The command line behind ``run_all.sh``; ``help.txt`` beside this file is its manual."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,8 +17,6 @@ from asdlib.errors import InputError, NotebookFailed
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import PROGRESS_VARIABLE, say
 
-#: Exit status of ``check`` where a recording was flagged.
-FLAGGED = 3
 _GOES_ON = "What was computed stays; the same command goes on from there."
 
 
@@ -31,6 +28,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser_of(command: str) -> _Parser:
     return _Parser(prog=f"run_all.sh {command}", add_help=False, allow_abbrev=False)
+
+
+def _carry_out(command: str, module: str, function: str, arguments: list[str]) -> int:
+    """Load what a command needs with it: notebooks, torch and Dask take seconds each."""
+    carry_out = getattr(import_module(f"asdlib.workbook.{module}"), function)
+    return int(carry_out(arguments, _parser_of(command)))
 
 
 def lab(arguments: list[str]) -> NoReturn:
@@ -57,48 +60,16 @@ def _become(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-def _run(arguments: list[str]) -> int:
-    from asdlib.workbook.run_command import run_command
-
-    return run_command(arguments, _parser_of("run"))
-
-
-def _fetch(arguments: list[str]) -> int:
-    from asdlib.workbook import datasets
-
-    return datasets.fetch_command(arguments, _parser_of("fetch"))
-
-
-def _score(arguments: list[str]) -> int:
-    from asdlib.workbook.score import score
-
-    return score(arguments, _parser_of("score"))
-
-
-def _sweep(arguments: list[str]) -> int:
-    from asdlib.workbook import notebooks
-    from asdlib.workbook.sweep_results import sweep_command
-
-    return sweep_command(arguments, _parser_of("sweep"), notebooks.list_notebooks())
-
-
-def _check(arguments: list[str]) -> int:
-    from asdlib.workbook.check import check_command
-
-    is_flagged = check_command(arguments, _parser_of("check"))
-    return FLAGGED if is_flagged else 0
-
-
-def _learn(arguments: list[str]) -> int:
-    from asdlib.workbook.check import learn_command
-
-    return learn_command(arguments, _parser_of("learn"))
-
-
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "run": _run, "check": _check, "learn": _learn, "fetch": _fetch, "score": _score,
-    "sweep": _sweep, "lab": lab, "test": test,
-}  # fmt: skip
+    "run": partial(_carry_out, "run", "run_command", "run_command"),
+    "check": partial(_carry_out, "check", "check", "check_command"),
+    "learn": partial(_carry_out, "learn", "check", "learn_command"),
+    "fetch": partial(_carry_out, "fetch", "datasets", "fetch_command"),
+    "score": partial(_carry_out, "score", "score", "score_command"),
+    "sweep": partial(_carry_out, "sweep", "sweep_results", "sweep_command"),
+    "lab": lab,
+    "test": test,
+}
 
 
 def _stop_as_ctrl_c() -> None:
@@ -107,26 +78,6 @@ def _stop_as_ctrl_c() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-
-
-def _shortened(message: str) -> str:
-    lines = message.splitlines()
-    if len(lines) > 5:
-        lines[4:] = [f"... {len(lines) - 4} more lines, which --debug shows."]
-    return "\n".join(lines)
-
-
-def _dispatch(command: str, arguments: list[str], *, is_debugged: bool) -> int:
-    try:
-        if command not in COMMANDS:
-            raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
-        return COMMANDS[command](arguments)
-    except (Exception, KeyboardInterrupt) as error:
-        if is_debugged:
-            traceback.print_exc()
-        message, status = _explain(error)
-    say(message if is_debugged else _shortened(message))
-    return status
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
@@ -144,7 +95,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def main(arguments: list[str]) -> int:
     """Carry out a command; what ends it early is told in five lines at most.
 
-    With ``--debug`` the traceback stands before them.
+    With ``--debug`` the traceback and every line stand there.
     """
     if not sys.stderr.isatty():
         os.environ[PROGRESS_VARIABLE] = "log"
@@ -154,7 +105,19 @@ def main(arguments: list[str]) -> int:
     is_debugged = "--debug" in arguments and command not in ("lab", "test")
     if is_debugged:
         arguments = [word for word in arguments if word != "--debug"]
-    return _dispatch(command, arguments, is_debugged=is_debugged)
+    try:
+        if command not in COMMANDS:
+            raise InputError(f"{command}: there are the commands {', '.join(COMMANDS)}.")
+        return COMMANDS[command](arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if is_debugged:
+            traceback.print_exc()
+        message, status = _explain(error)
+    lines = message.splitlines()
+    if len(lines) > 5 and not is_debugged:
+        lines[4:] = [f"... {len(lines) - 4} more lines, which --debug shows."]
+    say("\n".join(lines))
+    return status
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""The recordings that a call means: the simulated corpus, a folder, or the challenge's data."""
+"""The recordings that a call means: the simulated corpus, a folder, or the challenge's data.
+
+What was understood of them is told before anything runs, and all that is wrong.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from asdlib.challenge import (
     EDITIONS,
@@ -21,15 +26,20 @@ from asdlib.challenge import (
     fetch_truth,
     lay_out,
 )
-from asdlib.data.scan import machine_types
+from asdlib.data import scan_clips
+from asdlib.data.scan import Scan, machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
-from asdlib.errors import InputError
+from asdlib.data.waveforms import format_problems
+from asdlib.errors import InputError, raise_problems
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import progress_bar, say
-from asdlib.workbook.overview import check_recordings
 
 #: Microphone that is used where a recording has two: the one near the machine.
 NEAR_CHANNEL = 0
+SAMPLE_RATE = 16000
+#: A neighbour and a scatter need a second and a third clip.
+FEWEST_TRAINING_CLIPS = 3
+_MACHINES_TOLD, _PROBLEMS_TOLD, _LINES_OF_AN_ERROR = 20, 20, 4
 _SUBSETS = {"dev": ("dev",), "eval": ("eval",), "both": SUBSETS}
 
 
@@ -51,14 +61,36 @@ def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
         return
     plan = SIZES[size]
     per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
-    with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as bar:
-        write_corpus(folder, size=size, machines=sorted(wanted), on_progress=bar.update)
+    with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as count:
+        write_corpus(folder, size=size, machines=sorted(wanted), on_progress=count)
 
 
-def check_data(data: Path, machines: list[str] | None, settings: Mapping[str, Any] | None) -> None:
-    """Tell what was understood of the recordings; refuse what notebook 01 could not use.
+def require_folder(data: Path) -> None:
+    """Refuse a data folder that is not there, and say which folders are."""
+    if data.is_dir():
+        return
+    place = next(parent for parent in data.absolute().parents if parent.is_dir())
+    folders = sorted(path.name for path in place.iterdir() if path.is_dir())
+    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
+    raise InputError(
+        f"--data {data}: expected an existing folder of recordings. "
+        f"In {place} there are: {shown or 'no folders'}."
+    )
 
-    Without its settings only unknown machines are refused.
+
+def check_recordings(
+    data: Path,
+    machines: list[str] | None,
+    settings: Mapping[str, Any] | None,
+    *,
+    tell: Callable[[str], object] = say,
+) -> None:
+    """Tell what was understood of the recordings, and refuse what a run could not use.
+
+    Names, headers and lists are read, no sound: about a second for 1,000 clips. No ``machines`` are
+    all; ``settings`` has notebook 01's ``window_s``, ``resample`` and ``channel``, without them
+    only unknown machines are refused; ``tell`` is called with every line. The `InputError` has five
+    lines at most: where there is more to say, it was told before.
     """
     there = machine_types(data)
     unknown = sorted(set(machines or []) - set(there))
@@ -66,19 +98,78 @@ def check_data(data: Path, machines: list[str] | None, settings: Mapping[str, An
         raise InputError(
             f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
         )
-    if settings is not None:
-        check_recordings(data, machines or None, settings, tell=say)
-
-
-def no_such_folder(data: Path) -> str:
-    """Say that the data folder is not there, and which folders are."""
-    place = next(parent for parent in data.absolute().parents if parent.is_dir())
-    folders = sorted(path.name for path in place.iterdir() if path.is_dir())
-    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
-    return (
-        f"--data {data}: expected an existing folder of recordings. "
-        f"In {place} there are: {shown or 'no folders'}."
+    if settings is None:
+        return
+    window_s = settings["window_s"]
+    clips, scan = scan_clips(data, machines=machines or None, window_s=window_s, refuse=False)
+    for line in [*_summary(data, clips, scan), *scan.told()]:
+        tell(line)
+    decoding = {name: settings[name] for name in ("resample", "channel")}
+    problems = [*scan.problems, *format_problems(clips, sample_rate=SAMPLE_RATE, **decoding)]
+    n_train = clips[clips["split"] == "train"].groupby("machine_type").size()
+    problems += [
+        f"{name}: {n} training clips, expected at least {FEWEST_TRAINING_CLIPS}. Record more, or "
+        "leave the machine out (--machines)."
+        for name, n in n_train[n_train < FEWEST_TRAINING_CLIPS].items()
+    ]
+    if len(problems) <= _LINES_OF_AN_ERROR:
+        raise_problems(problems, what="things")
+        return
+    for problem in problems[:_PROBLEMS_TOLD]:
+        tell(f"- {problem}")
+    more = len(problems) - _PROBLEMS_TOLD
+    raise InputError(
+        f"{data}: {len(problems)} things cannot be used; they are listed above"
+        f"{f' but for {more}' if more > 0 else ''}. Nothing was run."
     )
+
+
+def _summary(data: Path, clips: pd.DataFrame, scan: Scan) -> list[str]:
+    """Give a table with a line per machine, and what was cut into windows."""
+    lines = [
+        f"{data}: {scan.layout if not scan.entries else 'as its clips.csv says'}, "
+        f"{clips['recording'].nunique()} recordings, machines: {clips['machine_type'].nunique()}"
+    ]
+    if clips.empty:
+        return lines
+    seconds = clips["n_samples"] / clips["sample_rate"]
+    by_machine = clips.assign(seconds=seconds).groupby("machine_type")
+    rows = [_understood(str(name), own) for name, own in by_machine]
+    table = pd.DataFrame(rows[:_MACHINES_TOLD])
+    lines += table.to_string(index=False, justify="left").splitlines()
+    if len(rows) > _MACHINES_TOLD:
+        lines.append(f"... and {len(rows) - _MACHINES_TOLD} more machines")
+    cut = clips[clips["recording"].duplicated(keep=False)]
+    if len(cut):
+        lines.append(
+            f"{cut['recording'].nunique()} long recordings are heard whole, in {len(cut)} windows "
+            f"of {seconds[cut.index].min():.1f} to {seconds[cut.index].max():.1f} s (window_s)"
+        )
+    return lines
+
+
+def _understood(machine_type: str, clips: pd.DataFrame) -> dict[str, str]:
+    """One machine's line."""
+    counts = clips["split"].value_counts()
+    length_s = clips.groupby("recording")["seconds"].sum()
+    domains = clips["domain"].fillna("hidden").value_counts()
+    conditions = clips.loc[clips["split"] == "test", "is_anomaly"]
+    days = clips["recorded_at"].dropna().str[:10]
+    return {
+        "machine": machine_type,
+        **{split: str(counts.get(split, 0)) for split in ("train", "test", "supplemental")},
+        "known anomalous": f"{conditions.sum()} of {conditions.notna().sum()}",
+        "recordings": str(len(length_s)),
+        "length [s]": _span(f"{length_s.min():.1f}", f"{length_s.max():.1f}"),
+        "rate [Hz]": ", ".join(map(str, sorted(set(clips["sample_rate"])))),
+        "channels": ", ".join(map(str, sorted(set(clips["channels"])))),
+        "domains": ", ".join(f"{name} {n}" for name, n in domains.items()),
+        "recorded": _span(days.min(), days.max()) if len(days) else "unknown",
+    }
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
 
 
 @dataclass(frozen=True)
@@ -92,11 +183,6 @@ class Choice:
     data_dir: Path
 
     @property
-    def subsets(self) -> tuple[str, ...]:
-        """Subsets that are scored."""
-        return _SUBSETS[self.subset]
-
-    @property
     def name(self) -> str:
         """Name of the run where none is given."""
         years = "".join(f"+{one.year}" for one in self.extra).replace("+", "_with_")
@@ -105,14 +191,14 @@ class Choice:
     @property
     def scored(self) -> list[str]:
         """Machine types that are scored."""
-        return self._wanted(self.subsets)
+        return self._chosen_of(_SUBSETS[self.subset])
 
     @property
     def trained_along(self) -> list[str]:
         """Machine types that only train along: with the evaluation set the development's."""
-        return self._wanted([name for name in ("dev",) if name not in self.subsets])
+        return self._chosen_of(["dev"] if self.subset == "eval" else [])
 
-    def _wanted(self, subsets: Sequence[str]) -> list[str]:
+    def _chosen_of(self, subsets: Sequence[str]) -> list[str]:
         names = [name for subset in subsets for name in self.edition.machines[subset]]
         return [name for name in names if not self.machines or name in self.machines]
 
@@ -134,7 +220,7 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
         raise InputError(f"--extra-train {dataset}: is the data set of the run itself.")
     data_dir = (options.data_dir or PROJECT_ROOT / "data").resolve()
     choice = Choice(chosen, subset, options.machines or [], extra, data_dir)
-    along = SUBSETS if subset == "eval" else choice.subsets
+    along = _SUBSETS["both" if subset == "eval" else subset]
     chosen.archives(along, machines=choice.machines)  # refuses unknown machines
     if not choice.scored:
         raise InputError(
@@ -144,16 +230,14 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
     return choice
 
 
-def bring(
-    choice: Choice, view: Path, tell: Callable[[str], object], channel: int | str
-) -> dict[str, Any]:
+def bring(choice: Choice, view: Path, channel: int | str) -> dict[str, Any]:
     """Fetch what a run needs, lay out its ``view`` of links, give the parameters that follow.
 
     These are ``channel`` for recordings with several, ``truth`` where evaluation clips are scored.
     """
-    job = _job(tell)
+    job, subsets = _job(say), _SUBSETS[choice.subset]
     one = choice.edition
-    archives = one.archives(choice.subsets, machines=choice.scored)
+    archives = one.archives(subsets, machines=choice.scored)
     if choice.trained_along:
         archives += one.archives(["dev"], machines=choice.trained_along)
     fetch(one, archives, choice.data_dir, job)
@@ -167,7 +251,7 @@ def bring(
     has_channels = any(source.edition.channels > 1 for source in sources)
     lay_out(view, sources, channel=channel if has_channels else None)
     parameters: dict[str, Any] = {"channel": channel} if has_channels else {}
-    if "eval" in choice.subsets and one.eval_list is not None:
+    if "eval" in subsets and one.eval_list is not None:
         truth = choice.data_dir / one.folder / "truth" / one.eval_list
         parameters["truth"] = str(truth) if truth.exists() else ""
     return parameters
@@ -182,7 +266,7 @@ def fetch_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     options = parser.parse_args(arguments)
     choice = choose(options, options.dataset)
     job = _job(say, keep_archives=options.keep_archives)
-    archives = choice.edition.archives(choice.subsets, machines=choice.machines)
+    archives = choice.edition.archives(_SUBSETS[choice.subset], machines=choice.machines)
     root = fetch(choice.edition, archives, choice.data_dir, job)
     _try_truth(choice.edition, choice.data_dir, job)
     say(f"{choice.edition.name:<12} complete in {root}")
@@ -203,14 +287,9 @@ def truth_list(name: str, data_dir: Path, tell: Callable[[str], object]) -> Path
     return eval_list(chosen, data_dir)
 
 
-@contextmanager
-def _bytes_bar(n_bytes: int) -> Iterator[Callable[[int], object]]:
-    with progress_bar(n_bytes, "downloading", unit="B", is_scaled=True) as bar:
-        yield bar.update
-
-
 def _job(tell: Callable[[str], object], **options: Any) -> Job:
-    return Job(say=tell, open_progress=_bytes_bar, **options)
+    bar = partial(progress_bar, description="downloading", unit="B", is_scaled=True)
+    return Job(say=tell, open_progress=bar, **options)
 
 
 def _try_truth(one: Edition, data_dir: Path, job: Job) -> None:

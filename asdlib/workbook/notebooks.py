@@ -108,9 +108,7 @@ def read_parameters(
 
     ``where`` stands before a name in messages; a name that no notebook has is refused.
     """
-    known = {
-        name: literal for notebook in notebooks for name, literal in notebook.parameters.items()
-    }
+    known = list(dict.fromkeys(name for notebook in notebooks for name in notebook.parameters))
     for name in texts:
         if name not in known:
             similar = difflib.get_close_matches(name, known)
@@ -119,10 +117,7 @@ def read_parameters(
                 f"{where}{name}: no notebook has this parameter.{hint}\nThere are: "
                 f"{', '.join(known)}."
             )
-    return {
-        name: read_parameter(name, text, like=known[name], where=where)
-        for name, text in texts.items()
-    }
+    return {name: read_parameter(name, text, where=where) for name, text in texts.items()}
 
 
 def execute(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +39,56 @@ class Kind:
     accepts: Callable[[Any], bool]
     read: Callable[[Any], Any] = str
 
+    def refusal(self, value: Any) -> str | None:
+        """Say what was expected of a value that is refused."""
+        try:
+            return None if self.accepts(value) else f"expected {self.expected}."
+        except InputError as error:
+            return str(error)
+
 
 def read_whole(text: Any) -> Any:
     """Read a whole number, or give back what is none."""
     return int(text) if isinstance(text, str) and _WHOLE.fullmatch(text) else text
 
 
-def read_number(text: Any) -> Any:
-    """Read a decimal number, or give back what is none."""
+def _read_number(text: Any) -> Any:
     return float(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else text
 
 
 def _whole(lowest: int) -> Kind:
-    def accepts(value: Any) -> bool:
-        return type(value) is int and lowest <= value <= _LARGEST
+    return Kind(
+        f"a whole number, {lowest} or more",
+        lambda value: type(value) is int and lowest <= value <= _LARGEST,
+        read_whole,
+    )
 
-    return Kind(f"a whole number, {lowest} or more", accepts, read_whole)
 
-
-def _number(words: str, is_in: Callable[[float], bool]) -> Kind:
+def _number(words: str, is_in: Callable[[float], bool] = lambda _: True) -> Kind:
     def accepts(value: Any) -> bool:
         return type(value) in (int, float) and math.isfinite(value) and is_in(value)
 
-    return Kind(f"a number {words}".rstrip(), accepts, read_number)
+    return Kind(f"a number {words}".rstrip(), accepts, _read_number)
+
+
+def _word(expected: str, accepts: Callable[[str], bool] = lambda _: True) -> Kind:
+    return Kind(expected, lambda value: type(value) is str and accepts(value))
 
 
 def _choice(*names: str) -> Kind:
-    return Kind(" or ".join(names), lambda value: type(value) is str and value in names)
+    return _word(" or ".join(names), lambda name: name in names)
 
 
-def _word(expected: str, accepts: Callable[[str], bool]) -> Kind:
-    return Kind(expected, lambda value: type(value) is str and accepts(value))
+def _named(what: str, module: str, names: str) -> Kind:
+    """Name among those of a room, which is loaded when it is asked for: that may take seconds."""
+
+    def accepts(name: str) -> bool:
+        known = getattr(import_module(module), names)
+        if name not in known:
+            raise InputError(f"{what} {name!r}: expected one of {', '.join(known)}.")
+        return True
+
+    return _word(f"the name of a {what}", accepts)
 
 
 def _optional(kind: Kind) -> Kind:
@@ -81,28 +101,24 @@ def _optional(kind: Kind) -> Kind:
 
 def _list(kind: Kind, words: str = "", accepts: Callable[[Any], bool] = lambda _: True) -> Kind:
     """List of a kind; text without brackets is a list of one."""
-
-    def is_list(value: Any) -> bool:
-        return type(value) is list and all(map(kind.accepts, value)) and accepts(value)
-
-    def read(text: Any) -> Any:
-        return [kind.read(entry) for entry in (text if isinstance(text, list) else [text])]
-
-    return Kind(f"a list{words}, each entry {kind.expected}", is_list, read)
+    return Kind(
+        f"a list{words}, each entry {kind.expected}",
+        lambda value: type(value) is list and all(map(kind.accepts, value)) and accepts(value),
+        lambda text: [kind.read(entry) for entry in (text if isinstance(text, list) else [text])],
+    )
 
 
-def _by_machine(kind: Kind) -> Kind:
+def _by_machine(kind: Kind, expected: str = "") -> Kind:
     def accepts(value: Any) -> bool:
         return type(value) is dict and all(
             type(name) is str and kind.accepts(entry) for name, entry in value.items()
         )
 
     def read(text: Any) -> Any:
-        if not isinstance(text, dict):
-            return text
-        return {name: kind.read(entry) for name, entry in text.items()}
+        is_dict = isinstance(text, dict)
+        return {name: kind.read(entry) for name, entry in text.items()} if is_dict else text
 
-    return Kind(f"{{machine: {kind.expected}}}", accepts, read)
+    return Kind(expected or f"{{machine: {kind.expected}}}", accepts, read)
 
 
 def _is_run_name(name: str) -> bool:
@@ -128,22 +144,6 @@ def _is_backend(name: str) -> bool:
     return True
 
 
-def _is_view(name: str) -> bool:
-    from asdlib.scoring import VIEWS
-
-    if name not in VIEWS:
-        raise InputError(f"view {name!r}: expected one of {', '.join(VIEWS)}.")
-    return True
-
-
-def _is_change(name: str) -> bool:
-    from asdlib.spectra.injection import INJECTIONS
-
-    if name not in INJECTIONS:
-        raise InputError(f"change {name!r}: expected one of {', '.join(INJECTIONS)}.")
-    return True
-
-
 def _is_distinct(entries: list[Any]) -> bool:
     return len(set(entries)) == len(entries)
 
@@ -153,16 +153,11 @@ _FLAG = Kind(
     lambda value: type(value) is bool,
     lambda text: _LITERALS.get(text, text) if isinstance(text, str) else text,
 )
-_TEXT = _word("a text", lambda _: True)
+_TEXT = _word("a text")
 _POSITIVE = _number("above 0", lambda x: x > 0)
 _NOT_NEGATIVE = _number("of 0 or more", lambda x: x >= 0)
 _SHARE = _number("from 0 to 1", lambda x: 0 <= x <= 1)
 _METHOD = _choice("auto", "none", "clusters", "frequencies", "both", "true")
-_FOLDER = _word("an existing folder of recordings", lambda path: Path(path).is_dir())
-_BEARING = replace(
-    _by_machine(_NOT_NEGATIVE),
-    expected="{n_balls: 8, ball_diameter: 0.3, pitch_diameter: 1.3, contact_deg: 0}, or {}",
-)
 _RUN_NAME = _word(
     f"letters, digits, '.', '_' and '-' alone, {_LONGEST_NAME} at most, and not "
     f"{' or '.join(RESERVED_NAMES)}",
@@ -171,7 +166,7 @@ _RUN_NAME = _word(
 
 PARAMETERS: dict[str, Kind] = {
     # of all notebooks
-    "data_dir": _FOLDER,
+    "data_dir": _word("an existing folder of recordings", lambda path: Path(path).is_dir()),
     "out_dir": _TEXT,
     "run_name": _RUN_NAME,
     "machines": _list(_TEXT),
@@ -217,9 +212,7 @@ PARAMETERS: dict[str, Kind] = {
     "featex_probability": _SHARE,
     "noise_mix_probability": _SHARE,
     "noise_mix_snr_db": _list(
-        _number("", lambda _: True),
-        " of the lowest and the highest",
-        lambda x: len(x) == 2 and x[0] <= x[1],
+        _number(""), " of the lowest and the highest", lambda x: len(x) == 2 and x[0] <= x[1]
     ),
     "scale": _choice("dynamic", "fixed"),
     "centres": _choice("trainable", "fixed"),
@@ -234,11 +227,7 @@ PARAMETERS: dict[str, Kind] = {
     # 04
     "neighbours": _whole(1),
     "backends": _list(_word("the name of a backend", _is_backend)),
-    "views": _list(
-        _word("the name of a view", _is_view),
-        ", none twice",
-        _is_distinct,
-    ),
+    "views": _list(_named("view", "asdlib.scoring", "VIEWS"), ", none twice", _is_distinct),
     "final_neighbours": _whole(1),
     "sensitivity_clips": _whole(0),
     "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
@@ -247,7 +236,10 @@ PARAMETERS: dict[str, Kind] = {
     "explained_clips": _whole(0),
     "explained_neighbours": _whole(1),
     "shaft_rate_hz": _NOT_NEGATIVE,
-    "bearing": _BEARING,
+    "bearing": _by_machine(
+        _NOT_NEGATIVE,
+        "{n_balls: 8, ball_diameter: 0.3, pitch_diameter: 1.3, contact_deg: 0}, or {}",
+    ),
     "excerpt_s": _number("of 0.1 or more", lambda x: x >= 0.1),
     "truth": _word(
         "a released eval_data_list_20XX.csv, or nothing",
@@ -259,7 +251,7 @@ PARAMETERS: dict[str, Kind] = {
     "runs": _list(_TEXT, " of names, none twice", _is_distinct),
     # 06
     "growth_machine": _TEXT,
-    "growth_kind": _word("the name of a known change", _is_change),
+    "growth_kind": _named("change", "asdlib.spectra.injection", "INJECTIONS"),
     "growth_days": _whole(1),
     "onset_day": _whole(1),
     "recordings_per_day": _whole(1),
@@ -274,11 +266,8 @@ def check_parameters(values: Mapping[str, Any], *, where: str, advice: str = "")
     ``where`` stands before each name (``"--set "``), ``advice`` is the last line; at most four are
     told in full.
     """
-    refusals = {
-        name: _refusal(PARAMETERS[name], value)
-        for name, value in values.items()
-        if name in PARAMETERS
-    }
+    own = {name: value for name, value in values.items() if name in PARAMETERS}
+    refusals = {name: PARAMETERS[name].refusal(value) for name, value in own.items()}
     found = [f"{where}{name}={values[name]!r}: {said}" for name, said in refusals.items() if said]
     if not found:
         found = [f"{where}{said}" for said in _contradictions(values)]
@@ -299,14 +288,6 @@ def check_machine_names(values: Mapping[str, Any], data: Path, *, where: str) ->
                     f"{where}{name}: no machine {', '.join(unknown)} in {data}. There are: "
                     f"{', '.join(there)}."
                 )
-
-
-def _refusal(kind: Kind, value: Any) -> str | None:
-    """Say what was expected of a value that is refused."""
-    try:
-        return None if kind.accepts(value) else f"expected {kind.expected}."
-    except InputError as error:
-        return str(error)
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
@@ -343,23 +324,13 @@ def _impossible_alarm(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"alarm_window={values['alarm_window']}: {error}"
 
 
-def read_parameter(name: str, text: Any, *, like: Any, where: str) -> Any:
-    """Read a value from text, or from lists and dictionaries of text, or refuse it.
-
-    ``like``, the notebook's literal, tells the type of a parameter that is not declared here.
-    """
-    kind = PARAMETERS.get(name) or _kind_of(like)
-    value = kind.read(text)
-    said = _refusal(kind, value)
+def read_parameter(name: str, text: Any, *, where: str) -> Any:
+    """Read a value from text, or from lists and dictionaries of text, or refuse it."""
+    value = PARAMETERS[name].read(text)
+    said = PARAMETERS[name].refusal(value)
     if said:
         raise InputError(f"{where}{name}={value!r}: {said}")
     return value
-
-
-def _kind_of(like: Any) -> Kind:
-    kinds = {bool: _FLAG, int: _whole(-_LARGEST), float: _number("", lambda _: True)}
-    kinds |= {list: _list(_TEXT), dict: _by_machine(_TEXT)}
-    return kinds.get(type(like), _TEXT)
 
 
 def check_run_name(name: str, *, where: str = "--name") -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,55 +38,46 @@ from asdlib.workbook.parameters import PARAMETERS, check_machine_names, check_pa
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_STAGE_NOTEBOOKS = {
-    "clips.csv": "01_spectrum_exploration",
-    "waveforms.json": "01_spectrum_exploration",
-    "features.json": "01_spectrum_exploration",
-    "highpass.csv": "01_spectrum_exploration",
-    "attributes.csv": "02_attribute_annotation",
-    "checkpoint.pt": "03_training",
-    "spectrum.json": "03_training",
-    "embeddings.npz": "03_training",
-    "scores.csv": "04_knn_scoring",
+_WRITES = {
+    "01_spectrum_exploration": ("clips.csv", "waveforms.json", "features.json", "highpass.csv"),
+    "02_attribute_annotation": ("attributes.csv",),
+    "03_training": ("checkpoint.pt", "spectrum.json", "embeddings.npz"),
+    "04_knn_scoring": ("scores.csv",),
 }
 _Settings = TypeVar("_Settings", bound="DataclassInstance")
 
 
 @dataclass
 class Run:
-    """Paths, stage files, provenance and saving for one notebook of one run.
+    """Folders, stage files, provenance and saving for one notebook of one run.
 
-    Attributes
-    ----------
-    notebook : str
-        Stem of the notebook's file name.
-    settings : SimpleNamespace
-        The notebook's parameters by name.
-    facts : dict
-        What the sidecars say beside the settings: device, seeds, data manifest hash...
+    ``facts`` are what the sidecars say beside the settings: device, seeds, data manifest hash...
     """
 
-    notebook: str
-    settings: SimpleNamespace
+    notebook: str  # stem of its file name
+    settings: SimpleNamespace  # its parameters by name
     facts: dict[str, Any] = field(default_factory=dict)
-    _written: list[Path] = field(default_factory=list)
+    results: Path = field(init=False)  # its tables
+    figures: Path = field(init=False)
+    build: Path = field(init=False)  # its intermediate files
+    bundle: Path = field(init=False)  # the detector that it leaves for later recordings
+    cache: Path = field(init=False)  # keyed stores, shared by all runs
+    #: Shows a progress bar while a block runs; yields what counts it forward.
+    progress = staticmethod(progress_bar)
+
+    def __post_init__(self) -> None:
+        out, name = Path(self.settings.out_dir).resolve(), str(self.settings.run_name)
+        self._out, self._written = out, list[Path]()
+        self.results, self.figures = out / "results" / name, out / "figures" / name
+        self.build, self.bundle = out / "build" / name, out / "bundles" / name
+        self.cache = out / "build" / "cache"
 
     @classmethod
     def open(cls, notebook: str, namespace: Mapping[str, Any]) -> Run:
-        """Open the run for a notebook, whose parameters must make sense.
+        """Open the run for a notebook (stem of its file name), whose parameters must make sense.
 
-        Parameters
-        ----------
-        notebook : str
-            Stem of the notebook's file name.
-        namespace : mapping
-            The notebook's ``globals()``. Its parameters are what its ``parameters`` cell
-            annotates.
-
-        Raises
-        ------
-        InputError
-            Names every parameter whose type or value is not what was declared of it.
+        ``namespace`` is the notebook's ``globals()``; parameters are what its ``parameters`` cell
+        annotates. The `InputError` names all whose type or value is not what was declared.
         """
         names = namespace.get("__annotations__", namespace)
         values = {name: namespace[name] for name in names if name in PARAMETERS}
@@ -101,50 +91,14 @@ class Run:
         return run
 
     def build_settings(self, kind: type[_Settings], *, prefix: str = "", **given: Any) -> _Settings:
-        """Build a room's settings from the parameters that have its fields' names.
+        """Build settings (a dataclass) from the parameters that have its fields' names.
 
-        Parameters
-        ----------
-        kind : type
-            A dataclass, such as `asdlib.training.TrainSettings`.
-        prefix : str
-            What the parameters' names have before the fields' names.
-        **given
-            Fields that are no parameters.
+        These have a ``prefix`` before them; ``given`` are fields that are no parameters.
         """
         named = {one.name: prefix + one.name for one in fields(kind)}
         own = {name: vars(self.settings)[long] for name, long in named.items()
                if long in vars(self.settings) and name not in given}  # fmt: skip
         return kind(**own, **given)
-
-    @property
-    def _out(self) -> Path:
-        return Path(self.settings.out_dir).resolve()
-
-    @property
-    def results(self) -> Path:
-        """Folder of the run's tables."""
-        return self._out / "results" / str(self.settings.run_name)
-
-    @property
-    def figures(self) -> Path:
-        """Folder of the run's figures."""
-        return self._out / "figures" / str(self.settings.run_name)
-
-    @property
-    def build(self) -> Path:
-        """Folder of the run's intermediate files."""
-        return self._out / "build" / str(self.settings.run_name)
-
-    @property
-    def bundle(self) -> Path:
-        """Folder of the detector that it leaves for later recordings."""
-        return self._out / "bundles" / str(self.settings.run_name)
-
-    @property
-    def cache(self) -> Path:
-        """Folder of the keyed stores, shared by all runs."""
-        return self._out / "build" / "cache"
 
     @property
     def workers(self) -> int:
@@ -191,8 +145,8 @@ class Run:
     def published(self, clips: pd.DataFrame) -> pd.DataFrame | None:
         """Give the published figures for these clips; None unless the clips are certainly those.
 
-        Certain are clips unpacked from archives with the record's checksum, and the 2025
-        development set by its names and counts.
+        Certain are clips of archives with the record's checksum, and the 2025 development set by
+        its names and counts.
         """
         if self.dataset.get("verified"):
             return published_figures(self.dataset["edition"], self.dataset["subsets"])
@@ -205,18 +159,12 @@ class Run:
     # -- stage files -----------------------------------------------------------------------
 
     def stage_file(self, path: Path) -> Path:
-        """Return a file of an earlier stage.
-
-        Raises
-        ------
-        InputError
-            When it is missing; the message names the notebook that writes it.
-        """
+        """Return a file of an earlier stage; if it is missing, name the notebook that writes it."""
         if not path.exists():
+            writer = next(notebook for notebook, files in _WRITES.items() if path.name in files)
             raise InputError(
-                f"{path}: is missing. Run notebook {_STAGE_NOTEBOOKS[path.name]} of the run "
-                f"{self.settings.run_name!r} first (./run_all.sh --from "
-                f"{_STAGE_NOTEBOOKS[path.name][:2]})."
+                f"{path}: is missing. Run notebook {writer} of the run "
+                f"{self.settings.run_name!r} first (./run_all.sh --from {writer[:2]})."
             )
         return path
 
@@ -234,33 +182,23 @@ class Run:
     def clips(self) -> pd.DataFrame:
         """Clip table of the run as notebook 01 left it, reduced to the chosen machines.
 
-        Raises
-        ------
-        InputError
-            When notebook 01 has not run or did not see a chosen machine.
+        `InputError` when notebook 01 has not run or did not see one of them.
         """
         path = self.stage_file(self.build / "clips.csv")
         clips = read_clip_table(path)
-        wanted = list(self.settings.machines)
-        unknown = sorted(set(wanted) - set(clips["machine_type"]))
+        wanted, there = list(self.settings.machines), sorted(set(clips["machine_type"]))
+        unknown = sorted(set(wanted) - set(there))
         if unknown:
             raise InputError(
-                f"{path}: has no machine {', '.join(unknown)}; it has "
-                f"{', '.join(sorted(set(clips['machine_type'])))}. Run notebook 01 with it."
+                f"{path}: has no machine {', '.join(unknown)}; it has {', '.join(there)}. "
+                "Run notebook 01 with it."
             )
-        if wanted:
-            clips = clips[clips["machine_type"].isin(wanted)].reset_index(drop=True)
-        return clips
+        return clips[clips["machine_type"].isin(wanted or there)].reset_index(drop=True)
 
     def attributes(self) -> tuple[pd.DataFrame, str]:
-        """Read the run's ``attributes.csv`` and say where it comes from.
+        """Read the run's ``attributes.csv``; say if notebook 02 wrote it so, or somebody's hand.
 
-        Returns
-        -------
-        table : DataFrame
-            ``clip_id, attribute, method, confidence`` as text; ``attribute`` NA where none.
-        origin : str
-            Whether notebook 02 wrote it so, or somebody changed it by hand.
+        ``clip_id, attribute, method, confidence`` as text; ``attribute`` is NA where there is none.
         """
         path = self.stage_file(self.results / "attributes.csv")
         table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
@@ -278,13 +216,9 @@ class Run:
         """Open the waveform store of a clip table, decoding what is not decoded yet."""
         with self.progress(len(clips), "decoding") as count:
             store = open_waveforms(
-                clips,
-                cache_dir=self.cache,
-                workers=self.workers,
-                on_progress=count,
-                on_remark=print,
-                **options,
-            )
+                clips, cache_dir=self.cache, workers=self.workers, on_progress=count,
+                on_remark=print, **options,
+            )  # fmt: skip
         self.facts["data_manifest"] = store.directory.name
         return store
 
@@ -351,13 +285,3 @@ class Run:
                 "sha256": [file_hash(path) for path in paths],
             }
         )
-
-    # -- progress --------------------------------------------------------------------------
-
-    @contextmanager
-    def progress(
-        self, total: int, description: str, *, unit: str = "clip"
-    ) -> Iterator[Callable[[int], object]]:
-        """Show a progress bar while the block runs; yields what counts it forward."""
-        with progress_bar(total, description, unit=unit) as bar:
-            yield bar.update

@@ -14,10 +14,10 @@ from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import say
 from asdlib.workbook import datasets
 from asdlib.workbook.datasets import (
-    check_data,
+    check_recordings,
     corpus_folder,
     ensure_corpus,
-    no_such_folder,
+    require_folder,
     split_words,
 )
 from asdlib.workbook.lab import note_parameters
@@ -84,7 +84,7 @@ def _parameters(
     """
     parameters = dict(PROFILES[options.profile])
     if options.seeds:
-        parameters["seeds"] = read_parameter("seeds", options.seeds, like=[], where="--")
+        parameters["seeds"] = read_parameter("seeds", options.seeds, where="--")
     assigned = parse_assignments(options.assignments, notebooks)
     for parameter, option in _OWN_OPTIONS.items():
         if parameter in assigned:
@@ -125,8 +125,8 @@ def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         raise InputError(f"--profile {options.profile}: there are {', '.join(PROFILES)}.")
     notebooks = list_notebooks()
     chosen = _choose(notebooks, options.only, options.first)
-    if options.data is not None and not options.data.is_dir():
-        raise InputError(no_such_folder(options.data))
+    if options.data is not None:
+        require_folder(options.data)
     data = options.data or corpus_folder(options.profile)
     # A folder may be called anything, a run may not.
     own = re.sub(r"[^\w.-]+", "_", data.resolve().name)
@@ -139,12 +139,12 @@ def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     if choice:
         channel = parameters.get("channel", datasets.NEAR_CHANNEL)
-        parameters = {**datasets.bring(choice, data, say, channel), **parameters}
+        parameters = {**datasets.bring(choice, data, channel), **parameters}
     elif options.data is None:
         ensure_corpus(options.profile, options.machines)
     # Later notebooks take what notebook 01 decoded.
-    is_first = chosen[0] is notebooks[0]
-    check_data(data, options.machines, {**chosen[0].parameters, **parameters} if is_first else None)
+    reads = {**chosen[0].parameters, **parameters} if chosen[0] is notebooks[0] else None
+    check_recordings(data, options.machines, reads)
     check_machine_names(parameters, data, where="--set ")
     note_parameters(options.out, name, parameters)
     return _execute(chosen, parameters, options.out.resolve(), name)

@@ -48,7 +48,7 @@ def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> p
     return reveal(reveal(hidden, truth), own).drop(columns="file_name")
 
 
-def score(arguments: list[str], parser: argparse.ArgumentParser) -> int:
+def score_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     """Score submission folders and print the official table; see ``help.txt``."""
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--truth", required=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
+from tqdm import tqdm
 
 from asdlib.cores import available_cores
 from asdlib.errors import InputError
@@ -98,15 +99,15 @@ def run_cells(
     """
     waiting = [cell for cell in cells if not cell.is_finished]
     failures: dict[str, str] = {}
-    with progress_bar(len(cells), "sweep", unit="cell") as bar:
-        bar.update(len(cells) - len(waiting))
+    with progress_bar(len(cells), "sweep", unit="cell") as count:
+        count(len(cells) - len(waiting))
         if waiting:
             with _connect(scheduler, workers) as client:
                 for cell, failure in _execute(client, waiting):
                     if failure:
                         failures[cell.name] = failure
-                        bar.write(f"cell       {cell.name}\n{failure}", file=sys.stderr)
-                    bar.update(1)
+                        tqdm.write(f"cell       {cell.name}\n{failure}", file=sys.stderr)
+                    count(1)
     return failures
 
 

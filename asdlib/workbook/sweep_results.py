@@ -21,13 +21,9 @@ from asdlib.report import experiments, style
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.save import save_figure, save_table, save_text, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
-from asdlib.workbook.datasets import (
-    check_data,
-    corpus_folder,
-    ensure_corpus,
-    no_such_folder,
-)
-from asdlib.workbook.notebooks import SCORING, Notebook
+from asdlib.workbook import notebooks
+from asdlib.workbook.datasets import check_recordings, corpus_folder, ensure_corpus, require_folder
+from asdlib.workbook.notebooks import SCORING
 from asdlib.workbook.parameters import check_run_name, read_whole
 from asdlib.workbook.run import Run
 from asdlib.workbook.sweep import Cell, plan_cells, reason_of, run_cells
@@ -74,9 +70,9 @@ def compare(scores: pd.DataFrame, sweep: SweepFile, *, n_bootstrap: int = 1000) 
     order = scores["system"].map({name: place for place, name in enumerate(names)})
     scores = scores.loc[order.sort_values(kind="stable").index]
     runs = len(scores[["system", "seed"]].drop_duplicates())
-    with progress_bar(runs, "intervals", unit="cell") as bar:
+    with progress_bar(runs, "intervals", unit="cell") as count:
         table = paired_differences(
-            scores, reference=REFERENCE, n_bootstrap=n_bootstrap, on_progress=bar.update
+            scores, reference=REFERENCE, n_bootstrap=n_bootstrap, on_progress=count
         )
     table = table.rename(columns={"system": "variant"})
     for place, attribute in ((1, "group"), (2, "system")):
@@ -196,31 +192,29 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
 
 
-def sweep_command(
-    arguments: list[str], parser: argparse.ArgumentParser, notebooks: list[Notebook]
-) -> int:
+def sweep_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     """Execute the variants of a sweep file and compare them; see ``help.txt``."""
     add_sweep_options(parser)
     options = parser.parse_args(arguments)
     if options.workers is not None and not (type(options.workers) is int and options.workers > 0):
         raise InputError(f"--workers {options.workers}: expected a whole number, 1 or more.")
-    notebooks = [part for part in notebooks if part.path.stem <= SCORING]
-    plan = read_sweep_file(options.file, notebooks, profile=options.profile)
+    books = [book for book in notebooks.list_notebooks() if book.path.stem <= SCORING]
+    plan = read_sweep_file(options.file, books, profile=options.profile)
     is_given = options.data is not None or plan.data is not None
     data = options.data or plan.data or corpus_folder(plan.profile)
-    if is_given and not data.is_dir():
-        raise InputError(no_such_folder(data))
-    if not is_given:
+    if is_given:
+        require_folder(data)
+    else:
         ensure_corpus(plan.profile, plan.machines)
     stem = options.file.stem
     is_marked = is_simulated(data) and "simulated" not in stem
     name = options.name or (f"{stem}_simulated" if is_marked else stem)
     check_run_name(name)
-    check_data(data, plan.machines, {**notebooks[0].parameters, **plan.parameters})
+    check_recordings(data, plan.machines, {**books[0].parameters, **plan.parameters})
     # Written first, so that a folder that cannot be written is met before any work.
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     out = options.out.resolve()
-    cells = plan_cells(plan, notebooks, data=data, build=out / "build")
+    cells = plan_cells(plan, books, data=data, build=out / "build")
     stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
     say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
         f"{len(stages)} notebooks to execute")  # fmt: skip
