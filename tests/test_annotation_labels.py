@@ -8,13 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
-from sklearn.cluster import KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
 from spectra_corpus import array_store, waveform_store
 
-from asdlib.annotation import annotate, cross_table, frequencies, score_agreement, track_frequencies
+from asdlib.annotation import (
+    annotate,
+    clustering,
+    cross_table,
+    frequencies,
+    score_agreement,
+    track_frequencies,
+)
 from asdlib.annotation.agreement import agreement
-from asdlib.annotation.choice import choose_method, find_clusters_by_domain
-from asdlib.annotation.clustering import find_clusters, information, partition
+from asdlib.annotation.choice import choose_method
+from asdlib.annotation.clustering import (
+    find_clusters,
+    find_clusters_by_domain,
+    information,
+    partition,
+)
 from asdlib.annotation.labelling import ORACLE
 from asdlib.annotation.levels import find_levels, name_frequencies
 from asdlib.errors import InputError
@@ -94,6 +106,26 @@ def test_domains_never_share_a_cluster(rng):
     found = find_clusters_by_domain(np.vstack([points, target]), domains, seed=0)
     assert not set(found.labels[: len(points)]) & set(found.labels[len(points) :])
     assert metrics.adjusted_rand_score([0, 0, 0, 1, 1, 1], found.labels[-6:]) == 1.0
+
+
+def test_a_large_second_domain_is_joined_by_a_sample(rng, monkeypatch):
+    """Joining takes the square of its clips, so that no more than 2,000 are joined."""
+    monkeypatch.setattr(clustering, "MAX_CLUSTERS", 3)
+    points, truth = blobs(rng, 3, per_group=700, dimensions=20)
+    inside = np.repeat([True, False], len(points))
+    domains = np.where(inside, "source", "target")[:-1]  # the first is the larger one
+    counted, joined = [], []
+    fit = AgglomerativeClustering.fit
+    monkeypatch.setattr(
+        AgglomerativeClustering, "fit",
+        lambda self, x, y=None: joined.append(len(x)) or fit(self, x, y),
+    )  # fmt: skip
+    both = np.vstack([points, points + 30.0])[:-1]
+    found = find_clusters_by_domain(both, domains, seed=0, on_progress=counted.append)
+    assert max(joined) == 2000
+    assert sum(counted) == len(both)
+    assert found.n_clusters == 6
+    assert metrics.adjusted_rand_score(np.append(truth, truth[:-1] + 3), found.labels) == 1.0
 
 
 def test_clusters_refuse_bad_input():

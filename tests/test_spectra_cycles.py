@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asdlib.errors import InputError
-from asdlib.spectra.cycles import cycle_time
+from asdlib.spectra.tones import cycle_time
 
 SR = 8000
 
@@ -31,7 +31,7 @@ def test_a_periodic_level_has_its_period(period_s, seed):
     assert found.period_s == pytest.approx(period_s, rel=0.01)
     assert found.rate_hz == pytest.approx(1 / found.period_s)
     assert found.resolution_hz == pytest.approx(0.1)
-    assert 0 < found.correlation <= 1
+    assert found.significance > 3
 
 
 @pytest.mark.parametrize("period_s", [0.6, 1.1, 1.7])
@@ -86,7 +86,7 @@ def test_silence_constants_and_short_clips_have_none(rng):
     assert cycle_time(np.zeros(SR), sr=SR) is None
     assert cycle_time(np.full(SR, 0.7), sr=SR) is None
     assert cycle_time(strokes(rng, 0.2, seconds=0.3), sr=SR) is None
-    assert cycle_time(strokes(rng, 2.0, seconds=4.0), sr=SR, min_s=1.5) is None  # no three periods
+    assert cycle_time(strokes(rng, 2.0, seconds=4.0), sr=SR) is None  # no three periods
 
 
 def test_bad_input_is_refused(rng):
@@ -95,7 +95,3 @@ def test_bad_input_is_refused(rng):
         cycle_time(np.where(np.arange(len(y)) == 5, np.nan, y), sr=SR)
     with pytest.raises(InputError, match="expected one signal"):
         cycle_time(np.stack([y, y]), sr=SR)
-    with pytest.raises(InputError, match="min_s = 0"):
-        cycle_time(y, sr=SR, min_s=0)
-    with pytest.raises(InputError, match="Nyquist"):
-        cycle_time(y, sr=SR, band_hz=(1000.0, 5000.0))

@@ -18,45 +18,31 @@ _FEWEST_HALVED = 4
 
 
 def score_agreement(
-    attributes: pd.DataFrame,
-    truth: pd.DataFrame,
-    clips: pd.DataFrame,
-    *,
-    n_halves: int = 500,
-    level: float = 0.95,
-    seed: int = 0,
+    attributes: pd.DataFrame, truth: pd.DataFrame, clips: pd.DataFrame, *, n_halves: int = 500
 ) -> pd.DataFrame:
     """Compare two label tables by machine and domain, joined by ``clip_id``.
 
-    Adjusted Rand index (0 = chance), normalised mutual information and V-measure (equal by
-    definition for arithmetic means; both are listed since both are reported elsewhere) and
-    purity (share of clips in the majority class of their label).
-
-    Intervals come from random halves of the clips, drawn without replacement: around their
-    mean, a statistic of half of the clips scatters as that of all of them does around the
-    truth [1]_. A bootstrap would draw clips twice, which agree with themselves, and move
-    chance above 0.
+    Adjusted Rand index (0 = chance), normalised mutual information and V-measure (equal for
+    arithmetic means, both are reported elsewhere) and purity (share of clips in the majority
+    class of their label). 95 % intervals come from halves of the clips drawn without
+    replacement: a statistic of them scatters around its mean as that of all clips does around
+    the truth [1]_, whereas a bootstrap draws clips twice, which agree with themselves.
 
     Parameters
     ----------
-    attributes : DataFrame
-        ``clip_id, attribute``: the annotation.
-    truth : DataFrame
-        ``clip_id, attribute``: true attributes. Clips without truth are left out.
+    attributes, truth : DataFrame
+        ``clip_id, attribute``: the annotation; the true ones. Clips without truth are left out.
     clips : DataFrame
-        Clip table: ``clip_id, machine_type, domain``.
+        ``clip_id, machine_type, domain``.
     n_halves : int
         Halves drawn for the intervals.
-    level : float
-        Confidence level of the intervals.
-    seed : int
 
     Returns
     -------
     DataFrame
-        ``machine_type, domain, metric, value, ci_low, ci_high, n_clips, n_labels,
-        n_true``; domain "all" counts both. NaN where a cell has fewer than two clips, or,
-        in the interval, four. Empty where ``truth`` is.
+        ``machine_type, domain, metric, value, ci_low, ci_high, n_clips, n_labels, n_true``;
+        domain "all" counts both. NaN where a cell has fewer than two clips, or, in the
+        interval, four. Empty where ``truth`` is.
 
     Raises
     ------
@@ -85,32 +71,26 @@ def score_agreement(
     for machine, group in joined.groupby("machine_type", sort=True):
         parts = [("all", group), *group.groupby(group["domain"].fillna("unknown"), sort=True)]
         for domain, part in parts:
-            rows.extend(
-                (machine, domain, *row)
-                for row in _score(part, n_halves=n_halves, level=level, seed=seed)
-            )
+            rows.extend((machine, domain, *row) for row in _score(part, n_halves))
     columns = ["machine_type", "domain", "metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame(rows, columns=[*columns, "n_clips", "n_labels", "n_true"])
 
 
-def _score(
-    part: pd.DataFrame, *, n_halves: int, level: float, seed: int
-) -> list[tuple[object, ...]]:
+def _score(part: pd.DataFrame, n_halves: int) -> list[tuple[object, ...]]:
     labels = pd.factorize(part["attribute"].fillna("none"))[0].astype(np.int64)
     true = pd.factorize(part["attribute_true"])[0].astype(np.int64)
     counts = (len(part), len(np.unique(labels)), len(np.unique(true)))
     if len(part) < 2:
         return [(metric, np.nan, np.nan, np.nan, *counts) for metric in METRICS]
     values = agreement(labels, true)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     halves = [rng.permutation(len(part))[: len(part) // 2] for _ in range(n_halves)]
     # Where both labellings have one class there is nothing to agree on: such a half says nothing.
     told = [half for half in halves if len(set(labels[half])) + len(set(true[half])) > 2]
     draws = pd.DataFrame([agreement(labels[half], true[half]) for half in told or halves])
-    tails = [(1 - level) / 2, (1 + level) / 2]
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
-        lower, upper = (draws[metric] - draws[metric].mean()).quantile(tails)
+        lower, upper = (draws[metric] - draws[metric].mean()).quantile([0.025, 0.975])
         # Nearly all draws alike and a few far off move their mean past the quantiles.
         around = values[metric] + np.array([min(lower, 0.0), max(upper, 0.0)])
         low, high = np.clip(around, -1.0 if metric == "ari" else 0.0, 1.0)
@@ -157,25 +137,12 @@ def cross_table(attributes: pd.DataFrame, truth: pd.DataFrame, clip_ids: pd.Seri
 
 
 def fixed_clusters(
-    clips: pd.DataFrame, log_mel: ArrayStore, *, n_clusters: int = 8, seed: int = 0
+    clips: pd.DataFrame, log_mel: ArrayStore, *, n_clusters: int, seed: int = 0
 ) -> pd.DataFrame:
     """Cluster every machine's time-averaged log-mel spectra by k-means with a fixed k.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table of the clips to annotate: ``clip_id, machine_type``.
-    log_mel : ArrayStore
-        Log-mel spectrograms of these clips [dB].
-    n_clusters : int
-        Clusters per machine, 1 or more; at most as many as it has clips.
-    seed : int
-        Of the initial centres.
-
-    Returns
-    -------
-    DataFrame
-        ``clip_id, attribute``.
+    ``clips`` has ``clip_id, machine_type``; at most as many clusters per machine as it has
+    clips. Returns ``clip_id, attribute``.
     """
     from sklearn.cluster import KMeans
 
@@ -196,16 +163,7 @@ def fixed_clusters(
 def shuffled(attributes: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Shuffle attributes among the clips of each machine: what chance gives.
 
-    Parameters
-    ----------
-    attributes, clips : DataFrame
-        ``clip_id, attribute``; ``clip_id, machine_type``.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        ``clip_id, attribute``.
+    From ``clip_id, attribute`` and ``clip_id, machine_type`` to ``clip_id, attribute``.
     """
     rng = np.random.default_rng(seed)
     joined = attributes[["clip_id", "attribute"]].merge(

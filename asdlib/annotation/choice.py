@@ -21,33 +21,31 @@ Given attributes stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from asdlib.annotation.clustering import (
     MIN_CLIPS,
     MIN_STABILITY,
     Clustering,
-    by_size,
+    Labels,
     find_clusters,
     information,
-    sample,
-    unstructured,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
 from asdlib.annotation.levels import MIN_COVERAGE, FrequencyLevels, name_frequencies
-
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+from asdlib.spectra.envelope import Array
 
 #: Another view of the clips must tell this much of the levels, above chance.
 MIN_TOLD = 0.25
 #: Neighbours that lend a clip without a line its level.
 _NEIGHBOURS = 5
+#: Most clusters that the clips of one level fall into.
+_MAX_PARTS = 6
 #: What the levels of a quantity are called.
 _LEVEL_NAMES = {"envelope": "f", "tones": "tone", "cycle": "cycle"}
 
@@ -65,151 +63,96 @@ class MachineEvidence:
     levels: FrequencyLevels
 
 
-def find_clusters_by_domain(
-    points: Array,
-    domains: Sequence[str],
-    *,
-    seed: int,
-    on_progress: Callable[[int], object] = lambda clips: None,
-) -> Clustering:
-    """Cluster the largest domain, the others by themselves: another microphone is no attribute.
-
-    Few clips (ten target clips) are joined (average linkage) until they are further apart than
-    those within the largest domain's clusters (1.5 times their median distance).
-    """
-    from sklearn.cluster import AgglomerativeClustering
-
-    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
-    largest = int(np.bincount(domain).argmax())
-    inside = domain == largest
-    main = find_clusters(points[inside], seed=seed, on_progress=on_progress)
-    on_progress(int((~inside).sum()))
-    if len(names) == 1:
-        return main
-    if main.n_clusters == 1:
-        return unstructured(len(points), main.criterion)
-    judged = sample(np.arange(len(main.labels)), seed)
-    reach = 1.5 * _inner_distance(points[inside][judged], main.labels[judged])
-    labels: Labels = np.zeros(len(points), np.int64)
-    confidence, is_outlier = np.zeros(len(points)), np.zeros(len(points), np.bool_)
-    labels[inside], confidence[inside] = main.labels, main.confidence
-    is_outlier[inside] = main.is_outlier
-    count = main.n_clusters
-    model = AgglomerativeClustering(n_clusters=None, distance_threshold=reach, linkage="average")
-    for number in [n for n in range(len(names)) if n != largest]:
-        members = np.flatnonzero(domain == number)
-        own: Labels = np.zeros(len(members), np.int64)
-        if len(members) > 1:
-            own = np.asarray(model.fit_predict(points[members]), dtype=np.int64)
-        labels[members] = count + by_size(own)
-        confidence[members] = 0.5  # too few clips for the criteria above
-        count += int(own.max()) + 1
-    return replace(
-        main, labels=labels, confidence=confidence, is_outlier=is_outlier, n_clusters=count
-    )
-
-
-def _inner_distance(points: Array, labels: Labels) -> float:
-    """Median distance of two clips of one cluster."""
-    from scipy.spatial.distance import pdist
-
-    parts = [pdist(points[labels == label]) for label in np.unique(labels)]
-    return float(np.median(np.concatenate(parts)))
-
-
-def choose_method(found: Mapping[str, object]) -> tuple[str, str]:
+def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
     """Return method and reason; see the module."""
-    quantity = str(found["level_quantity"])
-    value = {name: float(str(n)) for name, n in found.items() if name != "level_quantity"}
-    if value["n_levels"] < 2:
+    if found["n_levels"] < 2:
         frequencies = "no frequency tells clips apart"
-    elif value["coverage"] < MIN_COVERAGE:
-        frequencies = f"frequency levels hold only {value['coverage']:.0%} of the clips"
-    elif value["level_stability"] < MIN_STABILITY:
-        frequencies = f"frequency levels are unstable ({value['level_stability']:.2f})"
-    elif max(value["level_predictability"], value["level_agreement"]) < MIN_TOLD:
-        frequencies = f"levels of {quantity} show in nothing else"
+    elif found["coverage"] < MIN_COVERAGE:
+        frequencies = f"frequency levels hold only {found['coverage']:.0%} of the clips"
+    elif found["level_stability"] < MIN_STABILITY:
+        frequencies = f"frequency levels are unstable ({found['level_stability']:.2f})"
+    elif max(found["level_predictability"], found["level_agreement"]) < MIN_TOLD:
+        frequencies = f"levels of {found['level_quantity']} show in nothing else"
     else:
-        words = f"{value['n_levels']:.0f} levels of {quantity}"
-        held = f"hold {value['coverage']:.0%} of clips"
-        if value["n_clusters"] > 1 and value["cluster_information"] > value["level_information"]:
-            return "clusters", (
-                f"{value['n_clusters']:.0f} clusters, stability {value['cluster_stability']:.2f}, "
-                f"tell more than {words}, stability {value['level_stability']:.2f}"
-            )
-        if value["n_split_levels"]:
-            return "both", f"{words} {held}; {value['n_split_levels']:.0f} fall into clusters"
-        return "frequencies", f"{words} {held}"
-    if value["n_clusters"] > 1:
-        stability = value["cluster_stability"]
-        return "clusters", (
-            f"{value['n_clusters']:.0f} clusters, stability {stability:.2f}; {frequencies}"
-        )
-    return "none", f"{frequencies}; no number of clusters is accepted"
+        frequencies = ""
+    clusters = f"{found['n_clusters']} clusters, stability {found['cluster_stability']:.2f}"
+    if frequencies and found["n_clusters"] > 1:
+        return "clusters", f"{clusters}; {frequencies}"
+    if frequencies:
+        return "none", f"{frequencies}; no number of clusters is accepted"
+    words = f"{found['n_levels']} levels of {found['level_quantity']}"
+    if found["n_clusters"] > 1 and found["cluster_information"] > found["level_information"]:
+        stability = f"stability {found['level_stability']:.2f}"
+        return "clusters", f"{clusters}, tell more than {words}, {stability}"
+    words += f" hold {found['coverage']:.0%} of clips"
+    if found["n_split_levels"]:
+        return "both", f"{words}; {found['n_split_levels']} fall into clusters"
+    return "frequencies", words
 
 
 def label_clips(
-    details: MachineEvidence, method: str, *, seed: int
+    details: MachineEvidence, method: str, splits: Mapping[int, Clustering]
 ) -> tuple[pd.Series[str], pd.Series[float]]:
     """Attribute and confidence of every clip by a method."""
-    ids = details.clip_ids
-    if method == "none":
-        return pd.Series("none", ids, dtype=object), pd.Series(1.0, ids)
+    ids, levels, clustering = details.clip_ids, details.levels, details.clustering
     if method == "clusters":
-        clustering = details.clustering
         names = [f"cluster_{label + 1}" for label in clustering.labels]
         certainty = np.where(clustering.is_outlier, 0.0, clustering.confidence)
         return pd.Series(names, ids, dtype=object), pd.Series(certainty, ids)
-    levels = details.levels
-    if len(levels.levels_hz) == 0:
+    if method == "none" or len(levels.levels_hz) == 0:
         return pd.Series("none", ids, dtype=object), pd.Series(1.0, ids)
+    points = details.points
     labels = np.array(levels.labels, dtype=np.int64)
     confidence = np.array(levels.confidence, dtype=np.float64)
     lost = labels < 0
-    if lost.any():
-        known = details.points[~lost]
-        labels[lost] = _neighbour_labels(details.points[lost], known, labels[~lost])
-        confidence[lost] = 0.0
+    labels[lost] = _neighbour_labels(points[lost], points[~lost], labels[~lost])
+    confidence[lost] = 0.0
     prefix = _LEVEL_NAMES[levels.quantity]
     level_names = [f"{prefix}_{name}Hz" for name in name_frequencies(levels.levels_hz)]
     attributes = np.array([level_names[label] for label in labels], dtype=object)
-    if method == "both":
-        for level, clustering in _split_levels(details, seed=seed).items():
-            held = np.flatnonzero(~lost & (labels == level))
-            strays = np.flatnonzero(lost & (labels == level))
-            known, parts = details.points[held], clustering.labels
-            attributes[held] = [f"{level_names[level]}_cluster_{p + 1}" for p in parts]
-            confidence[held] *= clustering.confidence
-            if len(strays):
-                told = _neighbour_labels(details.points[strays], known, parts)
-                attributes[strays] = [f"{level_names[level]}_cluster_{p + 1}" for p in told]
+    for level, split in splits.items() if method == "both" else ():
+        held, strays = (np.flatnonzero(part & (labels == level)) for part in (~lost, lost))
+        confidence[held] *= split.confidence
+        told = _neighbour_labels(points[strays], points[held], split.labels)
+        for members, parts in ((held, split.labels), (strays, told)):
+            attributes[members] = [f"{level_names[level]}_cluster_{part + 1}" for part in parts]
     return pd.Series(attributes, ids, dtype=object), pd.Series(confidence, ids)
 
 
-def judge(details: MachineEvidence, *, seed: int) -> dict[str, object]:
+def judge(details: MachineEvidence, splits: Mapping[int, Clustering]) -> dict[str, Any]:
     """Quantities that the rule looks at."""
     from sklearn.metrics import homogeneity_score, normalized_mutual_info_score
 
     levels, clustering = details.levels, details.clustering
-    frequency_labels = np.asarray(levels.labels, dtype=np.int64)
-    splits = _split_levels(details, seed=seed)
+    labels = np.asarray(levels.labels, dtype=np.int64)
     return {
         "n_levels": len(levels.levels_hz),
         "coverage": levels.coverage,
         "level_stability": levels.stability,
         "level_quantity": levels.quantity,
         "level_gap": _level_gap(levels),
-        "level_predictability": _predictability(details.points, frequency_labels),
+        "level_predictability": _predictability(details.points, labels),
         "level_information": levels.information,
         "level_agreement": levels.agreement,
         "n_clusters": clustering.n_clusters,
         "cluster_stability": clustering.stability,
         "cluster_information": information(clustering.labels, clustering.stability),
         "silhouette": clustering.silhouette,
-        "agreement_nmi": float(normalized_mutual_info_score(frequency_labels, clustering.labels)),
-        "levels_told_by_clusters": float(homogeneity_score(frequency_labels, clustering.labels)),
+        "agreement_nmi": float(normalized_mutual_info_score(labels, clustering.labels)),
+        "levels_told_by_clusters": float(homogeneity_score(labels, clustering.labels)),
         "n_split_levels": len(splits),
     }
+
+
+def split_levels(details: MachineEvidence, *, seed: int) -> dict[int, Clustering]:
+    """Levels whose clips fall into accepted clusters, and these."""
+    labels = details.levels.labels.to_numpy()
+    found = {}
+    for level in range(len(details.levels.levels_hz)):
+        inside = labels == level
+        if inside.sum() >= MIN_CLIPS:
+            found[level] = find_clusters(details.points[inside], seed=seed, max_clusters=_MAX_PARTS)
+    return {level: clustering for level, clustering in found.items() if clustering.n_clusters > 1}
 
 
 def _level_gap(levels: FrequencyLevels) -> float:
@@ -239,20 +182,9 @@ def _neighbour_labels(
     """Majority label of the nearest known clips; ``skip_first`` leaves out the point itself."""
     from sklearn.neighbors import NearestNeighbors
 
+    if not len(points):
+        return np.zeros(0, np.int64)
     first = int(skip_first)
     count = min(_NEIGHBOURS + first, len(known))
     nearest = NearestNeighbors(n_neighbors=count).fit(known).kneighbors(points)[1][:, first:]
     return np.array([np.bincount(row).argmax() for row in labels[nearest]], dtype=np.int64)
-
-
-def _split_levels(details: MachineEvidence, *, seed: int) -> dict[int, Clustering]:
-    """Levels whose clips fall into accepted clusters."""
-    labels = details.levels.labels.to_numpy()
-    found = {}
-    for level in range(len(details.levels.levels_hz)):
-        inside = labels == level
-        if inside.sum() >= MIN_CLIPS:
-            clustering = find_clusters(details.points[inside], seed=seed, max_clusters=6)
-            if clustering.n_clusters > 1:
-                found[level] = clustering
-    return found

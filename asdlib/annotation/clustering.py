@@ -11,7 +11,7 @@ structure, and that is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +20,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from asdlib.errors import InputError
+from asdlib.spectra.envelope import Array
 
-Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 #: A labelling is trusted from this agreement between halves of the clips on (adjusted Rand).
@@ -52,33 +52,32 @@ class Clustering:
     confidence: Array  # 1 - (distance to own centre / distance to the next), 0 to 1
     is_outlier: npt.NDArray[np.bool_]  # further from its centre than quartiles make plausible
     criterion: pd.DataFrame  # one row per number of clusters tried, see `_CRITERION`
-    n_clusters: int  # 1 when there is no structure
-    stability: float  # of the chosen number, as the silhouette; 0 when there is none
-    silhouette: float
+    n_clusters: int = 1  # 1 when there is no structure
+    stability: float = 0.0  # of the chosen number, as the silhouette; 0 when there is none
+    silhouette: float = 0.0
 
 
 def find_clusters(
     points: Array,
     *,
     seed: int,
-    max_clusters: int = MAX_CLUSTERS,
+    max_clusters: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> Clustering:
     """Cluster points (n_clips, n_dimensions): highest silhouette of the accepted numbers.
 
-    Of them (see the module) at most one for five clips. One or two clips far from all others would
-    hide what states there are: left out, they join the nearest cluster afterwards.
-    Of more than 2,000 clips a random 2,000 are judged, and the others join the nearest cluster.
+    At most one cluster for five clips. Strays, which would hide what states there are, and all
+    beyond a random 2,000 clips are left out and join the nearest cluster afterwards.
     ``on_progress`` counts the clips forward, a share for each number tried.
     """
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
-    largest = min(max_clusters, len(points) // 5)
+    largest = min(max_clusters or MAX_CLUSTERS, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
         on_progress(len(points))
-        return unstructured(len(points), pd.DataFrame(columns=_CRITERION))
+        return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     is_stray = _find_strays(points)
-    judged = sample(np.flatnonzero(~is_stray), seed)
+    judged = _sample(np.flatnonzero(~is_stray), seed)
     partition_of: dict[int, Labels] = {}
     rows, done = [], 0
     # Threads of other programs on the same cores would be waited for at every step.
@@ -92,28 +91,80 @@ def find_clusters(
     criterion = pd.DataFrame(rows, columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
-        return replace(unstructured(len(points), criterion), is_outlier=is_stray)
+        return replace(_unstructured(len(points), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
-    own_labels = by_size(partition_of[int(best["n_clusters"])])
-    labels = _distances(points, _cluster_centres(points[judged], own_labels)).argmin(axis=1)
-    labels[judged] = own_labels
+    labels = _joined(points, judged, _by_size(partition_of[int(best["n_clusters"])]))
     confidence, is_outlier = _membership(points, labels)
     return Clustering(
-        labels,
-        confidence,
-        is_outlier | is_stray,
-        criterion,
-        int(best["n_clusters"]),
-        float(best["stability"]),
-        float(best["silhouette"]),
+        labels, confidence, is_outlier | is_stray, criterion, int(best["n_clusters"]),
+        float(best["stability"]), float(best["silhouette"]),
+    )  # fmt: skip
+
+
+def find_clusters_by_domain(
+    points: Array,
+    domains: Sequence[str],
+    *,
+    seed: int,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Clustering:
+    """Cluster the largest domain, the others by themselves: another microphone is no attribute.
+
+    Clips of the others (ten target clips) are joined (average linkage) until they are further
+    apart than those within the largest domain's clusters (1.5 times their median distance).
+    """
+    from scipy.spatial.distance import pdist
+    from sklearn.cluster import AgglomerativeClustering
+
+    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
+    largest = int(np.bincount(domain).argmax())
+    inside = domain == largest
+    main = find_clusters(points[inside], seed=seed, on_progress=on_progress)
+    on_progress(int((~inside).sum()))
+    if len(names) == 1:
+        return main
+    if main.n_clusters == 1:
+        return _unstructured(len(points), main.criterion)
+    judged = _sample(np.arange(len(main.labels)), seed)
+    known, their = points[inside][judged], main.labels[judged]
+    distances = np.concatenate([pdist(known[their == label]) for label in np.unique(their)])
+    model = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=1.5 * float(np.median(distances)), linkage="average"
+    )
+    labels: Labels = np.zeros(len(points), np.int64)
+    confidence = np.full(len(points), 0.5)  # of the others: too few clips for the criteria above
+    is_outlier = np.zeros(len(points), np.bool_)
+    labels[inside], confidence[inside] = main.labels, main.confidence
+    is_outlier[inside] = main.is_outlier
+    count = main.n_clusters
+    for number in [n for n in range(len(names)) if n != largest]:
+        own = points[domain == number]
+        joined = _sample(np.arange(len(own)), seed)
+        own_labels: Labels = np.zeros(len(joined), np.int64)
+        if len(joined) > 1:
+            own_labels = _by_size(np.asarray(model.fit_predict(own[joined]), dtype=np.int64))
+        labels[domain == number] = count + _joined(own, joined, own_labels)
+        count += int(own_labels.max()) + 1
+    return replace(
+        main, labels=labels, confidence=confidence, is_outlier=is_outlier, n_clusters=count
     )
 
 
-def sample(members: Labels, seed: int) -> Labels:
+def _sample(members: Labels, seed: int) -> Labels:
     """Keep 2,000 members at most, in their order."""
     if len(members) <= MOST_CLIPS:
         return members
     return np.sort(np.random.default_rng(seed).choice(members, MOST_CLIPS, replace=False))
+
+
+def _joined(points: Array, members: Labels, labels: Labels) -> Labels:
+    """Labels of all points: the given ones of ``members``, the nearest cluster of the others."""
+    centres = _cluster_centres(points[members], labels)
+    joined: Labels = np.full(len(points), -1, np.int64)
+    joined[members] = labels
+    others = joined < 0
+    joined[others] = _distances(points[others], centres).argmin(axis=1)
+    return joined
 
 
 def _try_numbers(
@@ -121,7 +172,10 @@ def _try_numbers(
 ) -> Iterator[tuple[tuple[int, float, float, float, float, bool], Labels]]:
     """Give, for every number of clusters, its row of the criterion and its labels."""
     rng = np.random.default_rng(seed)
-    references = [_unstructured_like(points, rng) for _ in range(_N_REFERENCES)]
+    mean, covariance = points.mean(axis=0), np.atleast_2d(np.cov(points, rowvar=False))
+    references = [
+        rng.multivariate_normal(mean, covariance, size=len(points)) for _ in range(_N_REFERENCES)
+    ]
     for count in range(2, largest + 1):
         labels = partition(points, count, seed)
         values = [_silhouette(r, partition(r, count, seed), seed=seed) for r in references]
@@ -143,14 +197,13 @@ def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(reach > STRAY_FACTOR * np.quantile(reach, 0.9), dtype=np.bool_)
 
 
-def unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
+def _unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
     """One cluster of all clips."""
-    return Clustering(
-        np.zeros(count, np.int64), np.ones(count), np.zeros(count, np.bool_), criterion, 1, 0.0, 0.0
-    )
+    nothing = np.zeros(count, np.int64)
+    return Clustering(nothing, np.ones(count), nothing.astype(bool), criterion)
 
 
-def by_size(labels: Labels) -> Labels:
+def _by_size(labels: Labels) -> Labels:
     """Renumber clusters from the largest to the smallest."""
     counts = np.bincount(labels)
     rank = np.empty(len(counts), np.int64)
@@ -159,11 +212,11 @@ def by_size(labels: Labels) -> Labels:
 
 
 def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bool_]]:
-    names = np.unique(labels)
     to_centres = _distances(points, _cluster_centres(points, labels))
     nearest, second = np.sort(to_centres, axis=1)[:, :2].T
     confidence = 1.0 - np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
-    own = to_centres[np.arange(len(points)), np.searchsorted(names, labels)]
+    names, columns = np.unique(labels, return_inverse=True)
+    own = to_centres[np.arange(len(points)), columns]
     is_outlier = np.zeros(len(points), np.bool_)
     for name in names:
         inside = labels == name
@@ -184,24 +237,15 @@ def partition(points: Array, count: int, seed: int) -> Labels:
     return np.asarray(model.fit(points).labels_, dtype=np.int64)
 
 
-def _silhouette(points: Array, labels: npt.ArrayLike, *, seed: int) -> float:
+def _silhouette(points: Array, labels: Labels, *, seed: int) -> float:
     """Mean silhouette, over 500 clips at most; 0 where there is one cluster."""
     from sklearn.metrics import silhouette_score
 
-    labels = np.asarray(labels)
-    if not 2 <= len(np.unique(labels)) < len(labels):
-        return 0.0
     size = min(_SILHOUETTE_CLIPS, len(points))
     chosen = np.random.default_rng(seed).permutation(len(points))[:size]
     if not 2 <= len(np.unique(labels[chosen])) < size:
         return 0.0
     return float(silhouette_score(points[chosen], labels[chosen]))
-
-
-def _unstructured_like(points: Array, rng: np.random.Generator) -> Array:
-    """Gaussian points with the covariance of the given ones."""
-    covariance = np.atleast_2d(np.cov(points, rowvar=False))
-    return rng.multivariate_normal(points.mean(axis=0), covariance, size=len(points))
 
 
 def _stability(points: Array, count: int, rng: np.random.Generator) -> float:
@@ -227,8 +271,7 @@ def _cluster_centres(points: Array, labels: Labels) -> Array:
 
 def _distances(points: Array, centres: Array) -> Array:
     """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
-    difference = points[:, None, :] - centres[None, :, :]
-    return np.asarray(np.sqrt((difference**2).sum(axis=2)))
+    return np.asarray(np.linalg.norm(points[:, None] - centres, axis=2))
 
 
 def information(labels: npt.ArrayLike, stability: float) -> float:

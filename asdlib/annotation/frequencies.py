@@ -10,10 +10,10 @@ are left out), and the rate of a working cycle. `asdlib.annotation.levels` makes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +24,14 @@ from asdlib.cores import available_cores
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import cached
 from asdlib.data.store import ArrayStore, content_key
-from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
-from asdlib.spectra.cycles import cycle_time
+from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
-from asdlib.spectra.tones import TonalFamily, tonal_families
+from asdlib.spectra.tones import cycle_time, tonal_families
 
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",
     "quantity",
 ]  # fmt: skip
-#: What a row of the families is: a family of the envelope spectrum, tones, a cycle.
-QUANTITIES = ("envelope", "tones", "cycle")
 #: Highest characteristic frequency that identifies a state [Hz].
 MAX_HZ = 250.0
 #: Clips from which a machine's bands are chosen, and how many bands are kept.
@@ -81,112 +78,82 @@ def track_frequencies(
         Bands to look at [Hz]; chosen from 16 clips by default.
     cache_dir : Path, optional
         Folder of the caches; what was found before is read from ``families/<key>.npz``.
-    workers : int, optional
-        Threads; all processors by default.
-    on_progress : callable
-        Called with the number of clips just finished.
+    workers, on_progress
+        Threads, all processors by default; called with the number of clips just finished.
     """
-    positions = waveforms.positions(list(clip_ids)).tolist()
+    ids = list(clip_ids)
+    positions = dict(zip(ids, waveforms.positions(ids).tolist(), strict=True))
+
+    def read(clip_id: str) -> Array | None:
+        samples = np.asarray(waveforms.row(positions[clip_id]) / FULL_SCALE, dtype=np.float64)
+        return samples if len(samples) >= MIN_DURATION_S * sr else None
+
+    def envelope_families(clip_id: str) -> list[FrequencyFamily]:
+        samples = read(clip_id)
+        return [] if samples is None else characteristic_frequencies(samples, sr=sr, max_hz=MAX_HZ)
 
     def track() -> dict[str, npt.ArrayLike]:
-        bands, rows = _track(
-            clip_ids, positions, waveforms, sr=sr, seed=seed, bands_hz=bands_hz,
-            workers=workers or available_cores(), on_progress=on_progress,
-        )  # fmt: skip
+        chosen = sorted(np.random.default_rng(seed).permutation(len(ids))[:BAND_CLIPS])
+        rows = []
+        with ThreadPoolExecutor(workers or available_cores()) as pool:
+            bands = bands_hz
+            if bands is None:
+                bands = _machine_bands(pool.map(envelope_families, [ids[i] for i in chosen]))
+            for own in pool.map(lambda name: _rows(name, read(name), sr=sr, bands_hz=bands), ids):
+                rows.extend(own)
+                on_progress(1)
         columns = list(zip(*rows, strict=True)) or [()] * len(_FAMILY_COLUMNS)
         return {"bands_hz": bands, **dict(zip(_FAMILY_COLUMNS, columns, strict=True))}
 
     if cache_dir is None:
-        return _from_arrays(track())
-    settings = {
-        "waveforms": waveforms.directory.name,
-        "clip_ids": list(clip_ids),
-        "sr": sr,
-        "seed": seed,
-        "bands_hz": bands_hz,
-    }
-    path = cache_dir / "families" / f"{content_key(settings)}.npz"
-    found = cached(
-        path, track, kind="families", settings=settings,
-        on_found=lambda: on_progress(len(positions)),
-    )  # fmt: skip
-    return _from_arrays(found)
+        arrays = track()
+    else:
+        settings = {
+            "waveforms": waveforms.directory.name,
+            "clip_ids": ids,
+            "sr": sr,
+            "seed": seed,
+            "bands_hz": bands_hz,
+        }
+        arrays = dict(cached(
+            cache_dir / "families" / f"{content_key(settings)}.npz", track, kind="families",
+            settings=settings, on_found=lambda: on_progress(len(ids)),
+        ))  # fmt: skip
+    families = {name: np.asarray(arrays[name]).tolist() for name in _FAMILY_COLUMNS}
+    bands = np.asarray(arrays["bands_hz"]).reshape(-1, 2).tolist()
+    return FrequencyTrack(pd.DataFrame(families), [(low, high) for low, high in bands])
 
 
-def _from_arrays(arrays: Mapping[str, npt.ArrayLike]) -> FrequencyTrack:
-    columns = {name: np.asarray(arrays[name]).tolist() for name in _FAMILY_COLUMNS}
-    bands_hz = np.asarray(arrays["bands_hz"]).reshape(-1, 2).tolist()
-    return FrequencyTrack(pd.DataFrame(columns), [(low, high) for low, high in bands_hz])
-
-
-def _track(
-    clip_ids: Sequence[str],
-    positions: Sequence[int],
-    waveforms: ArrayStore,
-    *,
-    sr: float,
-    seed: int,
-    bands_hz: list[Band] | None,
-    workers: int,
-    on_progress: Callable[[int], object],
-) -> tuple[list[Band], list[tuple[object, ...]]]:
-    def read(position: int) -> Array | None:
-        samples = np.asarray(waveforms.row(position) / FULL_SCALE, dtype=np.float64)
-        return samples if len(samples) >= MIN_DURATION_S * sr else None
-
-    def envelope_families(position: int) -> list[FrequencyFamily]:
-        samples = read(position)
-        return [] if samples is None else characteristic_frequencies(samples, sr=sr, max_hz=MAX_HZ)
-
-    def analyse(numbered: tuple[str, int], bands_hz: list[Band]) -> list[tuple[object, ...]]:
-        samples = read(numbered[1])
-        return [] if samples is None else _rows(numbered[0], samples, sr=sr, bands_hz=bands_hz)
-
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(positions))[:BAND_CLIPS]
-    with ThreadPoolExecutor(workers) as pool:
-        if bands_hz is None:
-            sample = pool.map(envelope_families, [positions[i] for i in sorted(chosen)])
-            bands_hz = _machine_bands(list(sample))
-        rows = []
-        numbered = zip(clip_ids, positions, strict=True)
-        for found in pool.map(partial(analyse, bands_hz=bands_hz), numbered):
-            rows.extend(found)
-            on_progress(1)
-    return bands_hz, rows
+def _machine_bands(sample: Iterable[list[FrequencyFamily]]) -> list[Band]:
+    """Bands in which the families of a few clips stand out most."""
+    weights: dict[Band, float] = {}
+    for family in chain.from_iterable(sample):
+        gain = np.sqrt(family.significance)
+        weights[family.band_hz] = weights.get(family.band_hz, 0.0) + gain
+    return sorted(weights, key=lambda band: -weights[band])[:N_BANDS]
 
 
 def _rows(
-    clip_id: str, samples: Array, *, sr: float, bands_hz: list[Band]
+    clip_id: str, samples: Array | None, *, sr: float, bands_hz: list[Band]
 ) -> list[tuple[object, ...]]:
     """Families of one clip, as rows of the track."""
-    rows: list[tuple[object, ...]] = []
+    if samples is None:
+        return []
     families: list[FrequencyFamily] = []
     if bands_hz:
         families = characteristic_frequencies(samples, sr=sr, bands_hz=bands_hz, max_hz=MAX_HZ)
     tones = [f for f in tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ) if not f.is_mains]
-    found: tuple[Sequence[FrequencyFamily | TonalFamily], ...] = (families, tones)
-    for quantity, members in zip(QUANTITIES, found, strict=False):
-        for rank, family in enumerate(members, start=1):
-            sideband_hz = np.nan if family.sideband_hz is None else family.sideband_hz
-            rows.append(
-                (clip_id, rank, family.frequency_hz, family.significance, sideband_hz,
-                 family.resolution_hz, quantity)
-            )  # fmt: skip
+    found: dict[str, Sequence[Family]] = {"envelope": families, "tones": tones}
+    rows: list[tuple[object, ...]] = [
+        (clip_id, rank, family.frequency_hz, family.significance,
+         np.nan if family.sideband_hz is None else family.sideband_hz, family.resolution_hz,
+         quantity)
+        for quantity, members in found.items()
+        for rank, family in enumerate(members, start=1)
+    ]  # fmt: skip
     cycle = cycle_time(samples, sr=sr)
     if cycle is not None:
         # The peaks of many cycles fix their rate better than 1 / duration.
         resolution_hz = 0.1 * cycle.resolution_hz
         rows.append((clip_id, 1, cycle.rate_hz, cycle.significance, np.nan, resolution_hz, "cycle"))
     return rows
-
-
-def _machine_bands(sample: list[list[FrequencyFamily]]) -> list[Band]:
-    """Bands in which the families of a few clips stand out most."""
-    weights: dict[Band, float] = {}
-    for families in sample:
-        for family in families:
-            gain = np.sqrt(family.significance)
-            weights[family.band_hz] = weights.get(family.band_hz, 0.0) + gain
-    ranked = sorted(weights, key=lambda band: -weights[band])
-    return ranked[:N_BANDS]

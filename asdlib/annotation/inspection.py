@@ -17,9 +17,9 @@ from asdlib.annotation.frequencies import MAX_HZ, MIN_TONE_HZ
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
-from asdlib.spectra.cycles import CycleTime, cycle_time, level_autocorrelation
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
+    Array,
     Band,
     band_tree,
     checked_band,
@@ -28,18 +28,24 @@ from asdlib.spectra.envelope import (
     judged_bands,
 )
 from asdlib.spectra.lines import LineSpectra, line_spectra
-from asdlib.spectra.tones import TonalFamily, tonal_families
+from asdlib.spectra.tones import (
+    CycleTime,
+    TonalFamily,
+    cycle_time,
+    level_autocorrelation,
+    tonal_families,
+)
 
-Array = npt.NDArray[np.float64]
 #: Share of the clip at each end in which its jump from end to start rings.
 _END = 0.05
+#: Narrowest bands of the kurtogram [Hz].
+_MIN_WIDTH_HZ = 250.0
 
 
 @dataclass(frozen=True)
 class BandLevel:
     """One row of the kurtogram: the Nyquist range cut into equal bands."""
 
-    level: float  # log2 of their number
     width_hz: float
     centres_hz: Array
     kurtosis: Array  # of the complex envelope; 0: stationary Gaussian
@@ -68,7 +74,7 @@ class SoundInspection:
 
 
 def inspect_sound(
-    y: npt.ArrayLike, *, sr: float, bands_hz: Sequence[Band] | None = None, max_hz: float = MAX_HZ
+    y: npt.ArrayLike, *, sr: float, bands_hz: Sequence[Band] | None = None
 ) -> SoundInspection:
     """Go from a sound to its characteristic frequencies and keep every step.
 
@@ -79,18 +85,16 @@ def inspect_sound(
     bands_hz : sequence of (float, float), optional
         Bands in which families are looked for [Hz], such as the machine's own; by default,
         and where the sequence is empty, all.
-    max_hz : float
-        Highest fundamental [Hz].
     """
     samples = np.asarray(y, dtype=np.float64)
     judged_in = list(bands_hz or judged_bands(sr=sr))
-    families = characteristic_frequencies(samples, sr=sr, bands_hz=judged_in, max_hz=max_hz)
+    families = characteristic_frequencies(samples, sr=sr, bands_hz=judged_in, max_hz=MAX_HZ)
     levels = kurtogram(samples, sr=sr)
     band_hz = families[0].band_hz if families else choose_band(levels)
     n_samples = len(samples)
     first, last = checked_band(band_hz, sr=sr, n_samples=n_samples)
     envelope = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples))
-    judged = line_spectra(samples, sr=sr, bands_hz=judged_in, max_hz=2 * max_hz)
+    judged = line_spectra(samples, sr=sr, bands_hz=judged_in, max_hz=2 * MAX_HZ)
     time_s = np.arange(len(envelope)) * n_samples / sr / len(envelope)
     tone_frequencies_hz, tone_spectrum = signal.periodogram(
         samples, fs=sr, window="blackmanharris", detrend="constant", scaling="spectrum"
@@ -180,31 +184,28 @@ def _number_key(name: str) -> tuple[list[float], str]:
     return [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", name)], name
 
 
-def kurtogram(y: npt.ArrayLike, *, sr: float, min_width_hz: float = 250.0) -> list[BandLevel]:
+def kurtogram(y: npt.ArrayLike, *, sr: float) -> list[BandLevel]:
     """Kurtosis of the complex envelope in every band of the 1/3-binary tree, the widest first.
 
-    A clip's ends do not meet, and the jump rings: a twentieth at each is tapered and not counted
-    (J. Antoni, "Fast computation of the kurtogram", MSSP 21 (2007)).
+    ``<p**2> / <p>**2 - 2`` of its power p. A clip's ends do not meet, and the jump rings: a
+    twentieth at each is tapered and not counted (J. Antoni, "Fast computation of the kurtogram",
+    MSSP 21 (2007)).
     """
     samples = checked_clip(y, sr=sr)
     n_samples = len(samples)
     spectrum = fft.rfft(samples * signal.windows.tukey(n_samples, 2 * _END))
     rows = []
-    for bands in band_tree(sr=sr, min_width_hz=min_width_hz):
+    for bands in band_tree(sr=sr, min_width_hz=_MIN_WIDTH_HZ):
         kurtosis = []
         for band in bands:
             first, last = checked_band(band, sr=sr, n_samples=n_samples)
             envelope = complex_envelope(spectrum, first, last, n_samples=n_samples)
             end = int(np.ceil(_END * len(envelope)))
-            kurtosis.append(float(_kurtosis(np.abs(envelope[end : len(envelope) - end]) ** 2)))
-        rows.append(
-            BandLevel(
-                level=float(np.log2(len(bands))),
-                width_hz=sr / 2 / len(bands),
-                centres_hz=np.array([(low + high) / 2 for low, high in bands]),
-                kurtosis=np.array(kurtosis),
-            )
-        )
+            power = np.abs(envelope[end : len(envelope) - end]) ** 2
+            mean = power.mean()
+            kurtosis.append(float((power**2).mean() / mean**2 - 2.0) if mean > 0 else 0.0)
+        centres_hz = np.array([(low + high) / 2 for low, high in bands])
+        rows.append(BandLevel(sr / 2 / len(bands), centres_hz, np.array(kurtosis)))
     return rows
 
 
@@ -213,11 +214,3 @@ def choose_band(levels: list[BandLevel]) -> Band:
     best = max(levels, key=lambda level: float(level.kurtosis.max()))
     centre = float(best.centres_hz[best.kurtosis.argmax()])
     return max(0.0, centre - best.width_hz / 2), centre + best.width_hz / 2
-
-
-def _kurtosis(power: Array) -> Array:
-    """``<p**2> / <p>**2 - 2`` along the last axis; 0 for silence."""
-    mean = power.mean(axis=-1)
-    mean_square = (power**2).mean(axis=-1)
-    ratio = np.divide(mean_square, mean**2, out=np.full_like(mean, 2.0), where=mean > 0)
-    return np.asarray(ratio - 2.0)

@@ -13,24 +13,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from asdlib.annotation.choice import (
     MachineEvidence,
     choose_method,
-    find_clusters_by_domain,
     judge,
     label_clips,
+    split_levels,
 )
-from asdlib.annotation.clustering import MIN_CLIPS
+from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.data.audio import REMOVED_DB
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-
-Array = npt.NDArray[np.float64]
+from asdlib.spectra.envelope import Array
 
 METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
 _MAX_COMPONENTS = 12
@@ -112,34 +110,54 @@ def annotate(
     tables, evidence, machines = [], [], {}
     for (machine, section), group in train.groupby(["machine_type", "section"], sort=True):
         key = (str(machine), str(section))
-        if group["attribute"].notna().all():
-            table = _table(group, group["attribute"], "given", 1.0)
-            tables.append(table)
-            given = {"method": "given", "reason": "given"}
-            evidence.append(
-                {**_names(key, group), **given, "n_classes": table["attribute"].nunique()}
-            )
+        asked = "given" if group["attribute"].notna().all() else chosen[key[0]]
+        labels: pd.Series[str] | str = group["attribute"] if asked == "given" else "none"
+        if asked == "true":
+            labels = _true_attributes(key[0], group, truth)
+        confidence: pd.Series[float] | float = 1.0
+        used, reason, found = asked, ORACLE if asked == "true" else asked, {}
+        if asked == "given" or len(group) < MIN_CLIPS:
             on_progress(len(group))
             on_clustered(len(group))
-            continue
-        is_oracle = chosen[key[0]] == "true"
-        known = _true_attributes(key[0], group, truth) if is_oracle else None
-        extra = clips[(clips["machine_type"] == machine) & (clips["split"] == "supplemental")]
-        noise_ids = extra.loc[extra["supplemental_kind"] == "noise", "clip_id"].tolist()
-        table, row, details = _annotate_machine(
-            key, group, noise_ids, log_mel, track_families,
-            method="none" if is_oracle else chosen[key[0]], seed=seed, on_progress=on_progress,
-            on_clustered=on_clustered,
-        )  # fmt: skip
-        if known is not None:
-            table = _table(group, known, "true", 1.0)
-            row |= {"method": "true", "reason": ORACLE, "n_classes": known.nunique()}
-        tables.append(table)
-        evidence.append(row)
-        if details is not None:
-            machines[key] = details
+            if asked not in ("given", "true"):
+                used, reason = "none", f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
+        else:
+            extra = clips[(clips["machine_type"] == machine) & (clips["split"] == "supplemental")]
+            noise_ids = extra.loc[extra["supplemental_kind"] == "noise", "clip_id"].tolist()
+            details = machines[key] = _listen(
+                key, group, noise_ids, log_mel, track_families, seed=seed,
+                on_progress=on_progress, on_clustered=_all_but_a_quarter(on_clustered),
+            )  # fmt: skip
+            splits = split_levels(details, seed=seed)
+            on_clustered(len(group) - 3 * len(group) // 4)
+            found = judge(details, splits)
+            if asked != "true":
+                used, reason = choose_method(found) if asked == "auto" else (asked, "asked for")
+                labels, confidence = label_clips(details, used, splits)
+                labels.index = confidence.index = group.index
+                if labels.nunique() < 2:
+                    labels, confidence = "none", 1.0
+                    if used != "none":
+                        used, reason = "none", f"{reason}, but {used} give one class only"
+        table = group[["clip_id"]].assign(attribute=labels, method=used, confidence=confidence)
+        tables.append(table.astype({"attribute": "string"}))
+        row = {"machine_type": key[0], "section": key[1], "n_clips": len(group), "method": used}
+        n_classes = table["attribute"].nunique()
+        evidence.append({**row, "reason": reason, **found, "n_classes": n_classes})
     attributes = pd.concat(tables).loc[train.index].reset_index(drop=True)
     return Annotation(attributes, pd.DataFrame(evidence), machines)
+
+
+def _all_but_a_quarter(on_progress: Callable[[int], object]) -> Callable[[int], object]:
+    """Count three quarters of the clips; the rest waits for the clusters within levels."""
+    given = 0
+
+    def count(clips: int) -> None:
+        nonlocal given
+        on_progress(3 * (given + clips) // 4 - 3 * given // 4)
+        given += clips
+
+    return count
 
 
 def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, str]:
@@ -153,17 +171,6 @@ def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, 
         if name not in METHODS:
             raise InputError(f"method = {name!r}: expected one of {', '.join(METHODS)}.")
     return {machine: given.get(machine, "auto") for machine in machines}
-
-
-def _names(key: tuple[str, str], group: pd.DataFrame) -> dict[str, object]:
-    return {"machine_type": key[0], "section": key[1], "n_clips": len(group)}
-
-
-def _table(
-    group: pd.DataFrame, attribute: pd.Series | str, method: str, confidence: pd.Series | float
-) -> pd.DataFrame:
-    table = group[["clip_id"]].assign(attribute=attribute, method=method, confidence=confidence)
-    return table.astype({"attribute": "string"})
 
 
 def _true_attributes(
@@ -183,54 +190,33 @@ def _true_attributes(
     return known
 
 
-def _annotate_machine(
+def _listen(
     key: tuple[str, str],
     group: pd.DataFrame,
     noise_ids: list[str],
     log_mel: ArrayStore,
     track_families: Callable[..., FrequencyTrack],
     *,
-    method: str,
     seed: int,
     on_progress: Callable[[int], object],
     on_clustered: Callable[[int], object],
-) -> tuple[pd.DataFrame, dict[str, object], MachineEvidence | None]:
-    if len(group) < MIN_CLIPS:
-        reason = f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
-        on_progress(len(group))
-        on_clustered(len(group))
-        row = {**_names(key, group), "method": "none", "reason": reason, "n_classes": 1}
-        return _table(group, "none", "none", 1.0), row, None
+) -> MachineEvidence:
+    """Gather what the annotation of one machine rests on."""
     clip_ids = group["clip_id"].tolist()
     domains = group["domain"].fillna("").astype(str).tolist()
-    statistics = clip_statistics(log_mel, clip_ids, noise_ids=noise_ids)
-    points = reduce_dimensions(statistics, seed=seed)
+    points = reduce_dimensions(clip_statistics(log_mel, clip_ids, noise_ids), seed=seed)
     track = track_families(clip_ids, on_progress=on_progress)
     foreign = track_families(noise_ids, bands_hz=track.bands_hz)
-    foreign_hz = common_frequencies(foreign.families, len(noise_ids))
     levels = find_levels(
-        track.families, clip_ids, domains=domains, exclude_hz=foreign_hz, seed=seed
-    )
+        track.families, clip_ids, domains=domains, seed=seed,
+        exclude_hz=common_frequencies(foreign.families, len(noise_ids)),
+    )  # fmt: skip
     clustering = find_clusters_by_domain(points, domains, seed=seed, on_progress=on_clustered)
-    details = MachineEvidence(*key, clip_ids, points, clustering, track, levels)
-    found = judge(details, seed=seed)
-    final, reason = choose_method(found) if method == "auto" else (method, "asked for")
-    labels, confidence = label_clips(details, final, seed=seed)
-    if labels.nunique() < 2:
-        labels[:], confidence[:] = "none", 1.0
-        if final != "none":
-            final, reason = "none", f"{reason}, but {final} give one class only"
-    row = {**_names(key, group), "method": final, "reason": reason, **found}
-    row["n_classes"] = labels.nunique()
-    labels.index = confidence.index = group.index
-    return _table(group, labels, final, confidence), row, details
+    return MachineEvidence(*key, clip_ids, points, clustering, track, levels)
 
 
 def clip_statistics(
-    log_mel: ArrayStore,
-    clip_ids: Sequence[str],
-    *,
-    noise_ids: Sequence[str] = (),
+    log_mel: ArrayStore, clip_ids: Sequence[str], noise_ids: Sequence[str]
 ) -> Array:
     """Mean, deviation, 10 % and 90 % point of every mel band, shape (n_clips, 4 * n_mels) [dB].
 

@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.clustering import MIN_STABILITY, information
-
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+from asdlib.annotation.clustering import MIN_STABILITY, Labels, information
+from asdlib.spectra.envelope import Array
 
 #: Spread of one level: clip-to-clip scatter of a machine's speed, relative.
 LEVEL_SPREAD = 0.008
@@ -27,6 +25,8 @@ LEVEL_SPREAD = 0.008
 MIN_LEVEL_CLIPS, MIN_LEVEL_SHARE = 3, 0.02
 #: A frequency in more clips than this belongs to all states, or to the hall.
 COMMON_SHARE = 0.9
+#: One in this share of noise recordings, two at least, is of the surroundings.
+FOREIGN_SHARE = 0.2
 #: A clip may go to a level whose evidence is this share of its strongest.
 CLAIM_SHARE = 0.7
 #: Quantities in the order in which equally informative ones are taken.
@@ -57,9 +57,7 @@ class FrequencyLevels:
 
     @property
     def information(self) -> float:
-        """What the levels tell [nats], see `asdlib.annotation.clustering.information`."""
-        # Several families of one state make several levels, and much entropy, but other clips
-        # give other levels.
+        """What the levels tell [nats]: several families of one state tell much, but unstably."""
         return information(self.labels, self.stability)
 
 
@@ -89,6 +87,8 @@ def find_levels(
     Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
     tones. No levels where no line stands out. ``exclude_hz``: surroundings.
     """
+    from sklearn.metrics import adjusted_mutual_info_score
+
     groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
     ids = pd.Index(clip_ids)
     found = []
@@ -97,23 +97,28 @@ def find_levels(
         levels = _levels_of(part, ids, groups, exclude_hz)
         stability = _stability(levels, part, groups, exclude_hz, seed=seed)
         found.append(replace(levels, quantity=quantity, stability=stability))
-    best = max(found, key=_preference)
+    best = max(
+        found,
+        key=lambda levels: (
+            levels.can_be_trusted, round(levels.information, 2),
+            round(levels.coverage * levels.stability, 1),  # counts where none can be trusted
+        ),
+    )  # fmt: skip
+    if best.labels.nunique() < 2:
+        return best
     others = [levels.labels for levels in found if levels is not best]
-    return replace(best, agreement=_agreement(best.labels, others))
+    told = max(adjusted_mutual_info_score(best.labels, other) for other in others)
+    return replace(best, agreement=float(told))
 
 
-def _agreement(labels: pd.Series[int], others: list[pd.Series[int]]) -> float:
-    from sklearn.metrics import adjusted_mutual_info_score
-
-    if labels.nunique() < 2:
-        return 0.0
-    return float(max(adjusted_mutual_info_score(labels, other) for other in others))
-
-
-def _preference(levels: FrequencyLevels) -> tuple[bool, float, float]:
-    """Order of quantities; the last counts where none can be trusted."""
-    repeated = levels.coverage * levels.stability
-    return levels.can_be_trusted, round(levels.information, 2), round(repeated, 1)
+def common_frequencies(track: pd.DataFrame, n_clips: int) -> list[float]:
+    """Frequencies [Hz] found in at least a fifth of some clips, such as noise alone."""
+    if track.empty:
+        return []
+    points = _gather(track)
+    support, centres_hz = _support_of_levels(points, pd.Index(points["clip_id"].unique()))
+    is_common = (support > 0).sum(axis=0) >= max(2.0, FOREIGN_SHARE * n_clips)
+    return [float(hz) for hz in centres_hz[is_common]]
 
 
 def _stability(
@@ -148,22 +153,30 @@ def _levels_of(
     groups: npt.NDArray[np.str_],
     exclude_hz: Sequence[float],
 ) -> FrequencyLevels:
+    """Levels of one quantity, without those in nearly all clips or of the surroundings."""
     points = _gather(track)
     support, centres_hz = _support_of_levels(points, ids)
-    told_apart = _telling(support, centres_hz, exclude_hz)
-    support[:, ~told_apart] = 0.0
-    assigned = _assign(support, groups)
-    return _collect(assigned, support, points, ids)
-
-
-def _telling(
-    support: Array, centres_hz: Array, exclude_hz: Sequence[float]
-) -> npt.NDArray[np.bool_]:
-    """Whether a level is neither in nearly all clips nor of the surroundings."""
-    telling = np.asarray((support > 0).mean(axis=0) <= COMMON_SHARE)
+    telling = (support > 0).mean(axis=0) <= COMMON_SHARE
     for other_hz in exclude_hz:
         telling &= np.abs(np.log(centres_hz / other_hz)) > 2 * LEVEL_SPREAD
-    return telling
+    support[:, ~telling] = 0.0
+    assigned = _assign(support, groups)
+    level_of = pd.Series(assigned, ids)
+    chosen = points[points["level"] == points["clip_id"].map(level_of)]
+    own = chosen.sort_values("weight").groupby("clip_id")["frequency_hz"].last().reindex(ids)
+    medians = own[assigned >= 0].groupby(level_of[assigned >= 0]).median().sort_values()
+    number = np.full(support.shape[1] + 1, -1, np.int64)  # the last entry serves level -1
+    number[medians.index.to_numpy(np.int64)] = np.arange(len(medians))
+    labels = number[assigned]
+    total = support.sum(axis=1)
+    held = np.where(labels >= 0, support.max(axis=1, initial=0.0), 0.0)
+    return FrequencyLevels(
+        levels_hz=medians.to_numpy(np.float64),
+        labels=pd.Series(labels, ids),
+        confidence=pd.Series(np.divide(held, total, out=np.zeros(len(ids)), where=total > 0), ids),
+        frequency_hz=own,
+        coverage=float((labels >= 0).mean()) if len(labels) else 0.0,
+    )
 
 
 def _assign(support: Array, domains: npt.NDArray[np.str_]) -> Labels:
@@ -185,27 +198,6 @@ def _assign(support: Array, domains: npt.NDArray[np.str_]) -> Labels:
     return assigned
 
 
-def _collect(
-    assigned: Labels, support: Array, points: pd.DataFrame, ids: pd.Index
-) -> FrequencyLevels:
-    level_of = pd.Series(assigned, ids)
-    chosen = points[points["level"] == points["clip_id"].map(level_of)]
-    own = chosen.sort_values("weight").groupby("clip_id")["frequency_hz"].last().reindex(ids)
-    medians = own[assigned >= 0].groupby(level_of[assigned >= 0]).median().sort_values()
-    number = np.full(support.shape[1] + 1, -1, np.int64)  # the last entry serves level -1
-    number[medians.index.to_numpy(np.int64)] = np.arange(len(medians))
-    labels = number[assigned]
-    total = support.sum(axis=1)
-    held = np.where(labels >= 0, support.max(axis=1, initial=0.0), 0.0)
-    return FrequencyLevels(
-        levels_hz=medians.to_numpy(np.float64),
-        labels=pd.Series(labels, ids),
-        confidence=pd.Series(np.divide(held, total, out=np.zeros(len(ids)), where=total > 0), ids),
-        frequency_hz=own,
-        coverage=float((labels >= 0).mean()) if len(labels) else 0.0,
-    )
-
-
 def _gather(track: pd.DataFrame) -> pd.DataFrame:
     """List every frequency of one quantity with its weight and its level, numbered by frequency.
 
@@ -224,7 +216,7 @@ def _gather(track: pd.DataFrame) -> pd.DataFrame:
 
 
 def _level_edges(points: pd.DataFrame) -> Array:
-    """Valleys of the density of log frequency."""
+    """Valleys of the density of log frequency, deeper than half of the lower peak beside them."""
     if points.empty:
         return np.zeros(0)
     log_f = np.log(points["frequency_hz"].to_numpy(np.float64))
@@ -237,11 +229,6 @@ def _level_edges(points: pd.DataFrame) -> Array:
         first, last = np.searchsorted(grid, [centre - 4 * spread, centre + 4 * spread])
         z = (grid[first:last] - centre) / spread
         density[first:last] += weight / spread * np.exp(-0.5 * z**2)
-    return _valleys(grid, density)
-
-
-def _valleys(grid: Array, density: Array) -> Array:
-    """Positions between peaks where the density falls under half of the lower peak."""
     inner = density[1:-1]
     peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]))
     edges: list[float] = []
@@ -268,13 +255,3 @@ def _support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Arra
     np.maximum.at(support, (rows, levels), points["weight"].to_numpy(np.float64))
     centres = points.groupby("level")["frequency_hz"].median().reindex(range(n_levels))
     return support, centres.to_numpy(np.float64)
-
-
-def common_frequencies(track: pd.DataFrame, n_clips: int, *, share: float = 0.2) -> list[float]:
-    """Frequencies [Hz] found in at least a share of some clips, such as noise alone."""
-    if track.empty:
-        return []
-    points = _gather(track)
-    support, centres_hz = _support_of_levels(points, pd.Index(points["clip_id"].unique()))
-    is_common = (support > 0).sum(axis=0) >= max(2.0, share * n_clips)
-    return [float(hz) for hz in centres_hz[is_common]]

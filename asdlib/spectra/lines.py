@@ -46,6 +46,9 @@ _FADE = 0.1
 _TONE_LIMIT = 0.05
 #: Envelopes are limited to this many medians, so that a bang does not outweigh the clip.
 _ENVELOPE_LIMIT = 10.0
+#: Shapes of gamma distributions, and how many medians their 80 % points are.
+_SHAPES = np.geomspace(0.3, 32.0, 90)
+_SHAPE_RATIOS = special.gammaincinv(_SHAPES, 0.8) / special.gammaincinv(_SHAPES, 0.5)
 
 
 def noise_floor(power: Array) -> tuple[Array, Array]:
@@ -55,9 +58,7 @@ def noise_floor(power: Array) -> tuple[Array, Array]:
     where a narrow running median lies higher at low frequency, it counts instead.
     """
     n_lines = len(power)
-    edges = _edges(n_lines)
-    centres = np.log((edges[:-2] + edges[2:]) / 2.0)
-    position = _log_lines(n_lines)
+    edges, centres, position = _blocks(n_lines)
     floor = np.ones(n_lines)
     for _ in range(2):
         medians = np.log(np.maximum(_block_medians(power / floor, edges), _TINY))
@@ -75,17 +76,14 @@ def noise_floor(power: Array) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=64)
-def _edges(n_lines: int) -> npt.NDArray[np.int64]:
+def _blocks(n_lines: int) -> tuple[npt.NDArray[np.int64], Array, Array]:
+    """Edges of blocks, each from one to the next but one; log of their centres and of all lines."""
     edges, width = [MIN_PERIODS], _BLOCKS[0]
     while edges[-1] + width < n_lines:
         edges.append(edges[-1] + int(width))
         width = min(_BLOCKS[1], width * 1.25)
-    return np.array([0, n_lines // 2, n_lines] if len(edges) < 3 else [*edges[:-1], n_lines])
-
-
-@lru_cache(maxsize=64)
-def _log_lines(n_lines: int) -> Array:
-    return np.asarray(np.log(np.maximum(np.arange(n_lines), 1.0)))
+    ends = np.array([0, n_lines // 2, n_lines] if len(edges) < 3 else [*edges[:-1], n_lines])
+    return ends, np.log((ends[:-2] + ends[2:]) / 2.0), np.log(np.maximum(np.arange(n_lines), 1.0))
 
 
 def _block_medians(power: Array, edges: npt.NDArray[np.int64]) -> Array:
@@ -119,10 +117,8 @@ def tone_floor(power: Array) -> tuple[Array, Array]:
     return np.maximum(floor, local), np.where(is_higher, n_local, count)
 
 
-def line_evidence(
-    power: Array, floor: Array, n_floor: Array
-) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-    """Per line: power over the floor, -ln p of local maxima, and the width of highest evidence.
+def line_evidence(power: Array, floor: Array, n_floor: Array) -> tuple[Array, Array]:
+    """Per line: power over the floor, and -ln p of local maxima at the width that shows most.
 
     Sums of neighbours follow a gamma distribution whose shape is read from the spectrum (80 % point
     over median: correlated or heavy-tailed lines raise no alarm), the floor rests on ``n_floor``
@@ -137,7 +133,8 @@ def line_evidence(
             break
         total = ndimage.uniform_filter1d(relative, width, mode="nearest") if width > 1 else relative
         median, upper = np.quantile(total[lowest:], [0.5, 0.8])
-        shape = min(float(width), gamma_shape(upper / max(median, _TINY)))
+        ratio = upper / max(median, _TINY)
+        shape = min(float(width), float(np.interp(ratio, _SHAPE_RATIOS[::-1], _SHAPES[::-1])))
         scaled = total * (special.gammaincinv(shape, 0.5) / max(median, _TINY))
         last = len(scaled) - width // 2
         high = lowest + np.flatnonzero(scaled[lowest:last] > shape + 2.0 * np.sqrt(shape))
@@ -151,16 +148,7 @@ def line_evidence(
     highest = {width: ndimage.maximum_filter1d(best, width + 6) for width in LINE_WIDTHS}
     for width, nearby in highest.items():
         best[(widths == width) & (best < nearby)] = 0.0
-    return relative, best, widths
-
-
-_SHAPES = np.geomspace(0.3, 32.0, 90)
-_SHAPE_RATIOS = special.gammaincinv(_SHAPES, 0.8) / special.gammaincinv(_SHAPES, 0.5)
-
-
-def gamma_shape(ratio: float) -> float:
-    """Shape of the gamma distribution whose 80 % point is ``ratio`` medians."""
-    return float(np.interp(ratio, _SHAPE_RATIOS[::-1], _SHAPES[::-1]))
+    return relative, best
 
 
 def gamma_evidence(shape: npt.ArrayLike, total: npt.ArrayLike) -> Array:
@@ -195,7 +183,6 @@ class LineSpectra:
     """
 
     evidence: Array  # (n_bands, n_lines), -ln p; 0 where a band has no such line
-    widths: npt.NDArray[np.int64]  # (n_bands, n_lines), over which it is highest
     power: Array  # (n_bands, n_lines), over the floor
     bands_hz: list[Band]
     spectrum: Spectrum  # of the whole signal
@@ -234,10 +221,14 @@ def line_spectra(
         return None
     spectrum = fft.rfft(centred * fade)
     step = quantisation_step(samples)
-    whitened = spectrum / _floor_amplitude(spectrum, lowest=10 * n_samples * step**2 / 12)
+    # Made flat by its running floor. Nothing under rounding is raised, and nothing far under the
+    # highest: rounding errors of a tone are tones as well.
+    floor, _ = noise_floor(np.abs(spectrum) ** 2)
+    lowest = max(10 * n_samples * step**2 / 12, 1e-12 * floor.max())
+    whitened = spectrum / np.sqrt(np.maximum(floor, lowest))
     _limit_tones(whitened, n_narrowest=min(high - low for low, high in bands_hz) * n_samples / sr)
     n_lines = min(n_samples // 2, int(max_hz * n_samples / sr) + 1)
-    rows: list[tuple[Array, Array, npt.NDArray[np.int64]]] = []
+    rows: list[tuple[Array, Array]] = []
     used: list[Band] = []
     for band in bands_hz:
         first, last = band_lines(band, sr=sr, n_samples=n_samples)
@@ -252,30 +243,11 @@ def line_spectra(
         used.append(band)
     if not rows:
         return None
-    out = LineSpectra(
-        evidence=np.zeros((len(rows), n_lines)),
-        widths=np.ones((len(rows), n_lines), np.int64),
-        power=np.zeros((len(rows), n_lines)),
-        bands_hz=used,
-        spectrum=spectrum,
-        step=step,
-        n_samples=n_samples,
-        sr=sr,
-    )
-    for i, (relative, evidence, widths) in enumerate(rows):
-        out.power[i, : len(relative)] = relative
-        out.evidence[i, : len(evidence)] = evidence
-        out.widths[i, : len(widths)] = widths
-    return out
-
-
-def _floor_amplitude(spectrum: Spectrum, *, lowest: float) -> Array:
-    """Square root of the running floor of the power spectrum, by which it is made flat.
-
-    Nothing under ``lowest`` is raised: rounding errors of a tone are tones as well.
-    """
-    floor, _ = noise_floor(np.abs(spectrum) ** 2)
-    return np.asarray(np.sqrt(np.maximum(floor, max(lowest, 1e-12 * floor.max()))))
+    relative, evidence = np.zeros((2, len(rows), n_lines))
+    for i, (own_relative, own_evidence) in enumerate(rows):
+        relative[i, : len(own_relative)] = own_relative
+        evidence[i, : len(own_evidence)] = own_evidence
+    return LineSpectra(evidence, relative, used, spectrum, step, n_samples, sr)
 
 
 def _limit_tones(whitened: Spectrum, *, n_narrowest: float) -> None:
