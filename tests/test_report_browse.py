@@ -1,7 +1,12 @@
 """Menus of clips: they show what was chosen, and nothing where nobody can choose."""
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
 from corpus import make_tree, train_and_test
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.backend_bases import MouseEvent
 
 from asdlib.data import open_waveforms, read_clips
 from asdlib.report import browse, progress
@@ -22,6 +27,28 @@ def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
     monkeypatch.setenv(STATIC_VARIABLE, "1")
     assert browse.browse_clips(clips, seen.append) is None
     assert len(seen) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Passing unrecognized arguments")  # ipympl's own
+def test_a_click_on_a_map_shows_the_nearest_point(monkeypatch):
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    seen = []
+    figure, axes = plt.subplots(1, 2)
+    points = {}
+    for name, axis in zip(("fan", "pump"), axes, strict=True):
+        axis.set(title=name, xlim=(0, 1), ylim=(0, 1))
+        points[name] = (np.array([[0.2, 0.2], [0.9, 0.9]]), [f"{name}/low", f"{name}/high"])
+    backend = mpl.get_backend()
+    canvas, _ = browse.browse_points(figure, points, seen.append).children
+    assert mpl.get_backend() == backend
+    for axis, place in ((axes[1], (0.8, 0.6)), (axes[0], (0.5, 0.1)), (axes[0], (-9, 0.1))):
+        x, y = axis.transData.transform(place)
+        event = MouseEvent("button_press_event", canvas, x, y, button=1)
+        canvas.callbacks.process("button_press_event", event)
+    assert seen == ["pump/high", "fan/low"]
+    monkeypatch.setenv(STATIC_VARIABLE, "1")
+    assert browse.browse_points(figure, points, seen.append) is None
+    plt.close(figure)
 
 
 def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Known answers: what was changed in a normal clip is what the deciding view's reason names."""
 
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -204,9 +205,11 @@ def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
     )
     scores = pd.DataFrame({"clip_id": names[6:], "system": "spectrum", "contribution": [0.1, 0.2]})
     waveforms = SimpleNamespace(settings={"sample_rate": SR}, row_of=sounds.__getitem__)
-    box = showing.browse_verdicts(
-        verdicts, clips, scores, waveforms, Explainer(rows, clips), seconds=0.5
-    )
+    show = partial(
+        showing.show_verdict, verdicts=verdicts, view_scores=scores, waveforms=waveforms,
+        explainer=Explainer(rows, clips), seconds=0.5,
+    )  # fmt: skip
+    box = showing.browse_verdicts(verdicts, clips, show)
     group, clip = box.children[0].children
     assert list(group.options) == ["pump, test, source"]
     assert list(clip.options) == ["pump/test/high", "pump/test/low"]

@@ -1,15 +1,19 @@
-"""Menus to choose a clip by, in JupyterLab: what belongs to it appears below them."""
+"""Menus and maps to choose a clip by, in JupyterLab: what belongs to it appears below them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import ipywidgets
+import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from IPython.display import display
+from matplotlib.backend_bases import MouseEvent
+from matplotlib.figure import Figure
 
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
@@ -47,6 +51,40 @@ def browse_clips(
     return ipywidgets.VBox([ipywidgets.HBox([machine, clip]), below])
 
 
+def browse_points(
+    figure: Figure,
+    points: Mapping[str, tuple[npt.NDArray[np.floating], Sequence[str]]],
+    show: Callable[[str], object],
+) -> ipywidgets.VBox | None:
+    """Let the points of a figure be clicked; what ``show(clip)`` displays appears below it.
+
+    ``points`` gives a panel, by its title, the places of its clips, (n_clips, 2), and their names.
+    None where nobody can click.
+    """
+    if os.environ.get(STATIC_VARIABLE) or not points:
+        return None
+    backend = mpl.get_backend()
+    from ipympl.backend_nbagg import Canvas, FigureManager
+
+    mpl.use(backend)  # its import makes it the backend of all figures
+    canvas = Canvas(figure)
+    manager = FigureManager(canvas, 0)
+    canvas.header_visible = canvas.resizable = False
+    below = ipywidgets.Output()
+
+    def choose(event: MouseEvent) -> None:
+        if event.inaxes is None or manager.toolbar.mode:  # being moved or magnified
+            return
+        places, names = points[event.inaxes.get_title()]
+        away = event.inaxes.transData.transform(places) - (event.x, event.y)
+        below.clear_output(wait=True)
+        with below:
+            show(names[int(np.hypot(*away.T).argmin())])
+
+    canvas.mpl_connect("button_press_event", choose)
+    return ipywidgets.VBox([canvas, below])
+
+
 def browse_recordings(
     clips: pd.DataFrame, waveforms: ArrayStore, settings: LogMelSettings
 ) -> ipywidgets.VBox | None:
@@ -66,7 +104,9 @@ def browse_recordings(
     ipywidgets.VBox or None
         None where nobody can choose.
     """
-    return browse_clips(grouped(clips), partial(_show_recording, waveforms, settings))
+    return browse_clips(
+        grouped(clips), lambda _, clip_id: show_recording(clip_id, waveforms, settings)
+    )
 
 
 def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
@@ -79,7 +119,8 @@ def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
     return {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
 
 
-def _show_recording(waveforms: ArrayStore, settings: LogMelSettings, _: str, clip_id: str) -> None:
+def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:
+    """Display a clip of a waveform store as waveform, spectrogram and log-mel, and its sound."""
     samples = waveforms.row_of(clip_id)
     rate = int(waveforms.settings["sample_rate"])
     shape = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
@@ -15,39 +16,47 @@ from matplotlib.figure import Figure
 from asdlib import scoring, spectra
 from asdlib.data import ArrayStore
 from asdlib.report import explain_figures
-from asdlib.report.browse import browse_clips, grouped
+from asdlib.report.browse import browse_clips, grouped, show_recording
 from asdlib.workbook.explaining import Explained, Explainer
 
 
-def browse_verdicts(
+def show_verdict(
+    clip_id: str,
+    *,
     verdicts: pd.DataFrame,
-    clips: pd.DataFrame,
     view_scores: pd.DataFrame,
     waveforms: ArrayStore,
     explainer: Explainer,
-    *,
     seconds: float,
-) -> ipywidgets.VBox | None:
-    """Choose any clip of ``verdicts``, the highest score first; see its reason and hear it.
+) -> None:
+    """Display a judged clip's reason and let it be heard; a training clip is only shown and heard.
 
-    ``clips`` say domain and condition; the others are as for `explain_verdicts`. None where nobody
-    can choose.
+    The tables, waveforms and explainer are as for `explain_verdicts`.
     """
-    judged = verdicts.set_index("clip_id")
-    shares = scoring.contribution_table(view_scores).T
+    judged = verdicts[verdicts["clip_id"].eq(clip_id)]
+    if judged.empty:
+        show_recording(clip_id, waveforms, spectra.LogMelSettings())
+        return
+    own = scoring.contribution_table(view_scores[view_scores["clip_id"].eq(clip_id)])
     rate = float(waveforms.settings["sample_rate"])
+    one = explainer.explain(
+        clip_id, own.iloc[0].dropna(), samples=waveforms.row_of(clip_id), sample_rate=rate
+    )
+    said = f"{judged['verdict'].item()}, score {judged['anomaly_score'].item():.2f}"
+    display(*draw(one, waveforms, said=said, seconds=seconds))  # type: ignore[no-untyped-call]
 
-    def show(_: str, clip_id: str) -> None:
-        one = explainer.explain(
-            clip_id, shares[clip_id].dropna(), samples=waveforms.row_of(clip_id), sample_rate=rate
-        )
-        row = judged.loc[clip_id]
-        said = f"{row['verdict']}, score {row['anomaly_score']:.2f}"
-        display(*draw(one, waveforms, said=said, seconds=seconds))  # type: ignore[no-untyped-call]
 
-    own = clips[clips["clip_id"].isin(judged.index)]
-    score = own["clip_id"].map(judged["anomaly_score"])
-    return browse_clips(grouped(own.loc[score.sort_values(ascending=False).index]), show)
+def browse_verdicts(
+    verdicts: pd.DataFrame, clips: pd.DataFrame, show: Callable[[str], object]
+) -> ipywidgets.VBox | None:
+    """Choose any clip of ``verdicts``, the highest score first, by what ``clips`` say of it.
+
+    ``show(clip)`` displays it. None where nobody can choose.
+    """
+    own = clips[clips["clip_id"].isin(verdicts["clip_id"])]
+    score = own["clip_id"].map(verdicts.set_index("clip_id")["anomaly_score"])
+    ranked = own.loc[score.sort_values(ascending=False).index]
+    return browse_clips(grouped(ranked), lambda _, clip_id: show(clip_id))
 
 
 def draw(

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from asdlib.workbook import lab
-from asdlib.workbook.notebooks import PROFILES, list_notebooks
+from asdlib.workbook.notebooks import PROFILES, SCORING, list_notebooks
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -31,7 +31,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [book.path.stem for book in list_notebooks()]
 #: Notebook 02 has menus, too, where it has annotated a machine.
-WITH_MENUS = {"01_spectrum_exploration", "04_knn_scoring"}
+WITH_MENUS = {"01_spectrum_exploration", SCORING}
 TIMEOUT_S = 150
 #: All cells are drawn, so that what is looked for is in the page.
 SETTINGS = {"windowingMode": "none"}
@@ -131,4 +131,13 @@ def test_notebook_runs_and_fits(request, notebook):
         before = str(picture.get_attribute("src"))
         menus.last.select_option(index=1)
         sync_api.expect(picture).not_to_have_attribute("src", before, timeout=60_000)
+        check(notebook)
+    if name == SCORING:
+        shown = notebook.locator(".widget-output").last
+        pictures = shown.locator("img")
+        before = pictures.count()
+        canvas = notebook.locator(".jupyter-matplotlib-canvas-container canvas").last
+        canvas.click(position={"x": 200, "y": 120})
+        sync_api.expect(pictures).to_have_count(before + 1, timeout=60_000)
+        sync_api.expect(shown.locator("audio").first).to_be_attached()
         check(notebook)
