@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -15,23 +17,50 @@ from asdlib.errors import InputError
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
+@contextmanager
+def writing(
+    path: Path, remedy: str = "Free space or choose a writable folder (--out)."
+) -> Iterator[None]:
+    """Turn what the file system refuses into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}). {remedy}") from error
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file, and its folder, so that a reader sees the old content or the new, no part."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            if temporary.exists():
+                temporary.unlink()
+            raise
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of ``size`` bytes that the disk holds from now on."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with path.open("wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except (AttributeError, OSError) as error:  # a system that cannot reserve
+                if getattr(error, "errno", None) not in (None, errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+                file.truncate(size)
     except OSError as error:
-        if temporary.exists():
-            temporary.unlink()
+        path.unlink(missing_ok=True)
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}). "
-            "Free space or choose a writable folder (--out)."
+            f"{path}: needs {size / 2**30:.2f} GiB ({error.strerror}). "
+            "Free space or choose another folder (--out)."
         ) from error
 
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from asdlib.errors import InputError
 
-#: Extensions of what is taken for a recording; libsndfile knows its format by the content.
-RECORDINGS = (
-    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc"),
-    *(".caf", ".au", ".snd", ".ogg", ".oga", ".opus", ".mp3"),
-)
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-SUBTYPES = {
+_SUBTYPES = {  # libsndfile's name of what a wav file's format chunk says
     (_PCM, 8): "PCM_U8",
     (_PCM, 16): "PCM_16",
     (_PCM, 24): "PCM_24",
@@ -38,35 +34,41 @@ _MOST_PER_BYTE = 10_000
 class Header:
     """Header of a recording whose sound is complete; ``subtype`` is libsndfile's encoding.
 
-    ``data_offset`` is the position of the first frame [bytes], None where libsndfile decodes.
+    Of a wav file, ``frame_bytes`` long frames begin at ``data_offset`` [bytes].
     """
 
     subtype: str
     channels: int
     sample_rate: int
     n_samples: int
-    data_offset: int | None = None
+    data_offset: int = 0
+    frame_bytes: int = 0
 
 
-def read_header(path: str | Path) -> Header:
-    """Read the header of a recording; a file that is missing or not whole is refused."""
-    path = Path(path)
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
+    """Open a recording whose header is read; a file that is missing or not whole is refused."""
     try:
         with path.open("rb", buffering=1024) as file:
-            return parse_header(file, path)
+            yield file, _parse_header(file, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def parse_header(file: BinaryIO, path: Path) -> Header:
-    """`read_header` of an open file."""
+def read_header(path: str | Path) -> Header:
+    """Read the header of a recording; a file that is missing or not whole is refused."""
+    with opened(Path(path)) as (_, header):
+        return header
+
+
+def _parse_header(file: BinaryIO, path: Path) -> Header:
     size = file.seek(0, 2)
     file.seek(0)
     if size == 0:
         raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
     start = file.read(24)
     if start[:4] in (b"RIFF", b"RF64", b"BW64") and start[8:12] == b"WAVE":
-        return _read_wav_header(file, path, size, _as_number(start[4:8]))
+        return _read_wav_header(file, path, size, int.from_bytes(start[4:8], "little"))
     announced = _announced_size(start + file.read(4096))
     if size < announced < _UNKNOWN_SIZE:
         raise _truncated(path, announced, size)
@@ -140,14 +142,14 @@ def _make_header(
         raise InputError(f"{path}: has no format chunk. Copy or download it again.")
     code, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", format_chunk[:16])
     if code == _EXTENSIBLE and len(format_chunk) >= 26:
-        code = _as_number(format_chunk[24:26])
+        code = int.from_bytes(format_chunk[24:26], "little")
     bits = 8 * frame_bytes // channels if channels else 0
     if announced is not None and announced > there:
         raise _truncated(path, announced, there)
     if code not in (_PCM, _FLOAT):
         with contextlib.suppress(InputError):
             return _ask_libsndfile(path)
-    subtype = SUBTYPES.get((code, bits))
+    subtype = _SUBTYPES.get((code, bits))
     if subtype is None or not 0 < rate < 1 << 31 or frame_bytes * 8 != bits * channels:
         raise InputError(
             f"{path}: has the encoding {code} with {bits} bits, expected PCM or floating point. "
@@ -159,7 +161,7 @@ def _make_header(
             f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
             "Copy or download it again."
         )
-    return Header(subtype, channels, rate, length // frame_bytes, data_offset)
+    return Header(subtype, channels, rate, length // frame_bytes, data_offset, frame_bytes)
 
 
 def _truncated(path: Path, announced: int, there: int) -> InputError:
@@ -167,7 +169,3 @@ def _truncated(path: Path, announced: int, there: int) -> InputError:
         f"{path}: is truncated, its header announces {announced} bytes of sound and {there} are "
         "there. Copy or download it again."
     )
-
-
-def _as_number(data: bytes) -> int:
-    return int.from_bytes(data, "little")

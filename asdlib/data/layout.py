@@ -11,9 +11,13 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from asdlib.data.headers import RECORDINGS
 from asdlib.errors import InputError
 
+#: Extensions of what is taken for a recording; libsndfile knows its format by the content.
+_RECORDINGS = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc"),
+    *(".caf", ".au", ".snd", ".ogg", ".oga", ".opus", ".mp3"),
+)
 # Folder name -> split. `test_rename` holds the clips of `test` under their true names;
 # `source_test` and `target_test` are the layout of 2021.
 SPLIT_FOLDERS = {
@@ -194,7 +198,7 @@ def _has_recordings(folder: Path) -> bool:
 
 def is_recording(path: Path) -> bool:
     """Whether a file's name says that it is a recording."""
-    return path.suffix.lower() in RECORDINGS
+    return path.suffix.lower() in _RECORDINGS
 
 
 def _is_hidden(path: Path) -> bool:

@@ -188,8 +188,10 @@ def defects(waveforms: ArrayStore) -> pd.DataFrame:
         relative to full scale [dB], ``-inf`` where all samples are 0.
     """
     rows = []
-    for block in waveforms.blocks(np.arange(len(waveforms)), 64):
-        rows += [_measure(waveforms.row(int(position))) for position in block]
+    for position in range(len(waveforms)):
+        rows.append(_measure(waveforms.row(position)))
+        if position % 64 == 63:
+            waveforms.release()
     columns = ["is_silent", "clipped_fraction", "dc_offset", "peak", "rms"]
     table = pd.DataFrame(rows, columns=columns)
     with np.errstate(divide="ignore"):
