@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asdlib.data import read_clips, scan_clips
 from asdlib.data.layout import layout_of
-from asdlib.data.plain import recorded_at
+from asdlib.data.told import recorded_at
 from asdlib.errors import InputError
 from asdlib.workbook.datasets import check_recordings
 

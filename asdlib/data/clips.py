@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data import names
-from asdlib.data.attributes import given_attributes
-from asdlib.data.layout import CHALLENGE, EXPECTED_LAYOUT, NAME_OF_2020, NAMES_OF_2020, PLAIN
-from asdlib.data.plain import Told, inside_folder, make_row, recorded_at, told_by_place
-from asdlib.data.scan import Scan, scan_folder
+from asdlib.data.layout import (
+    EXPECTED_LAYOUT,
+    NAME_OF_2020,
+    NAMES_OF_2020,
+    PLAIN,
+)
+from asdlib.data.scan import Scan, given_attributes, scan_folder
+from asdlib.data.told import Entry, make_row, recorded_at, told_by
 from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
@@ -47,15 +52,14 @@ def read_clips(
 
     - The challenge, 2021 to 2026: ``<machine>/{train,test,supplemental}``, names as `parse` reads
       them. ``attributes_XX.csv`` beside the splits must agree with the names; it supplies the
-      attributes of clips named ``noAttribute``. Where both ``test`` and ``test_rename`` exist,
-      ``test`` is read: the other holds the same clips under their true names.
+      attributes of clips named ``noAttribute``. ``test_rename`` is read where there is no ``test``.
     - 2020: ``<machine>/{train,test}/{normal,anomaly}_id_00_00000000.wav``; every id is a machine,
       ``fan_id_00``, as of MIMII: ``<machine>/id_00/{normal,abnormal}``. Of MIMII the first normal
       clips are test clips, as many as are abnormal, at most half of them.
     - Plain folders: ``<machine>/{train,normal}`` and ``<machine>/{test,check}`` with any names and
       folders below, or such a folder itself. Folders called normal, abnormal, anomaly or
       anomalous, in test or beside normal, tell the condition; source and target the domain.
-    - A ``clips.csv`` that lists the recordings, see `asdlib.data.listing`.
+    - A ``clips.csv`` that lists the recordings, see `asdlib.data.told`.
 
     Parameters
     ----------
@@ -64,8 +68,8 @@ def read_clips(
     machines : sequence of str, optional
         Machine types to read; all by default.
     window_s : float
-        Recordings of more than twice this are cut into clips of about this length [s], so that
-        all of them is heard; 0 keeps them whole.
+        Recordings of more than twice this are cut into clips of about this length [s]; 0 keeps
+        them whole.
 
     Returns
     -------
@@ -76,17 +80,15 @@ def read_clips(
           folders below the split are joined to the name with ``_``, a window's start is appended
           as ``@00620.0s``;
         - ``machine_type``, ``section`` (two digits), ``split`` (train, test, supplemental);
-        - ``domain``: source or target, NA where the name hides it; source where a layout other
-          than the challenge's tells nothing;
+        - ``domain``: source or target, NA where a name of the challenge hides it;
         - ``is_anomaly``: nullable boolean, NA where it is unknown and for supplemental clips;
         - ``attribute``: text such as ``car_B2_spd_7_mic_1``, NA where there is none;
         - ``supplemental_kind``: clean or noise, NA for other clips;
         - ``attribute_<parameter>``: its value, one column per parameter found;
         - ``path``; ``n_samples`` (frames of the clip); ``sample_rate`` [Hz]; ``channels``;
-        - ``recording``: path of the file below ``root`` as it lies there; ``start_s``: where in
-          it the clip begins [s]; ``recorded_at``: when the clip begins,
-          ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and folders, else by the
-          file's time; NA but for plain folders.
+        - ``recording``: path of the file below ``root``; ``start_s``: where in it the clip begins
+          [s]; ``recorded_at``: when, ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and
+          folders, else by the file's time; NA but for plain folders.
 
     Raises
     ------
@@ -114,12 +116,13 @@ def scan_clips(
     Without ``refuse`` what is wrong with single files stays in ``problems`` of the scan.
     """
     scan = scan_folder(root, machines)
-    rows = [_row(scan, entry.machine_type, entry.split, entry.path, entry.told)
-            for entry in scan.entries]  # fmt: skip
+    found: list[dict[str, Any]] = []
+    for entry in scan.entries:
+        with _noted(scan):
+            found.append(_row(scan, entry))
     for machine_type, folders in scan.machines.items():
         for folder in folders:
-            rows += _read_machine(machine_type, folder, scan)
-    found = [row for row in rows if row]
+            found += _read_machine(machine_type, folder, scan)
     trained = {row["machine_type"] for row in found if row["split"] == "train"}
     # Where training recordings are there and faulty, that is what is told.
     faulty = [folder for folder, own in scan.recordings.items() if scan.problems and
@@ -135,79 +138,51 @@ def scan_clips(
         times = recorded_at([Path(row["path"]) for row in found], inside)
         found = [{**row, "recorded_at": time} for row, time in zip(found, times, strict=True)]
     windows = [window for row in found for window in cut_windows(row, window_s)]
-    _name_duplicates(windows, scan.problems)
+    paths: dict[str, str] = {}
+    for row in windows:
+        if (first := paths.setdefault(row["clip_id"], row["path"])) != row["path"]:
+            scan.problems.append(
+                f"{row['path']}: is a second clip of the id {row['clip_id']}, beside {first}. "
+                "Rename or remove one."
+            )
     if refuse:
         raise_problems(scan.problems)
     return _make_table(windows), scan
 
 
-def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str, Any] | None]:
-    rows: list[dict[str, Any] | None] = []
-    named: dict[tuple[str, str], Told] = {}
+def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    named: dict[tuple[str, str], str | None] = {}
     for split, path in scan.recordings.get(folder, []):
         match = NAME_OF_2020.fullmatch(path.name) if scan.layout == NAMES_OF_2020 else None
         if match and not machine_type.endswith(match[2]):
             continue
-        try:
-            told = (
-                _told_by_name(path, split, folder)
-                if scan.layout == CHALLENGE
-                else told_by_place(path, split, folder, scan.layout)
-            )
-        except InputError as error:
-            scan.problems.append(names.printable(str(error)))
-            continue
-        named[split, told.name] = told
-        rows.append(_row(scan, machine_type, split, path, told))
-    attributes = {key: told.attribute for key, told in named.items()}
-    given = given_attributes(folder, scan, attributes)
+        with _noted(scan):
+            told = told_by(scan.layout, path, split, folder)
+            named[split, told.name] = told.attribute
+            rows.append(_row(scan, Entry(machine_type, split, path, told)))
+    given = given_attributes(folder, scan, named)
     for row in rows:
-        pairs = given.get((row["split"], Path(row["clip_id"]).name), {}) if row else {}
-        if row and pairs:
+        pairs = given.get((row["split"], row["name"]), {})
+        if pairs:
             row["pairs"] = pairs
             row["attribute"] = row["attribute"] or "_".join(f"{p}_{v}" for p, v in pairs.items())
     return rows
 
 
-def _row(
-    scan: Scan, machine_type: str, split: str, path: Path, told: Told
-) -> dict[str, Any] | None:
-    """Row of a recording; None where it cannot be used, which is noted."""
+def _row(scan: Scan, entry: Entry) -> dict[str, Any]:
+    inside = names.printable(entry.path.relative_to(scan.root).as_posix())
+    shown = f"./{inside}" if inside.startswith(("=", "+", "-", "@")) else inside  # no formula
+    return make_row(*entry, recording=shown)
+
+
+@contextmanager
+def _noted(scan: Scan) -> Iterator[None]:
+    """Note what is wrong with a single file, and go on."""
     try:
-        row = make_row(machine_type, split, path, told, recording=inside_folder(scan.root, path))
+        yield
     except InputError as error:
         scan.problems.append(names.printable(str(error)))
-        return None
-    if row["n_samples"] == 0:
-        scan.problems.append(f"{path}: holds no samples. Remove the file.")
-    return row
-
-
-def _told_by_name(path: Path, split: str, folder: Path) -> Told:
-    """Read a name of the challenge; one in another format than wav is read as its wav's name."""
-    is_wav = path.suffix.lower() == ".wav"
-    try:
-        clip_name = names.parse(path.name if is_wav else path.stem + ".wav", split=split)
-    except InputError as error:
-        said = str(error).replace(f"{path.stem}.wav", path.name, 1)
-        raise InputError(f"{path.parent}/{said}") from error
-    split_folder = path.relative_to(folder).parts[0].lower()
-    domain = split_folder.removesuffix("_test") if split_folder.endswith("_test") else None
-    if domain and clip_name.domain not in (None, domain):
-        raise InputError(
-            f"{path}: lies in the folder {split_folder} but is named like a "
-            f"{clip_name.domain} clip. Move or rename it."
-        )
-    text = clip_name.attribute
-    return Told(
-        name=path.stem + ".wav",
-        section=clip_name.section,
-        domain=clip_name.domain or domain,
-        is_anomaly=None if clip_name.condition is None else clip_name.condition == "anomaly",
-        attribute=text,
-        supplemental_kind=clip_name.supplemental_kind,
-        pairs={} if text is None else names.attribute_pairs(text),
-    )
 
 
 def cut_windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]]:
@@ -228,17 +203,6 @@ def cut_windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]
         yield window
 
 
-def _name_duplicates(rows: list[dict[str, Any]], problems: list[str]) -> None:
-    paths: dict[str, str] = {}
-    for row in rows:
-        first = paths.setdefault(row["clip_id"], row["path"])
-        if first != row["path"]:
-            problems.append(
-                f"{row['path']}: is a second clip of the id {row['clip_id']}, beside {first}. "
-                "Rename or remove one."
-            )
-
-
 def _make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     cells = [[row[name] for name in _DTYPES] for row in rows]
     table = pd.DataFrame(cells, columns=list(_DTYPES)).astype(_DTYPES)
@@ -251,25 +215,23 @@ def _make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table[first + last].sort_values("clip_id", ignore_index=True)
 
 
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """Read a clip table that was written to CSV: texts with NA, nullable truth, numbers."""
+    clips = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    clips["is_anomaly"] = clips["is_anomaly"].map({"True": True, "False": False})
+    counts = dict.fromkeys(("n_samples", "sample_rate", "channels"), "int64")
+    return clips.astype({"is_anomaly": "boolean", "start_s": "float64", **counts})
+
+
 def count_clips(clips: pd.DataFrame) -> pd.DataFrame:
-    """Count the clips of each machine by what they are for.
+    """Count the clips of each machine of a clip table by what they are for.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table.
-
-    Returns
-    -------
-    DataFrame
-        One row per machine: ``machine_type``, ``train_source``, ``train_target``,
-        ``test_<domain>_<normal|anomalous>`` for both domains, ``test_unknown``, ``clean``,
-        ``noise``, ``attributes`` (different ones named in training) and ``shortest_s``,
-        ``longest_s`` [s].
+    One row per machine: ``machine_type``, ``train_source``, ``train_target``,
+    ``test_<domain>_<normal|anomalous>``, ``test_unknown``, ``clean``, ``noise``, ``attributes``
+    (different ones named in training) and ``shortest_s``, ``longest_s`` [s].
     """
     condition = clips["is_anomaly"].map({True: "anomalous", False: "normal"}).astype("string")
-    kind = "test_" + clips["domain"] + "_" + condition
-    kind = kind.fillna("test_unknown")
+    kind = ("test_" + clips["domain"] + "_" + condition).fillna("test_unknown")
     kind = kind.mask(clips["split"] == "train", "train_" + clips["domain"])
     kind = kind.mask(clips["split"] == "supplemental", clips["supplemental_kind"])
     names = ["train_source", "train_target"]

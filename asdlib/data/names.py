@@ -167,6 +167,12 @@ def unplain_character(text: str) -> str | None:
     return None
 
 
+def refuse_unplain(text: str, what: str) -> None:
+    """Refuse a text that may not stand in a table; ``what`` it is begins the message."""
+    if letter := unplain_character(text):
+        raise InputError(f"{what} has the character {letter!r}. {PLAIN_CHARACTERS}; rename it.")
+
+
 def printable(text: str) -> str:
     """Give a text in one line: characters that control or hide are shown by their number."""
     return "".join(

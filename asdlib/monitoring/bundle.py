@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
-from asdlib.data.listing import read_clip_table
+from asdlib.data.clips import read_clip_table
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
 from asdlib.monitoring.detector import Detector

@@ -11,7 +11,7 @@ import pandas as pd
 from asdlib.data.clips import cut_windows
 from asdlib.data.layout import is_recording, walk
 from asdlib.data.names import printable
-from asdlib.data.plain import Told, make_row, recorded_at
+from asdlib.data.told import Told, make_row, recorded_at
 from asdlib.data.waveforms import file_digest
 from asdlib.errors import InputError, raise_problems
 

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from asdlib.challenge import read_facts
 from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, scan_clips
+from asdlib.data.clips import read_clip_table
 from asdlib.data.layout import is_simulated
-from asdlib.data.listing import read_clip_table
 from asdlib.data.store import open_existing
 from asdlib.errors import InputError
 from asdlib.files import file_hash, write_atomically
