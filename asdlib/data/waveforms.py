@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.cores import available_cores
-from asdlib.data.audio import (
-    FULL_SCALE,
-    MEAN,
-    common_scale,
-    read_mono,
-    resampled_length,
-)
+from asdlib.data.audio import FULL_SCALE, MEAN, common_scale, read_mono, resampled_length
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError, raise_problems
@@ -42,9 +37,8 @@ def open_waveforms(
 ) -> ArrayStore:
     """Open the samples of all clips, decoding those that were not decoded before.
 
-    The store is keyed by every file's content, so that an edited file is decoded again and
-    folders whose files only have the same names and sizes do not share a store. 16-bit PCM is
-    kept bit for bit; silent and clipped clips are kept, see `defects`.
+    The store is keyed by what every file holds, so that an edited file is decoded again. 16-bit PCM
+    is kept bit for bit; silent and clipped clips are kept, see `defects`.
 
     Parameters
     ----------
@@ -57,17 +51,13 @@ def open_waveforms(
     resample : bool
         Whether files of another rate are resampled; otherwise they are an error.
     channel : int or "mean", optional
-        Channel to take of every file, from 0, or the mean of all; needed where files have
-        several. Files with one channel beside them are taken as they are.
+        Channel to take of every file with several, from 0, or the mean of all.
     scale : float, optional
-        Factor for floating-point recordings; default the one that suits them all, see
-        `asdlib.data.audio.common_scale`.
+        Factor for floating-point recordings; default `asdlib.data.audio.common_scale`.
     workers : int, optional
         Threads, default the number of usable cores.
-    on_progress : callable
-        Called with the number of clips just finished.
-    on_remark : callable
-        Called with a line where floating-point recordings are scaled; see `common_scale`.
+    on_progress, on_remark : callable
+        Called with the number of clips just finished, and with a line where recordings are scaled.
 
     Returns
     -------
@@ -81,26 +71,27 @@ def open_waveforms(
         When a clip is missing, stereo, empty, of another rate, holds NaN, or the cache cannot
         be written.
     """
-    _check(clips)
-    raise_problems(
-        format_problems(clips, sample_rate=sample_rate, resample=resample, channel=channel),
-        what="kinds of recordings",
-    )
-    ids = clips["clip_id"].astype(str).tolist()
+    if clips.empty:
+        raise InputError("The clip table is empty. Choose machines that have clips.")
+    if (is_second := clips["clip_id"].duplicated()).any():
+        twice = clips.loc[is_second, "clip_id"].iloc[0]
+        raise InputError(f"{twice}: stands twice in the clip table.")
+    decoding: dict[str, Any] = {
+        "sample_rate": sample_rate,
+        "resample": resample,
+        "channel": channel,
+    }
+    raise_problems(format_problems(clips, **decoding), what="kinds of recordings")
     paths = clips["path"].astype(str).tolist()
-    lengths = np.array(
-        [
-            resampled_length(n_samples, rate, sample_rate)
-            for n_samples, rate in zip(clips["n_samples"], clips["sample_rate"], strict=True)
-        ],
-        dtype=np.int64,
-    )
+    kinds = zip(clips["n_samples"], clips["sample_rate"], strict=True)
+    lengths = np.array([resampled_length(n, rate, sample_rate) for n, rate in kinds], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     starts = np.rint(clips["start_s"] * clips["sample_rate"]).astype(int).tolist()
     # Of a whole recording all is read, so that one that has grown since is noticed.
     is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
-    clip_samples = [int(n) if cut else None
-                    for n, cut in zip(clips["n_samples"], is_window, strict=True)]  # fmt: skip
+    clip_samples = [
+        n if cut else None for n, cut in zip(clips["n_samples"], is_window, strict=True)
+    ]
     if scale is None:
         scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
         if scale != 1:
@@ -108,32 +99,18 @@ def open_waveforms(
 
     def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
         for row in range(first, last):
-            samples = read_mono(
-                paths[row],
-                sample_rate=sample_rate,
-                resample=resample,
-                channel=channel,
-                scale=scale,
-                start=starts[row],
-                n_samples=clip_samples[row],
-            )
+            part = {"start": starts[row], "n_samples": clip_samples[row]}
+            samples = read_mono(paths[row], scale=scale, **decoding, **part)
             if len(samples) != lengths[row]:
                 raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
             start = offsets[row] - offsets[first]
             out[start : start + lengths[row]] = samples
 
-    settings = {
-        "version": VERSIONS["waveforms"],
-        "sample_rate": sample_rate,
-        "resample": resample,
-        "channel": channel,
-        "scale": scale,
-        "files": content_hash(clips, workers=workers),
-    }
+    shaping = {**decoding, "scale": scale, "files": content_hash(clips, workers=workers)}
     return open_or_build(
         Path(cache_dir) / "waveforms",
-        settings=settings,
-        ids=ids,
+        settings={**shaping, "version": VERSIONS["waveforms"]},
+        ids=clips["clip_id"].astype(str).tolist(),
         lengths=lengths,
         row_shape=(),
         dtype="<i2",
@@ -172,63 +149,34 @@ def file_digest(path: str) -> str:
 
 
 def defects(waveforms: ArrayStore) -> pd.DataFrame:
-    """Measure what may be wrong with every clip; read in a stream, one clip at a time.
+    """Measure what may be wrong with every clip of a store of `open_waveforms`, in a stream.
 
-    Parameters
-    ----------
-    waveforms : ArrayStore
-        Store of `open_waveforms`.
-
-    Returns
-    -------
-    DataFrame
-        One row per clip: ``clip_id``; ``is_silent`` (the samples span at most 2 quantisation
-        steps); ``clipped_fraction`` of samples at either end of the 16-bit range, 0 to 1;
-        ``dc_offset``, the mean relative to full scale, -1 to 1; ``peak_db`` and ``rms_db``
-        relative to full scale [dB], ``-inf`` where all samples are 0.
+    One row per clip: ``clip_id``; ``is_silent`` (the samples span at most 2 quantisation steps);
+    ``clipped_fraction`` of samples at either end of the 16-bit range, 0 to 1; ``dc_offset``, the
+    mean relative to full scale, -1 to 1; ``peak_db`` and ``rms_db`` relative to full scale [dB],
+    ``-inf`` where all samples are 0.
     """
     rows = []
-    for position in range(len(waveforms)):
-        rows.append(_measure(waveforms.row(position)))
+    for position, clip_id in enumerate(waveforms.ids):
+        samples = waveforms.row(position)
+        lowest, highest = int(samples.min()), int(samples.max())
+        clipped = np.count_nonzero((samples == -FULL_SCALE) | (samples == FULL_SCALE - 1))
+        floats = samples.astype(np.float32) / FULL_SCALE
+        peak = max(-lowest, highest) / FULL_SCALE
+        rms = float(np.sqrt(np.mean(floats * floats, dtype=np.float64)))
+        rows.append(
+            {
+                "clip_id": clip_id,
+                "is_silent": highest - lowest <= _SILENT_SPAN,
+                "clipped_fraction": clipped / len(samples),
+                "dc_offset": float(floats.mean(dtype=np.float64)),
+                "peak_db": 20 * math.log10(peak) if peak else -math.inf,
+                "rms_db": 20 * math.log10(rms) if rms else -math.inf,
+            }
+        )
         if position % 64 == 63:
             waveforms.release()
-    columns = ["is_silent", "clipped_fraction", "dc_offset", "peak", "rms"]
-    table = pd.DataFrame(rows, columns=columns)
-    with np.errstate(divide="ignore"):
-        levels_db = 20 * np.log10(table[["peak", "rms"]].to_numpy(dtype=np.float64))
-    return pd.DataFrame(
-        {
-            "clip_id": waveforms.ids.to_numpy(),
-            "is_silent": table["is_silent"].astype(bool),
-            "clipped_fraction": table["clipped_fraction"],
-            "dc_offset": table["dc_offset"],
-            "peak_db": levels_db[:, 0],
-            "rms_db": levels_db[:, 1],
-        }
-    )
-
-
-def _measure(samples: npt.NDArray[np.int16]) -> tuple[bool, float, float, float, float]:
-    lowest, highest = int(samples.min()), int(samples.max())
-    clipped = 0
-    if lowest == -FULL_SCALE or highest == FULL_SCALE - 1:
-        clipped = np.count_nonzero((samples == -FULL_SCALE) | (samples == FULL_SCALE - 1))
-    floats = samples.astype(np.float32) / FULL_SCALE
-    return (
-        highest - lowest <= _SILENT_SPAN,
-        clipped / len(samples),
-        float(floats.mean(dtype=np.float64)),
-        max(-lowest, highest) / FULL_SCALE,
-        float(np.sqrt(np.mean(floats * floats, dtype=np.float64))),
-    )
-
-
-def _check(clips: pd.DataFrame) -> None:
-    if clips.empty:
-        raise InputError("The clip table is empty. Choose machines that have clips.")
-    if clips["clip_id"].duplicated().any():
-        twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
-        raise InputError(f"{twice}: stands twice in the clip table.")
+    return pd.DataFrame(rows)
 
 
 def format_problems(
