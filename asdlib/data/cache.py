@@ -1,8 +1,7 @@
 """The one cache: rows computed clip by clip, and results of a whole run.
 
-Both are keyed by everything that shaped them: the settings, the store that they were computed
-from (whose own key goes back to the content of the recordings), and the version of the
-computation, which stands in `VERSIONS` and nowhere else.
+Both are keyed by the settings, the store that they were computed from (whose own key goes back to
+the content of the recordings), and the version of the computation, which stands in `VERSIONS`.
 """
 
 from __future__ import annotations
@@ -70,11 +69,12 @@ def map_clips(
 
     ``make_function`` is called once a thread (it may own buffers) and gives ``function(index, row,
     out)``, which writes clip ``index`` into zeros. ``kind`` is a key of `VERSIONS`, ``settings``
-    all else that shapes rows; ``lengths`` run along their first axis. Clips stream in blocks, so
-    that memory does not grow; interrupted builds go on.
+    all else that shapes rows; ``lengths`` run along their first axis. Clips stream in blocks.
     """
     positions = source.positions(clip_ids)
-    _refuse_empty(source, positions)
+    for clip_id, position in zip(clip_ids, positions, strict=True):
+        if not len(source.row(int(position))):
+            raise InputError(f"{clip_id}: holds no samples. Remove the recording from the folder.")
     stored_rate = source.settings.get("sample_rate", sample_rate)
     if sample_rate is not None and stored_rate != sample_rate:
         raise InputError(
@@ -112,13 +112,6 @@ def map_clips(
             workers=workers or available_cores(),
             on_progress=on_progress,
         )
-
-
-def _refuse_empty(source: ArrayStore, positions: npt.NDArray[np.int64]) -> None:
-    is_empty = source.offsets[positions + 1] == source.offsets[positions]
-    if is_empty.any():
-        first = source.ids[positions[is_empty][0]]
-        raise InputError(f"{first}: holds no samples. Remove the recording from the folder.")
 
 
 def cached(

@@ -127,13 +127,7 @@ def parse(file_name: str, *, split: str | None = None) -> ClipName:
 
 
 def format(clip_name: ClipName) -> str:
-    """Write a clip's file name; the exact inverse of `parse`.
-
-    Examples
-    --------
-    >>> format(ClipName("00", ("target", "train", "normal"), 3, "noAttribute"))
-    'section_00_target_train_normal_0003_noAttribute.wav'
-    """
+    """Write a clip's file name; the exact inverse of `parse`."""
     parts = ["section", clip_name.section, *clip_name.words, f"{clip_name.index:04d}"]
     if clip_name.suffix is not None:
         parts.append(clip_name.suffix)

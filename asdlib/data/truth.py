@@ -25,8 +25,7 @@ def read_true_attributes(
     """Find the true attributes of clips that were published as ``noAttribute``.
 
     They stand in ``<machine>/attributes_XX_{train,test}_correspondence.csv`` with the columns
-    ``source_file_name`` (the name that carries the attributes) and ``target_file_name`` (the
-    published one).
+    ``source_file_name`` (the name that carries the attributes) and ``target_file_name``.
 
     Parameters
     ----------
@@ -35,8 +34,8 @@ def read_true_attributes(
     clips : DataFrame
         Clip table, or a part of it.
     eval_truth : DataFrame, optional
-        Table of `read_eval_truth`. The lists of 2024 name evaluation clips as that table does
-        (``true_name``), those of 2025 as they were published; both are found with it.
+        Table of `read_eval_truth`. The lists of 2024 name evaluation clips as its ``true_name``,
+        those of 2025 as they were published; both are found with it.
 
     Returns
     -------
@@ -47,7 +46,9 @@ def read_true_attributes(
     found = _find_correspondences(Path(root))
     keys = list(zip(clips["machine_type"], clips["split"], strict=True))
     listed = {key: _read_correspondence(found[key]) for key in sorted(set(keys) & set(found))}
-    true_names = _true_names(eval_truth)
+    columns = ["machine_type", "file_name", "true_name"]
+    known = [] if eval_truth is None else eval_truth[columns].itertuples(index=False)
+    true_names = {(machine_type, name): true for machine_type, name, true in known}
     rows, problems = [], []
     for key, clip_id in zip(keys, clips["clip_id"], strict=True):
         if key not in listed:
@@ -110,10 +111,7 @@ def read_eval_truth(path: str | Path) -> pd.DataFrame:
 
 
 def truth_of_names(machine_types: Sequence[str], file_names: Sequence[str]) -> pd.DataFrame:
-    """Read the truth of clips whose own names tell it, such as all development test clips.
-
-    A table as of `read_eval_truth`, without the clips whose names hide it.
-    """
+    """Truth of clips whose own names tell it, as of development test clips."""
     rows = []
     for machine_type, file_name in zip(machine_types, file_names, strict=True):
         clip = names.parse(file_name, split="test")
@@ -128,19 +126,9 @@ def truth_of_names(machine_types: Sequence[str], file_names: Sequence[str]) -> p
 def reveal(table: pd.DataFrame, truth: str | Path | pd.DataFrame) -> pd.DataFrame:
     """Give test clips of hidden truth their domain and condition, once everything is scored.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Scores or clip table: ``clip_id, machine_type, split, domain, is_anomaly``.
-    truth : path or DataFrame
-        Released list (`read_eval_truth`); with an empty text the table stays as it
-        is.
-
-    Returns
-    -------
-    DataFrame
-        The table with ``domain`` and ``is_anomaly`` filled where both were unknown. Clips that
-        the list does not have stay unknown.
+    Of ``table`` (scores or clips: ``clip_id, machine_type, split, domain, is_anomaly``) both are
+    filled where both were unknown and the released list ``truth`` (path, or table of
+    `read_eval_truth`) has the clip; with an empty text the table stays as it is.
 
     Examples
     --------
@@ -172,13 +160,6 @@ def _truth_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     columns = ["machine_type", "file_name", "true_name", "domain", "is_anomaly", "attribute"]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({"domain": "string", "is_anomaly": "boolean", "attribute": "string"})
-
-
-def _true_names(eval_truth: pd.DataFrame | None) -> dict[tuple[str, str], str]:
-    if eval_truth is None:
-        return {}
-    keys = zip(eval_truth["machine_type"], eval_truth["file_name"], strict=True)
-    return dict(zip(keys, eval_truth["true_name"], strict=True))
 
 
 def _find_correspondences(root: Path) -> dict[tuple[str, str], Path]:
