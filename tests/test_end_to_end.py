@@ -132,6 +132,10 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
         clip_id = f"bearingSim/test/{Path(verdict['recording']).name}"
         assert verdict["reason"] == reasons[clip_id]
     assert flagged
+    thresholds = pd.read_csv(out / "results" / NAME / "thresholds.csv").set_index("machine_type")
+    of_final = thresholds.loc[thresholds["system"] == "final", "threshold"]
+    kept = load_bundle(tmp_path / "bundles" / NAME)[0].thresholds.set_index("machine_type")
+    assert kept["threshold"].to_dict() == pytest.approx(of_final.to_dict(), rel=1e-12)
     log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
     assert (len(log), damaged) == (len(told), [])
     # A machine that no folder names is asked for, or named.
@@ -161,6 +165,7 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     assert cli.main(learn) == 0  # the same recordings once more
     assert f"{n_new} of {n_new} recordings were learnt before" in capfd.readouterr().err
     assert load_bundle(bundle)[1]["version"] == "v002"
+    assert not learnt.thresholds.equals(detector.thresholds)  # calibrated anew
     assert save_bundle(detector, bundle, made_from={}).name == "v001"  # the run once more
     assert load_bundle(bundle)[1]["version"] == "v002"
     assert check(tmp_path, str(place)) in (0, FLAGGED)  # what was learnt can be checked
@@ -177,7 +182,8 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
 
 def test_a_damaged_bundle_is_refused(out, tmp_path):
     bundle = tmp_path / "bundle"
-    for name in ("bank.npz", "network.pt", "clips.csv", "autoencoder_fanSim.npz"):
+    names = ("bank.npz", "network.pt", "clips.csv", "autoencoder_fanSim.npz", "thresholds.csv")
+    for name in names:
         shutil.copytree(out / "bundles" / NAME, bundle)
         path = bundle / "v001" / name
         content = bytearray(path.read_bytes())

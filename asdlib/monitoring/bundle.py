@@ -2,8 +2,9 @@
 
 ``bundles/<name>/current`` names the version in use, ``v001``, ``v002`` ... hold one each:
 ``bundle.json`` (settings, versions of computations and packages, hash of every other file),
-``clips.csv``, ``bank.npz`` (rows of the normal clips by view), ``network.pt`` and one
-``autoencoder_<machine>.npz`` per machine. Loading one reads numbers and text and runs no code.
+``clips.csv``, ``thresholds.csv``, ``bank.npz`` (rows of the normal clips by view), ``network.pt``
+and one ``autoencoder_<machine>.npz`` per machine. Loading one reads numbers and text and runs no
+code.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
 from asdlib.data.clips import read_clip_table
@@ -25,9 +27,9 @@ from asdlib.monitoring.detector import Detector
 from asdlib.training import load_model, load_reconstruction
 
 #: Of the files' form; a bundle of another one is refused.
-FORMAT = 1
-_CURRENT, _FACTS, _CLIPS, _BANK, _NETWORK = (
-    "current", "bundle.json", "clips.csv", "bank.npz", "network.pt",
+FORMAT = 2
+_CURRENT, _FACTS, _CLIPS, _THRESHOLDS, _BANK, _NETWORK = (
+    "current", "bundle.json", "clips.csv", "thresholds.csv", "bank.npz", "network.pt",
 )  # fmt: skip
 
 
@@ -43,6 +45,7 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
     try:
         partial.mkdir(parents=True)
         write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
+        write_atomically(partial / _THRESHOLDS, detector.calibrate().to_csv(index=False))
         settings = np.asarray(_as_text(detector.settings))
         write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
         for machine, arrays in detector.residuals.items():
@@ -133,7 +136,11 @@ def load_bundle(folder: Path) -> tuple[Detector, dict[str, Any]]:
     rows = read_arrays(place / _BANK, what="rows", made_in="notebook 04")
     del rows["settings"]
     clips = read_clip_table(place / _CLIPS)
-    return Detector(facts["settings"], clips, rows, residuals, model), facts
+    thresholds = pd.read_csv(
+        place / _THRESHOLDS, dtype={"machine_type": "string", "seed": "Int64"},
+        keep_default_na=False, na_values=[""], float_precision="round_trip",
+    )  # fmt: skip
+    return Detector(facts["settings"], clips, rows, residuals, model, thresholds), facts
 
 
 def _read_facts(place: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Detector:
     rows: Mapping[str, Rows]  # by view, (n_clips, n_values)
     residuals: Mapping[str, Arrays]  # of every machine's autoencoder; empty without that view
     model: TrainedModel | None  # None without the embedding
+    #: of a bundle: what its verdicts are held to, see `calibrate`
+    thresholds: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def machines(self) -> list[str]:
@@ -113,8 +115,12 @@ class Detector:
 
         Scores tables of bank and new clips by view, and the fused one under ``final``.
         """
-        new_rows, residuals = described
-        table, rows = self.beside_bank(new, new_rows)
+        return self.score_beside(*self.beside_bank(new, described[0]), described[1])
+
+    def score_beside(
+        self, table: pd.DataFrame, rows: Mapping[str, scoring.View], residuals: Mapping[str, Arrays]
+    ) -> dict[str, pd.DataFrame]:
+        """Score the clips of a table as `beside_bank` gives it; see `score`."""
         by_view = scoring.score_views(
             rows, table, neighbours=self.settings["neighbours"], seed=None
         )
@@ -123,6 +129,20 @@ class Detector:
             by_view[scoring.AUTOENCODER] = scoring.autoencoder_view(both, seed=None)
         by_view["final"] = scoring.fuse(list(by_view.values()), system="final", seed=None)
         return by_view
+
+    def calibrate(self) -> pd.DataFrame:
+        """Find the thresholds that the bank leads to, as `asdlib.scoring.decide` gives them."""
+        ids = self.clips["clip_id"].tolist()
+        rows = {view: (ids, values) for view, values in self.rows.items()}
+        final = self.score_beside(self.clips, rows, self.residuals)["final"]
+        return scoring.decide(final, false_alarm_rate=self.settings["false_alarm_rate"])[1]
+
+    def decide(self, final: pd.DataFrame) -> pd.DataFrame:
+        """Fill ``is_decided_anomalous`` of final scores by the kept thresholds."""
+        limits = self.thresholds.set_index("machine_type")["threshold"]
+        limit, score = final["machine_type"].map(limits), final["anomaly_score"]
+        decided = (score > limit).astype("boolean").where(limit.notna() & score.notna())
+        return final.assign(is_decided_anomalous=decided)
 
     def extended(
         self, new: pd.DataFrame, described: tuple[Mapping[str, Rows], Mapping[str, Arrays]]

@@ -141,16 +141,17 @@ class Hearing:
     new: pd.DataFrame
     waveforms: ArrayStore
     described: Any  # as from `Detector.describe`
+    beside: tuple[pd.DataFrame, dict[str, scoring.View]]  # as from `Detector.beside_bank`
     verdicts: pd.DataFrame  # with content and path of every clip, reasons still empty
     views: pd.DataFrame  # contributions to the scores
 
     def reasons(self) -> list[str]:
         """Say what was heard in the flagged clips; nothing where the bank lacks their spectra."""
-        table, rows = self.detector.beside_bank(self.new, self.described[0])
+        table, rows = self.beside
         if "spectrum" not in rows:
             return [""] * len(self.verdicts)
         if self.described[1]:
-            rows[scoring.AUTOENCODER] = residual_rows(self.described[1])
+            rows = {**rows, scoring.AUTOENCODER: residual_rows(self.described[1])}
         settings = self.detector.settings
         known = KnownRates(settings["shaft_rate_hz"], settings["bearing"])
         flagged = self.verdicts[self.verdicts["verdict"].eq("anomalous")]
@@ -170,14 +171,13 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
         place = Path(folder)
         waveforms = open_waveforms(new, cache_dir=place, **detector.settings["waveforms"])
         described = detector.describe(waveforms, new, cache_dir=place, progress=progress_bar)
-        tables = detector.score(new, described)
-        final = tables.pop("final")
-        rate = detector.settings["false_alarm_rate"]
-        decided, thresholds = scoring.decide(final, false_alarm_rate=rate)
+        beside = detector.beside_bank(new, described[0])
+        tables = detector.score_beside(*beside, described[1])
+        decided = detector.decide(tables.pop("final"))
         views = scoring.with_contributions(tables.values())
-        verdicts = scoring.verdict_table(decided, views, thresholds, new)
+        verdicts = scoring.verdict_table(decided, views, detector.thresholds, new)
         verdicts = verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
-        yield Hearing(detector, new, waveforms, described, verdicts, views)
+        yield Hearing(detector, new, waveforms, described, beside, verdicts, views)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
