@@ -12,16 +12,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.monitoring import load_bundle, read_log, save_bundle
+from asdlib.monitoring import load_bundle, new_clips, read_log, save_bundle
 from asdlib.scoring import evaluate, read_scores
 from asdlib.training import load_embeddings
 from asdlib.workbook import cli
-from asdlib.workbook.check import FLAGGED
+from asdlib.workbook.check import FLAGGED, heard
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,12 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
     of_final = thresholds.loc[thresholds["system"] == "final", "threshold"]
     kept = load_bundle(tmp_path / "bundles" / NAME)[0].thresholds.set_index("machine_type")
     assert kept["threshold"].to_dict() == pytest.approx(of_final.to_dict(), rel=1e-12)
+    # A network that hears a clip again, nothing changed, hears the same.
+    detector, _ = load_bundle(tmp_path / "bundles" / NAME)
+    new = new_clips(sorted(folder.glob("*.wav"))[:1], ["bearingSim"])
+    with heard(detector, new) as hearing:
+        again = hearing.hear_shifted(new["clip_id"][0], np.zeros((2, 128)))
+        assert again[1] == pytest.approx(hearing.described[0]["embedding"][0], abs=1e-5)
     log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
     assert (len(log), damaged) == (len(told), [])
     # A machine that no folder names is asked for, or named.

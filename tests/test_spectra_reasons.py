@@ -155,15 +155,42 @@ def test_an_excess_of_the_residual_has_its_band(rng):
     assert found.sentence == "4 dB louder from 1.5 to 2 kHz than the autoencoder expects"
 
 
-def test_the_embedding_says_that_its_difference_lies_beside_the_score(rng):
+@pytest.mark.parametrize(
+    ("heard_by_network", "said"),
+    [
+        # 6 dB quieter there, while the bands that are 20 dB louder mean nothing to it.
+        (slice(80, 88), r"^6 dB quieter from 2.5 to 3.1 kHz; .* score would be 100% lower$"),
+        (slice(0, 128), r"^20 dB louder from 429 to 613 Hz; .* 9[0-9]% lower$"),
+        (None, r"^heard by the network alone, and by no level of a band: no cause can be named$"),
+    ],
+)
+def test_the_embedding_names_what_its_network_hears(rng, heard_by_network, said):
     normal = rng.normal(-40, 0.2, (5, 256))
     row = normal.mean(axis=0)
-    row[40:50] -= 6.0
+    row[80:88] -= 6.0
+    row[16:24] += 20.0
+
+    def rescore(shifts):
+        """Score of a network that hears the levels of some bands, or none of them."""
+        excess = row[:128] + shifts - normal.mean(axis=0)[:128]
+        return (excess**2)[:, heard_by_network or slice(0)].sum(axis=1) + (not heard_by_network)
+
+    given = {"row": row, "normal_rows": normal, "samples": rng.normal(0, 0.1, SR)}
+    found = find_reason("embedding", **given, sample_rate=SR, rescore=rescore)
+    assert re.search(said, found.sentence)
+    assert (found.picture.band_hz is None) == (heard_by_network is None)
+
+
+def test_small_differences_at_many_frequencies_are_no_band(rng):
+    normal = np.zeros((5, 256))
+    row = np.where(np.arange(256) // 8 % 2, 1.0, -1.0)
     found = find_reason(
-        "embedding", row=row, normal_rows=normal, scatter=np.full(256, 0.3),
-        samples=rng.normal(0, 0.1, SR), sample_rate=SR,
+        "embedding", row=row, normal_rows=normal, samples=rng.normal(0, 0.1, SR), sample_rate=SR,
+        rescore=lambda shifts: ((row[:128] + shifts) ** 2 @ (np.arange(128) // 8 % 2)),
     )  # fmt: skip
-    assert "beside its score, not in it: 6 dB quieter from" in found.sentence
+    assert found.sentence.startswith("levels differ at many frequencies; ")
+    assert found.sentence.endswith("would be 100% lower")
+    assert not numbers(found)
 
 
 def test_frequencies_are_named_by_the_bearing():
@@ -184,6 +211,8 @@ def test_bad_input_is_refused(rng):
     given = {"samples": rng.standard_normal(SR), "sample_rate": SR}
     with pytest.raises(InputError, match="view='smell': expected one of spectrum"):
         find_reason("smell", row=[1.0], normal_rows=[[1.0]], **given)
+    with pytest.raises(InputError, match="the last needs rescore"):
+        find_reason("embedding", row=[1.0], normal_rows=[[1.0]], **given)
     with pytest.raises(InputError, match="has 3 values, its normal clips 2"):
         find_reason("lines", row=np.ones(3), normal_rows=np.ones((4, 2)), **given)
 

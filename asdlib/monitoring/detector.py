@@ -19,6 +19,7 @@ import pandas as pd
 
 from asdlib import scoring, spectra, training
 from asdlib.data import ArrayStore
+from asdlib.data.audio import REMOVED_DB
 from asdlib.training.checkpoint import TrainedModel
 
 Rows = npt.NDArray[np.floating]
@@ -42,7 +43,7 @@ class Detector:
     #: ``duration_s``, ``long_clips``, ``pool_bins``)
     settings: dict[str, Any]
     clips: pd.DataFrame  # normal training clips
-    rows: Mapping[str, Rows]  # by view, (n_clips, n_values)
+    rows: Mapping[str, Rows]  # by view, ``spectrum`` always among them, (n_clips, n_values)
     residuals: Mapping[str, Arrays]  # of every machine's autoencoder; empty without that view
     model: TrainedModel | None  # None without the embedding
     #: of a bundle: what its verdicts are held to, see `calibrate`
@@ -77,7 +78,8 @@ class Detector:
                     )
                     rows[view] = store.fixed()
                 else:
-                    rows[view] = self._embed(waveforms, new, count, options)
+                    features, spectrum = self.open_features(waveforms, new, **options)
+                    rows[view] = self._embed(features.fixed(), spectrum, on_progress=count)
         if not self.residuals:
             return rows, {}
         frames = spectra.open_frames(
@@ -121,8 +123,9 @@ class Detector:
         self, table: pd.DataFrame, rows: Mapping[str, scoring.View], residuals: Mapping[str, Arrays]
     ) -> dict[str, pd.DataFrame]:
         """Score the clips of a table as `beside_bank` gives it; see `score`."""
+        wanted = {view: rows[view] for view in self.settings["views"] if view in rows}
         by_view = scoring.score_views(
-            rows, table, neighbours=self.settings["neighbours"], seed=None
+            wanted, table, neighbours=self.settings["neighbours"], seed=None
         )
         if residuals:
             both = scoring.score_autoencoder(residuals, table, seed=None)
@@ -168,37 +171,55 @@ class Detector:
             rows={view: rows[kept] for view, rows in self.rows.items()},
         )
 
-    def _embed(
-        self,
-        waveforms: ArrayStore,
-        new: pd.DataFrame,
-        count: Callable[[int], object],
-        options: Mapping[str, Any],
-    ) -> Rows:
-        if self.model is None:
-            raise AssertionError("A detector with the view 'embedding' has its network.")
+    def open_features(
+        self, waveforms: ArrayStore, clips: pd.DataFrame, **options: Any
+    ) -> tuple[ArrayStore, Rows | None]:
+        """Open log-mel and, for two branches, spectra of clips, as the network wants them."""
         made_with = self.settings["features"]
-        highpass_hz = {name: made_with["highpass_hz"][name] for name in set(new["machine_type"])}
+        highpass_hz = {name: made_with["highpass_hz"][name] for name in set(clips["machine_type"])}
         features = spectra.open_log_mel(
-            waveforms, new, settings=spectra.LogMelSettings(**made_with["log_mel"]),
+            waveforms, clips, settings=spectra.LogMelSettings(**made_with["log_mel"]),
             highpass_hz=highpass_hz, duration_s=made_with["duration_s"],
             long_clips=made_with["long_clips"], **options,
         )  # fmt: skip
-        spectrum = None
-        if self.model.identity.n_bins:
-            spectrum = spectra.open_spectrum(
-                waveforms, features, pool_bins=made_with["pool_bins"], **options
-            ).fixed()
-        rows = np.arange(len(new))
+        if self.model is None or not self.model.identity.n_bins:
+            return features, None
+        bins = spectra.open_spectrum(
+            waveforms, features, pool_bins=made_with["pool_bins"], **options
+        )
+        return features, bins.fixed()
+
+    def hear_shifted(
+        self, features: ArrayStore, spectrum: Rows | None, clip_id: str, shift_db: Rows
+    ) -> Rows:
+        """Embed a clip anew for every row of shifts of its mel bands [dB], shape (n, n_mels).
+
+        Bands are those of the view ``spectrum``. The spectrum of a second branch stays.
+        """
+        own_hz = spectra.band_centres_hz(
+            spectra.LogMelSettings(**self.settings["features"]["log_mel"])
+        )
+        given_hz = spectra.profile_bands_hz(self.settings["waveforms"]["sample_rate"])
+        place = features.positions([clip_id])
+        level = np.asarray(features.fixed()[place], np.float32)
+        shift = np.array([np.interp(own_hz, given_hz, row) for row in shift_db], np.float32)
+        shifted = np.where(level > REMOVED_DB / 2, level + shift[:, :, None], level)
+        same = None if spectrum is None else spectrum[np.repeat(place, len(shifted))]
+        return self._embed(shifted, same)
+
+    def _embed(self, features: Rows, spectrum: Rows | None, **options: Any) -> Rows:
+        if self.model is None:
+            raise AssertionError("A detector with the view 'embedding' has its network.")
+        rows = np.arange(len(features))
         return training.embed(
-            self.model, features.fixed(), rows, spectrum=spectrum, device="cpu", on_progress=count
+            self.model, features, rows, spectrum=spectrum, device="cpu", **options
         )
 
 
 def level_above_normal(detector: Detector, machine_type: str, rows: Mapping[str, Rows]) -> Rows:
     """Level of clips in every mel band, less the median of the machine's normal clips [dB].
 
-    Shape (n_clips, n_bands), of ``rows["spectrum"]``; the detector has that view.
+    Shape (n_clips, n_bands), of ``rows["spectrum"]``.
     """
     is_own = detector.clips["machine_type"].eq(machine_type).to_numpy()
     n_bands = rows["spectrum"].shape[1] // 2  # behind the levels stands their scatter over time

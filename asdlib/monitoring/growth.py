@@ -111,7 +111,7 @@ def rehearse_growth(
         ``clip_id, day, strength, anomaly_score, threshold, percentile`` (among the training
         clips [%]) and ``is_anomalous``, in the order of the plan.
     level_db : ndarray of float, shape (n_recordings, n_bands)
-        See `asdlib.monitoring.level_above_normal`; without the view ``spectrum`` no bands.
+        See `asdlib.monitoring.level_above_normal`.
     """
     options: dict[str, Any] = {"cache_dir": cache_dir, "workers": workers}
     is_changed = plan["strength"].notna()
@@ -132,10 +132,8 @@ def rehearse_growth(
     scored = decided.set_index("clip_id")["anomaly_score"].reindex(plan["clip_id"]).to_numpy()
     threshold = float(thresholds["threshold"].iloc[0])
     ids = pd.Index([*well["clip_id"], *faulty["clip_id"]])
-    level_db = np.empty((len(plan), 0))
-    if "spectrum" in rows:
-        order = ids.get_indexer(pd.Index(plan["clip_id"]))
-        level_db = level_above_normal(detector, machine, rows)[order]
+    order = ids.get_indexer(pd.Index(plan["clip_id"]))
+    level_db = level_above_normal(detector, machine, rows)[order]
     growth = pd.DataFrame(
         {
             "clip_id": plan["clip_id"],

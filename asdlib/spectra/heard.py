@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +18,8 @@ from asdlib.spectra.mel import band_centres_hz
 from asdlib.spectra.profiles import profile_settings
 from asdlib.spectra.rates import KnownRates
 
+#: Scores (n,) of a clip whose mel bands are shifted by (n, n_mels) [dB].
+Rescore = Callable[[Array], Array]
 #: A band ends where the smoothed difference is under this share of its peak.
 _BAND_SHARE = 0.5
 #: A level that strays from its median by this share of the farthest is an event of its own.
@@ -107,7 +110,8 @@ class Heard:
     """What a view compared: the clip's row, the rows of its nearest normals, and the sound.
 
     ``scatter`` holds the scatter of every value over the training clips, or nothing for a view
-    that compares directions. ``known`` names frequencies.
+    that compares directions. ``known`` names frequencies. ``rescore``: see
+    `asdlib.spectra.reasons.find_reason`.
     """
 
     row: Array
@@ -115,6 +119,7 @@ class Heard:
     sound: Sound
     scatter: Array | None = None
     known: KnownRates = field(default_factory=KnownRates)
+    rescore: Rescore | None = None
 
     @property
     def excess(self) -> Array:

@@ -7,12 +7,14 @@ clip is needed.
 
 What differs is told, not what broke: noise, a raised band and rubbing without a rhythm are all
 "louder from ... to ...", a missing stroke of many is only "steadier". The network's embedding has
-no rows that mean something; its reason is a difference of spectra beside the score, not in it.
+no rows that mean something: the network is asked again, with one band of the clip after another
+made as loud as in its nearest normal clips, and what takes most off its score is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from asdlib.spectra.heard import (
     Heard,
     Picture,
     Reason,
+    Rescore,
     Sound,
     band_of,
     hertz,
@@ -40,6 +43,8 @@ from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL
 
 #: A tone is looked for in bands of this many mel bands or fewer, and has this height [dB].
 _NARROW_BANDS, _TONE_DB = 8, 25.0
+#: Bands that a network is asked about, and the share of its score from which on one is a cause.
+_ASKED_BANDS, _CAUSE_SHARE = 16, 1 / 3
 
 
 def find_reason(
@@ -51,6 +56,7 @@ def find_reason(
     sample_rate: float,
     scatter: npt.ArrayLike | None = None,
     known: KnownRates | None = None,
+    rescore: Rescore | None = None,
 ) -> Reason:
     """Say what a view heard in a clip.
 
@@ -69,9 +75,12 @@ def find_reason(
         [Hz]
     scatter : array_like, shape (n_values,), optional
         Scatter of every value over the normal clips, where the view compares in units of it
-        (``spectrum``, ``fluctuation``), and for the autoencoder and the embedding.
+        (``spectrum``, ``fluctuation``), and for the autoencoder.
     known : KnownRates, optional
         Shaft rate and bearing, if known: frequencies are named by them.
+    rescore : callable
+        For the embedding: its scores of the clip, about 0 for a normal one, shape (n_variants,),
+        with the levels of the mel bands shifted by (n_variants, n_mels) [dB].
 
     Returns
     -------
@@ -80,15 +89,17 @@ def find_reason(
     Raises
     ------
     InputError
-        For an unknown view, or rows of unequal length.
+        For an unknown view, rows of unequal length, or an embedding without ``rescore``.
     """
     makers: dict[str, Callable[[Heard], Reason]] = {
         "spectrum": _spectrum, "fluctuation": _fluctuation, "lines": rhythms.lines,
         "envelope": rhythms.envelope, "modulation": rhythms.modulation,
         "autoencoder": _autoencoder, "embedding": _embedding,
     }  # fmt: skip
-    if view not in makers:
-        raise InputError(f"view={view!r}: expected one of {', '.join(makers)}.")
+    if view not in makers or (view == "embedding" and rescore is None):
+        raise InputError(
+            f"view={view!r}: expected one of {', '.join(makers)}; the last needs rescore."
+        )
     own, normal = np.asarray(row, np.float64), np.atleast_2d(np.asarray(normal_rows, np.float64))
     if normal.shape[1:] != own.shape:
         raise InputError(
@@ -96,7 +107,8 @@ def find_reason(
             f"{normal.shape[-1]}. Take rows of one view."
         )
     of_values = None if scatter is None else np.asarray(scatter, np.float64)
-    heard = Heard(own, normal, Sound(samples, sample_rate), of_values, known or KnownRates())
+    sound, rates = Sound(samples, sample_rate), known or KnownRates()
+    heard = Heard(own, normal, sound, of_values, rates, rescore)
     return makers[view](heard)
 
 
@@ -107,10 +119,10 @@ def _spectrum(heard: Heard) -> Reason:
     if weight[n_mels:].sum() > weight[:n_mels].sum():
         return _restless(heard, "spectrum", slice(n_mels, None), "Scatter over time [dB]",
                          "level varies by")  # fmt: skip
-    return _level(heard, "spectrum", "")
+    return _level(heard)
 
 
-def _level(heard: Heard, view: str, before: str) -> Reason:
+def _level(heard: Heard) -> Reason:
     """Which band is louder or quieter, and whether a peak has only moved."""
     n_mels = len(heard.sound.centres_hz)
     excess, weight = heard.excess[:n_mels], heard.difference[:n_mels]
@@ -134,7 +146,7 @@ def _level(heard: Heard, view: str, before: str) -> Reason:
         x_hz=heard.sound.centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
         x_label="Frequency [Hz]", y_label="Mean log-mel level [dB re 1]", band_hz=band,
     )  # fmt: skip
-    return Reason(view, before + said, values, picture, band)
+    return Reason("spectrum", said, values, picture, band)
 
 
 def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
@@ -217,11 +229,45 @@ def _autoencoder(heard: Heard) -> Reason:
 
 
 def _embedding(heard: Heard) -> Reason:
-    """Difference of spectra to the clips that are nearest by the embedding."""
-    reason = _level(
-        heard, "embedding", "far from normal by the network; beside its score, not in it: "
-    )
+    """Levels that, made as in the nearest normal clips, take most off the network's score."""
     centres_hz = heard.sound.centres_hz
-    run = slice(*np.searchsorted(centres_hz, reason.band_hz) + np.array([0, 1]))
-    _, at_s = strongest_event(heard.sound, run)
-    return Reason("embedding", reason.sentence, reason.values, reason.picture, reason.band_hz, at_s)
+    n_mels = len(centres_hz)
+    excess = heard.excess[:n_mels]
+    edges = np.linspace(0, n_mels, _ASKED_BANDS + 1).astype(int).tolist()
+    bands = [slice(*ends) for ends in [(0, n_mels), *itertools.pairwise(edges)]]
+    whole, *of_band = _shares(heard, excess, bands)
+    held, _ = ndimage.label(np.array(of_band) >= max(of_band) / 2)
+    members = np.flatnonzero(held == held[np.argmax(of_band)])
+    run = slice(edges[members[0]], edges[members[-1] + 1])
+    share = _shares(heard, excess, [run])[0]
+    values: dict[str, float] = {}
+    if share >= _CAUSE_SHARE:
+        band, level_db = band_of(centres_hz, run), float(excess[run].mean())
+        values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db, "share": share}
+        said = f"{more_or_less(level_db, 'louder', 'quieter')} from {hertz(band)}; as loud as in "
+        said += f"normal clips there, the network's score would be {share:.0%} lower"
+    elif whole >= _CAUSE_SHARE:
+        said = "levels differ at many frequencies; as loud as in normal clips, the network's score "
+        said += f"would be {whole:.0%} lower"
+    else:
+        said = "heard by the network alone, and by no level of a band: no cause can be named"
+    meant = run if values else slice(0, n_mels)
+    band = band_of(centres_hz, meant)
+    picture = Picture(
+        x_hz=centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
+        x_label="Frequency [Hz]", y_label="Mean log-mel level [dB re 1]",
+        band_hz=band if values else None,
+    )  # fmt: skip
+    _, at_s = strongest_event(heard.sound, meant)
+    return Reason("embedding", said, values, picture, band, at_s)
+
+
+def _shares(heard: Heard, excess: Array, parts: Sequence[slice]) -> list[float]:
+    """Share of the score that is gone once a part's levels are the usual ones, for every part."""
+    if heard.rescore is None:
+        raise AssertionError("find_reason sees to it.")
+    shifts = np.zeros((1 + len(parts), len(excess)))
+    for shift, part in zip(shifts[1:], parts, strict=True):
+        shift[part] = -excess[part]
+    before, *after = np.maximum(heard.rescore(shifts), 0.0).tolist()
+    return [1 - score / before if before > 0 else 0.0 for score in after]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ from asdlib.monitoring.recordings import find_recordings, new_clips
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
-from asdlib.workbook.explaining import Explainer, explain_verdicts, residual_rows, sentences
+from asdlib.workbook.explaining import (
+    Explainer,
+    HearShifted,
+    explain_verdicts,
+    residual_rows,
+    sentences,
+)
 
 #: Exit status of ``check`` where a recording was flagged.
 FLAGGED = 3
@@ -144,18 +151,19 @@ class Hearing:
     beside: tuple[pd.DataFrame, dict[str, scoring.View]]  # as from `Detector.beside_bank`
     verdicts: pd.DataFrame  # with content and path of every clip, reasons still empty
     views: pd.DataFrame  # contributions to the scores
+    hear_shifted: HearShifted | None
 
     def reasons(self) -> list[str]:
-        """Say what was heard in the flagged clips; nothing where the bank lacks their spectra."""
+        """Say what was heard in the flagged clips."""
         table, rows = self.beside
-        if "spectrum" not in rows:
-            return [""] * len(self.verdicts)
         if self.described[1]:
             rows = {**rows, scoring.AUTOENCODER: residual_rows(self.described[1])}
         settings = self.detector.settings
         known = KnownRates(settings["shaft_rate_hz"], settings["bearing"])
         flagged = self.verdicts[self.verdicts["verdict"].eq("anomalous")]
-        explainer = Explainer(rows, table, known=known)
+        explainer = Explainer(
+            rows, table, known=known, k=settings["neighbours"], hear_shifted=self.hear_shifted
+        )
         return sentences(
             self.verdicts, explain_verdicts(flagged, self.views, self.waveforms, explainer)
         )
@@ -177,7 +185,11 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
         views = scoring.with_contributions(tables.values())
         verdicts = scoring.verdict_table(decided, views, detector.thresholds, new)
         verdicts = verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
-        yield Hearing(detector, new, waveforms, described, beside, verdicts, views)
+        hear_shifted = None
+        if detector.model is not None:
+            features = detector.open_features(waveforms, new, cache_dir=place)
+            hear_shifted = partial(detector.hear_shifted, *features)
+        yield Hearing(detector, new, waveforms, described, beside, verdicts, views, hear_shifted)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:

@@ -16,12 +16,13 @@ from asdlib.cores import torch_threads_restored, use_one_torch_thread
 from asdlib.data import ArrayStore
 from asdlib.errors import InputError
 
-#: View whose rows tell what differs where a view's own rows mean nothing.
+#: View whose rows are shown where a view's own rows mean nothing.
 _STAND_IN = {"embedding": "spectrum"}
-#: A second view is told where it contributes this share of what the first does.
-_NEARLY = 0.85
-#: ... or this share, where the first view's own rows mean nothing.
-_BESIDE_STAND_IN = 0.4
+#: A second view is told where it contributes this share of what the first does, or this share
+#: where the first names no cause.
+_NEARLY, _WITHOUT_CAUSE = 0.85, 0.4
+#: Gives embeddings (n, n_values) of a clip by shifts of its mel bands (n, n_mels) [dB].
+HearShifted = Callable[[str, npt.NDArray[np.float64]], npt.NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,19 @@ class Explainer:
         Normal clips that a clip is compared with.
     known : KnownRates
         Names frequencies.
+    k : int
+        Neighbours in each domain that a score is the mean of.
+    hear_shifted : callable, optional
+        `asdlib.monitoring.Detector.hear_shifted` of the clips' features, where the embedding is
+        among the views.
     """
 
     rows: Mapping[str, scoring.View]
     clips: pd.DataFrame
     neighbours: int = 5
     known: spectra.KnownRates = field(default_factory=spectra.KnownRates)
+    k: int = 2
+    hear_shifted: HearShifted | None = None
     _banks: dict[tuple[str, str], tuple[list[str], scoring.NormalBank]] = field(
         default_factory=dict
     )
@@ -82,7 +90,7 @@ class Explainer:
         facts = {"samples": samples, "sample_rate": sample_rate, "known": self.known}
         reason, nearest = self._heard_by(str(ranked.index[0]), clip_id, facts)
         second = None
-        enough = _NEARLY if ranked.index[0] not in _STAND_IN else _BESIDE_STAND_IN
+        enough = _NEARLY if reason.values else _WITHOUT_CAUSE  # noqa: PD011 - no pandas object
         if len(ranked) > 1 and ranked.iloc[1] > enough * ranked.iloc[0] > 0:
             second, _ = self._heard_by(str(ranked.index[1]), clip_id, facts)
         return Explained(clip_id, contributions, reason, nearest, second)
@@ -95,6 +103,9 @@ class Explainer:
         nearest = bank.nearest(self._row(view, clip_id), count=self.neighbours)
         told = _STAND_IN.get(view, view)
         _, told_bank = self._bank(told, clip_id)
+        hear = self.hear_shifted
+        if view in _STAND_IN and hear is not None:
+            facts = {**facts, "rescore": lambda shifts: bank.score(hear(clip_id, shifts))}
         reason = spectra.find_reason(
             view, row=self._row(told, clip_id), normal_rows=told_bank.rows[nearest],
             scatter=None if told_bank.is_direction else told_bank.scatter, **facts,
@@ -112,7 +123,7 @@ class Explainer:
             train = self.clips[is_own]
             names = train["clip_id"].astype(str).tolist()
             domains = train["domain"].fillna("").to_numpy(str)
-            bank = scoring.NormalBank(view, _rows_of(self.rows, view, names), domains)
+            bank = scoring.NormalBank(view, _rows_of(self.rows, view, names), domains, k=self.k)
             self._banks[key] = (names, bank)
         return self._banks[key]
 

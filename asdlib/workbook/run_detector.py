@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, save_bundle
 from asdlib.spectra import KnownRates
 from asdlib.training import Embeddings, load_model
+from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run
 
 _OF_WAVEFORMS = ("sample_rate", "resample", "channel", "scale")
@@ -44,7 +46,7 @@ def gather_detector(
     clips : DataFrame
         Clip table of the scored machines.
     profiles : mapping of str to ArrayStore
-        Stores of the profiles among the views.
+        Stores of the profiles among the views, and of ``spectrum``.
     embeddings : Embeddings
     residuals : mapping of str to mapping of arrays
         Autoencoder of every machine.
@@ -91,6 +93,16 @@ def gather_detector(
     }
     learnt = dict(residuals) if scoring.AUTOENCODER in views else {}
     return Detector(settings, bank, rows, learnt, model)
+
+
+def hear_again(run: Run, detector: Detector) -> HearShifted | None:
+    """Let the network hear clips of a run again, as `Explainer` wants it; None without network."""
+    if detector.model is None:
+        return None
+    spectrum = None
+    if detector.model.identity.n_bins:
+        spectrum = run.open_store_link("spectrum.json").fixed()
+    return partial(detector.hear_shifted, run.open_store_link("features.json"), spectrum)
 
 
 def rehearse(
