@@ -244,8 +244,13 @@ def _embedding(heard: Heard) -> Reason:
     if share >= _CAUSE_SHARE:
         band, level_db = band_of(centres_hz, run), float(excess[run].mean())
         values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db, "share": share}
-        said = f"{more_or_less(level_db, 'louder', 'quieter')} from {hertz(band)}; as loud as in "
-        said += f"normal clips there, the network's score would be {share:.0%} lower"
+        farthest_db = float(np.abs(excess[run]).max())
+        is_one_way = abs(level_db) > farthest_db / 4
+        said = more_or_less(level_db, "louder", "quieter") if is_one_way else (
+            f"of another colour, up to {farthest_db:.0f} dB off,"
+        )  # fmt: skip
+        said += f" from {hertz(band)}; as loud as in normal clips there, the network's score would "
+        said += f"be {share:.0%} lower"
     elif whole >= _CAUSE_SHARE:
         said = "levels differ at many frequencies; as loud as in normal clips, the network's score "
         said += f"would be {whole:.0%} lower"
