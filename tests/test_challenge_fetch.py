@@ -356,12 +356,12 @@ transfer._BLOCK_BYTES = 64
 patience = IMPATIENT.__class__(2, {patience}, 4, 0.005, 0.05)
 job = Job(hosts=Hosts(zenodo={url!r}, github={url!r}, patience=patience))
 if {slow!r}:
-    extract = unpack._extract
+    copy = unpack.shutil.copyfileobj
     def slowly(*arguments):
-        extract(*arguments)
+        copy(*arguments)
         Path({tmp!r}, "unpacking").touch()
         time.sleep(30)
-    unpack._extract = slowly
+    unpack.shutil.copyfileobj = slowly
 try:
     fetch(TINY, TINY.archives(["dev"]), Path({tmp!r}), job)
 except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from asdlib.challenge.records import (
 from asdlib.challenge.transfer import ResumingDownloader, UnreachableError
 from asdlib.challenge.unpack import count_wavs, finish_leftovers, unpack
 from asdlib.errors import InputError
+from asdlib.files import writing
 
 #: Downloads at a time: more would be impolite, and the host answers with status 429.
 PARALLEL = 2
@@ -41,12 +42,8 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
     ``<edition>t2/archives``. May be interrupted and repeated; refusal says what to place where.
     """
     root = data_dir / edition.folder
-    try:
+    with writing(root, "Name another folder (--data-dir)."):
         (root / "archives").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{root}: cannot be written ({error.strerror}). Name another folder (--data-dir)."
-        ) from error
     with _alone(root, job):
         lock = Lock(root)
         for folder in SUBSET_FOLDERS.values():
@@ -141,12 +138,10 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
             job.stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
+    reasons = "\n".join(str(error) for _, error in problems)
+    if any(isinstance(error, UnreachableError) for _, error in problems):
+        raise UnreachableError(by_hand(reasons, [archive for archive, _ in problems], root, job))
     if problems:
-        reasons = "\n".join(str(error) for _, error in problems)
-        if any(isinstance(error, UnreachableError) for _, error in problems):
-            raise UnreachableError(
-                by_hand(reasons, [archive for archive, _ in problems], root, job)
-            )
         raise InputError(reasons)
 
 
@@ -158,9 +153,8 @@ def _obtain(
     is_verified = "md5" in lock.archive(archive.file_name)
 
     def note(clips: dict[str, int]) -> None:
-        lock.note_archive(
-            archive.file_name, record=archive.record, verified=is_verified, clips=clips
-        )
+        facts = {"record": archive.record, "verified": is_verified, "clips": clips}
+        lock.note("archives", archive.file_name, **facts)
 
     folder = machine_folder(archive, root)
     unpack(path, folder, splits=archive.splits, on_ready=note, stopped=job.stopped)
@@ -204,20 +198,17 @@ def _download(
     )
     wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
     url = job.hosts.archive(archive.record, facts["listed_name"])
+    remedy = "Free space or name another folder (--data-dir), then run the same command."
     for _ in range(2):
         try:
-            pooch.retrieve(url, downloader=downloader, **wanted)
+            with writing(path, remedy):
+                pooch.retrieve(url, downloader=downloader, **wanted)
         except InputError:
             raise
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror}). Free space or name another "
-                "folder (--data-dir), then run the same command."
-            ) from error
         except ValueError:  # the checksum does not hold; pooch threw the file away
             count(-facts["size"])
         else:
-            lock.note_archive(archive.file_name, downloaded=True)
+            lock.note("archives", archive.file_name, downloaded=True)
             return path
     raise InputError(wrong_checksum(archive, facts, job))
 

@@ -65,27 +65,20 @@ class Lock:
                 ) from error
 
     def archive(self, name: str) -> dict[str, Any]:
-        """Facts about an archive: record, size, md5, verified, fetched, splits..."""
+        """Facts about an archive: record, size, md5, verified, downloaded, clips."""
         return dict(self._content["archives"].get(name, {}))
 
     def truth(self, path: str) -> dict[str, Any]:
         """Facts about a released list: size and sha256."""
         return dict(self._content["truth"].get(path, {}))
 
-    def note_archive(self, name: str, **facts: Any) -> None:
-        """Add or change facts about an archive."""
-        self._note("archives", name, facts)
-
-    def note_truth(self, path: str, **facts: Any) -> None:
-        """Add or change facts about a released list."""
-        self._note("truth", path, facts)
-
     def digest(self) -> str:
         """First 16 digits of the SHA-256 of all pinned facts."""
         text = json.dumps(self._content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _note(self, part: str, name: str, facts: dict[str, Any]) -> None:
+    def note(self, part: str, name: str, **facts: Any) -> None:
+        """Add or change facts about one of the ``archives`` or of the lists of ``truth``."""
         with self._guard:
             self._content[part][name] = {**self._content[part].get(name, {}), **facts}
             text = json.dumps(self._content, indent=1, sort_keys=True)
@@ -109,55 +102,37 @@ def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
 
 def pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
     """Read name, size and checksum of every archive from its record, once for all."""
-    for record in dict.fromkeys(one.record for one in archives):
-        unpinned = [
-            one
-            for one in archives
-            if one.record == record and "md5" not in lock.archive(one.file_name)
-        ]
-        if not unpinned:
-            continue
-        url = job.hosts.listing(record)
+    new = [one for one in archives if "md5" not in lock.archive(one.file_name)]
+    for record in dict.fromkeys(one.record for one in new):
+        unpinned = [one for one in new if one.record == record]
         try:
-            listing = _read_listing(url, job)
+            listing = _read_listing(job.hosts.listing(record), job)
         except UnreachableError as error:
             if all(placed(one, root) for one in unpinned):
                 job.say(f"{error} The archives placed by hand are used unverified.")
                 continue
             raise UnreachableError(by_hand(error, archives, root, job)) from error
         for one in unpinned:
-            _pin_one(one, listed_file(one, listing), lock)
+            entry = listed_file(one, listing)
+            kind, _, digest = str(entry["checksum"]).partition(":")
+            if kind != "md5" or not re.fullmatch("[0-9a-f]{32}", digest):
+                raise InputError(
+                    f"record {record}: gives {one.file_name} the checksum {entry['checksum']!r}; "
+                    "expected md5: and 32 digits."
+                )
+            facts = {"record": record, "listed_name": entry["key"], "size": int(entry["size"])}
+            lock.note("archives", one.file_name, **facts, md5=digest)
 
 
 def _read_listing(url: str, job: Job) -> dict[str, Any]:
     """Read a record's description; a page of whoever stands in between is none."""
+    answer = job.get(url)
     try:
-        listing = job.get(url).json()
-        files = [
-            {name: entry[name] for name in ("key", "size", "checksum")}
-            for entry in listing["files"]
-        ]
-    except InputError:
-        raise
+        files = answer.json()["files"]
+        names = ("key", "size", "checksum")
+        return {"files": [{name: entry[name] for name in names} for entry in files]}
     except (KeyError, TypeError, ValueError) as error:
         raise UnreachableError(f"{url}: is no description of a record ({error!r}).") from error
-    return {"files": files}
-
-
-def _pin_one(archive: Archive, entry: dict[str, Any], lock: Lock) -> None:
-    kind, _, digest = str(entry["checksum"]).partition(":")
-    if kind != "md5" or not re.fullmatch("[0-9a-f]{32}", digest):
-        raise InputError(
-            f"record {archive.record}: gives {archive.file_name} the checksum "
-            f"{entry['checksum']!r}; expected md5: and 32 digits."
-        )
-    lock.note_archive(
-        archive.file_name,
-        record=archive.record,
-        listed_name=entry["key"],
-        size=int(entry["size"]),
-        md5=digest,
-    )
 
 
 def wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:

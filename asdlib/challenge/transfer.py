@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import requests
 
 from asdlib.errors import InputError
+from asdlib.files import writing
 
 # A connection that is reset loses the block that was being read, so that it is a small one.
 _BLOCK_BYTES = 1 << 14
@@ -54,6 +56,7 @@ class _PassingError(Exception):
         self.is_answer = is_answer
 
 
+@dataclass
 class ResumingDownloader:
     """A downloader for pooch that keeps what came in ``part`` and asks for the rest.
 
@@ -61,64 +64,54 @@ class ResumingDownloader:
     ``on_progress`` gets the bytes that came (negative: thrown away), ``on_wait`` what went wrong.
     """
 
-    def __init__(
-        self,
-        part: Path,
-        size: int,
-        *,
-        patience: Patience,
-        on_progress: Callable[[int], object] = lambda n_bytes: None,
-        on_wait: Callable[[str], object] = lambda reason: None,
-        stopped: threading.Event | None = None,
-    ) -> None:
-        self._part = part
-        self._size = size
-        self._patience = patience
-        self._on_progress = on_progress
-        self._on_wait = on_wait
-        self._stopped = stopped or threading.Event()
+    part: Path
+    size: int
+    patience: Patience
+    on_progress: Callable[[int], object] = lambda n_bytes: None
+    on_wait: Callable[[str], object] = lambda reason: None
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:  # noqa: ARG002
         """Fetch ``url`` to ``output_file``; raises UnreachableError, StoppedError or InputError."""
-        self._on_progress(self._have())
+        self.on_progress(self._have())
         _persist(
             url,
             lambda: self._go_on(url),
-            patience=self._patience,
+            patience=self.patience,
             have=self._have,
-            on_wait=self._on_wait,
-            stopped=self._stopped,
+            on_wait=self.on_wait,
+            stopped=self.stopped,
         )
-        self._part.replace(output_file)
+        self.part.replace(output_file)
 
     def _have(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
+        return self.part.stat().st_size if self.part.exists() else 0
 
     def _forget(self) -> None:
-        self._on_progress(-self._have())
-        self._part.unlink(missing_ok=True)
+        self.on_progress(-self._have())
+        self.part.unlink(missing_ok=True)
 
     def _go_on(self, url: str) -> None:
-        if self._have() > self._size:
+        if self._have() > self.size:
             self._forget()
         have = self._have()
-        if have == self._size:
+        if have == self.size:
             return
         headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
-        timeout = (self._patience.connect_s, self._patience.read_s)
+        timeout = (self.patience.connect_s, self.patience.read_s)
         try:
             with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
                 if response.status_code == requests.codes.requested_range_not_satisfiable:
                     self._forget()
                     raise _PassingError("the server does not know the rest of the file")
-                check_status(response, url)
+                _check_status(response, url)
                 if response.status_code != requests.codes.partial_content and have:
                     self._forget()
                 self._append(response)
         except requests.RequestException as error:
             raise _PassingError(_said(error)) from error
-        if self._have() < self._size:
-            raise _PassingError(f"ended after {self._have()} of {self._size} bytes")
+        if self._have() < self.size:
+            raise _PassingError(f"ended after {self._have()} of {self.size} bytes")
 
     def _append(self, response: requests.Response) -> None:
         announced = response.headers.get("Content-Length", "")
@@ -126,35 +119,29 @@ class ResumingDownloader:
             self._hold_to_size(
                 self._have() + int(announced), f"announced {announced}", exactly=True
             )
-        with self._open() as file:
+        with self._writing():
+            file = self._open()
+        with file:
             for block in response.iter_content(_BLOCK_BYTES):
-                if self._stopped.is_set():
+                if self.stopped.is_set():
                     raise StoppedError
                 self._hold_to_size(self._have() + len(block), "sends more")
-                try:
+                with self._writing():
                     file.write(block)
-                    file.flush()
-                except OSError as error:
-                    raise self._no_room(error) from error
-                self._on_progress(len(block))
+                self.on_progress(len(block))
 
     def _hold_to_size(self, n_bytes: int, what: str, *, exactly: bool = False) -> None:
         """Refuse another length than the record's, before it is on the disk."""
-        if n_bytes > self._size or (exactly and n_bytes != self._size):
+        if n_bytes > self.size or (exactly and n_bytes != self.size):
             self._forget()
-            raise _PassingError(f"the server {what} bytes; the record says {self._size} in all")
+            raise _PassingError(f"the server {what} bytes; the record says {self.size} in all")
 
     def _open(self) -> Any:
-        try:
-            return self._part.open("ab", buffering=0)
-        except OSError as error:
-            raise self._no_room(error) from error
+        return self.part.open("ab", buffering=0)
 
-    def _no_room(self, error: OSError) -> InputError:
-        return InputError(
-            f"{self._part}: cannot be written ({error.strerror}). Free space or name another "
-            "folder (--data-dir), then run the same command: it goes on from there."
-        )
+    def _writing(self) -> AbstractContextManager[None]:
+        remedy = "Free space or name another folder (--data-dir), then run the same command"
+        return writing(self.part, f"{remedy}: it goes on from there.")
 
 
 def get(
@@ -164,10 +151,7 @@ def get(
     on_wait: Callable[[str], object] = lambda reason: None,
     stopped: threading.Event | None = None,
 ) -> requests.Response:
-    """Fetch something small, with the patience of a download and its errors.
-
-    Where nobody answers at all, it gives up earlier: the user may be offline.
-    """
+    """Fetch something small with the patience of a download; where nobody answers, less."""
 
     def once() -> requests.Response:
         timeout = (patience.connect_s, patience.read_s)
@@ -175,15 +159,14 @@ def get(
             response = requests.get(url, headers=_HEADERS, timeout=timeout)
         except requests.RequestException as error:
             raise _PassingError(_said(error), is_answer=False) from error
-        check_status(response, url)
+        _check_status(response, url)
         return response
 
-    return _persist(
-        url, once, patience=patience, on_wait=on_wait, stopped=stopped or threading.Event()
-    )
+    stopped = stopped or threading.Event()
+    return _persist(url, once, patience=patience, on_wait=on_wait, stopped=stopped)
 
 
-def check_status(response: requests.Response, url: str) -> None:
+def _check_status(response: requests.Response, url: str) -> None:
     """Turn a status that is no success into the error it deserves."""
     status = response.status_code
     if status in _PASSING:
@@ -228,10 +211,8 @@ def _asked_wait_s(response: requests.Response) -> float:
     text = response.headers.get("Retry-After", "")
     if text.isdigit():
         return float(text)
-    try:
+    with suppress(ValueError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        pass
     reset = response.headers.get("X-RateLimit-Reset", "")
     return max(0.0, float(reset) - time.time()) if reset.isdigit() else 0.0
 

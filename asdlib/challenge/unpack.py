@@ -15,11 +15,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from asdlib.challenge.transfer import StoppedError
 from asdlib.data.layout import SPLIT_FOLDERS, list_recordings, split_folders
 from asdlib.errors import InputError
+from asdlib.files import writing
 
 #: Recorded sound shrinks to a half at best; an archive that grows by more holds something else.
 _LARGEST_RATIO = 4
@@ -27,11 +27,8 @@ _ALWAYS_ALLOWED_BYTES = 1 << 20
 _JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db"}
 
 
-class _Member(NamedTuple):
-    """One file of an archive and where it belongs below its machine's folder."""
-
-    info: zipfile.ZipInfo
-    place: PurePosixPath
+#: A file of an archive, and where it belongs below its machine's folder.
+_Member = tuple[zipfile.ZipInfo, PurePosixPath]
 
 
 def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[_Member]:
@@ -52,14 +49,14 @@ def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> li
                 "Nothing was unpacked. Delete the archive and fetch it from the record."
             )
         place = _place(parts, machine_type)
-        if place is None and not info.filename.lower().endswith(".wav"):
-            continue  # a text somewhere else, such as doc/readme.txt
         if place is None:
+            if not info.filename.lower().endswith(".wav"):
+                continue  # a text somewhere else, such as doc/readme.txt
             raise InputError(
                 f"{path}: holds {info.filename!r}, expected files of {machine_type} alone. "
                 "Is it the archive of another machine?"
             )
-        if members.setdefault(str(place).lower(), _Member(info, place)).info is not info:
+        if members.setdefault(str(place).lower(), (info, place))[0] is not info:
             raise InputError(f"{path}: holds {place} twice. Fetch the archive again.")
     return list(members.values())
 
@@ -80,28 +77,28 @@ def unpack(
     stem = machine_folder.parent / f".{machine_folder.name}@{path.stem}"
     partial, complete = Path(f"{stem}.partial"), Path(f"{stem}.complete")
     shutil.rmtree(partial, ignore_errors=True)
+    is_whole = False
+    remedy = "Free space or name another folder (--data-dir), then run the same command."
     try:
-        with zipfile.ZipFile(path) as archive:
+        with writing(partial, remedy), zipfile.ZipFile(path) as archive:
             members = _read_members(archive, path, machine_folder.name)
-            clips = _count_clips(members)
+            wavs = [place for _, place in members if place.suffix.lower() == ".wav"]
+            clips = dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
             _check_content(path, clips, splits, machine_folder)
             _check_room(path, members, machine_folder.parent)
-            for member in members:
+            for info, place in members:
                 if stopped is not None and stopped.is_set():
                     raise StoppedError
-                _extract(archive, member, partial)
+                (partial / place).parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as source, (partial / place).open("wb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"{path}: is damaged ({error}). Fetch it again.") from error
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(
-            f"{partial}: cannot be written ({error.strerror}). Free space or name another folder "
-            "(--data-dir), then run the same command."
-        ) from error
-    except (InputError, StoppedError):
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    else:
+        is_whole = True
+    finally:
+        if not is_whole:
+            shutil.rmtree(partial, ignore_errors=True)
     on_ready(clips)
     partial.rename(complete)
     settle(complete, machine_folder)
@@ -130,15 +127,9 @@ def finish_leftovers(raw: Path) -> None:
 
 def published_splits(machine_folder: Path) -> dict[str, Path]:
     """Folder of every split as published; ``test_rename`` is none, its names tell the truth."""
-    if not machine_folder.is_dir():
-        return {}
-    found = split_folders(machine_folder)
-    return {
-        split: folder
-        for split, folders in found.items()
-        for folder in folders
-        if folder.name.lower() == split
-    }
+    found = split_folders(machine_folder) if machine_folder.is_dir() else {}
+    own = ((split, folder) for split, folders in found.items() for folder in folders)
+    return {split: folder for split, folder in own if folder.name.lower() == split}
 
 
 def count_wavs(machine_folder: Path) -> dict[str, int]:
@@ -155,11 +146,6 @@ def _place(parts: tuple[str, ...], machine_type: str) -> PurePosixPath | None:
     if above and above[-1] != machine_type.lower():
         return None
     return PurePosixPath(split, parts[-1])
-
-
-def _count_clips(members: list[_Member]) -> dict[str, int]:
-    wavs = [member.place for member in members if member.place.suffix.lower() == ".wav"]
-    return dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
 
 
 def _check_content(
@@ -181,7 +167,7 @@ def _check_content(
 
 def _check_room(path: Path, members: list[_Member], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed, free = sum(member.info.file_size for member in members), shutil.disk_usage(folder).free
+    needed, free = sum(info.file_size for info, _ in members), shutil.disk_usage(folder).free
     size = path.stat().st_size
     if needed > max(_LARGEST_RATIO * size, _ALWAYS_ALLOWED_BYTES):
         raise InputError(
@@ -193,10 +179,3 @@ def _check_room(path: Path, members: list[_Member], folder: Path) -> None:
             f"{folder}: has {free / 1e9:.2f} GB free, {path.name} unpacks to "
             f"{needed / 1e9:.2f} GB. Free space or name another folder (--data-dir)."
         )
-
-
-def _extract(archive: zipfile.ZipFile, member: _Member, folder: Path) -> None:
-    target = folder / member.place
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member.info) as source, target.open("wb") as sink:
-        shutil.copyfileobj(source, sink, 1 << 20)

@@ -110,7 +110,8 @@ def fetch_truth(edition: Edition, data_dir: Path, job: Job) -> Path:
         else:
             content = _download(edition, path, pinned, root, job)
             write_atomically(place, content)
-        lock.note_truth(path, sha256=_sha256(content), size=len(content), commit=TRUTH_COMMIT)
+        facts = {"sha256": _sha256(content), "size": len(content), "commit": TRUTH_COMMIT}
+        lock.note("truth", path, **facts)
     return root / "truth"
 
 
