@@ -7,8 +7,8 @@ from corpus import list_chunk, wav_bytes, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asdlib.data.audio import common_scale, read_mono, resampled_length
-from asdlib.data.headers import read_header
+from asdlib.data.audio import read_header, read_mono, resampled_length
+from asdlib.data.waveforms import common_scale
 from asdlib.errors import InputError
 
 

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from asdlib.data import names
-from asdlib.data.headers import read_header
+from asdlib.data.audio import read_header
 from asdlib.data.layout import (
     CHALLENGE,
     CONDITIONS,

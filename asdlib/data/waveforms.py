@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.cores import available_cores
-from asdlib.data.audio import FULL_SCALE, MEAN, common_scale, read_mono, resampled_length
+from asdlib.data.audio import (
+    A_HAIR_ABOVE,
+    FLOATS,
+    FULL_SCALE,
+    MEAN,
+    decode,
+    opened,
+    read_mono,
+    resampled_length,
+)
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError, raise_problems
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES, _BLOCK_SAMPLES = 8 << 20, 1 << 20
+#: Floating point that stays below [full scale] would be a few steps of 16 bits.
+_TOO_QUIET = 2.0**-10
 _SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds no sound
 
 
@@ -53,7 +64,7 @@ def open_waveforms(
     channel : int or "mean", optional
         Channel to take of every file with several, from 0, or the mean of all.
     scale : float, optional
-        Factor for floating-point recordings; default `asdlib.data.audio.common_scale`.
+        Factor for floating-point recordings; default `common_scale`.
     workers : int, optional
         Threads, default the number of usable cores.
     on_progress, on_remark : callable
@@ -119,6 +130,42 @@ def open_waveforms(
         workers=workers or available_cores(),
         on_progress=on_progress,
     )
+
+
+def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> float:
+    """Find one factor that brings floating-point recordings of a data folder to full scale.
+
+    1 where all lie within it; else (a physical unit, peaks of 12 g) the power of two that does, so
+    that ratios stay. Such a unit beside integer samples is refused.
+    """
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
+        found = list(pool.map(_float_peak, paths))
+    peaks = {path: peak for path, peak in zip(paths, found, strict=True) if peak is not None}
+    loudest = max(peaks, key=lambda path: peaks[path], default=None)
+    if loudest is None or _TOO_QUIET <= peaks[loudest] <= A_HAIR_ABOVE or not peaks[loudest]:
+        return 1.0
+    if len(peaks) < len(paths):
+        if peaks[loudest] < _TOO_QUIET:
+            return 1.0
+        integer = next(path for path, peak in zip(paths, found, strict=True) if peak is None)
+        raise InputError(
+            f"{loudest}: reaches {peaks[loudest]:.4g}, which is a physical unit, and {integer} "
+            "has integer samples. Bring them to one scale."
+        )
+    return 2.0 ** -math.ceil(math.log2(peaks[loudest]))
+
+
+def _float_peak(path: str | Path) -> float | None:
+    """Largest magnitude of a floating-point file [full scale]; None for other encodings."""
+    with opened(Path(path)) as (file, header):
+        if header.subtype not in FLOATS:
+            return None
+        peak, block = 0.0, max(1, _BLOCK_SAMPLES // header.channels)
+        for start in range(0, header.n_samples, block):
+            count = min(block, header.n_samples - start)
+            frames = np.abs(decode(file, header, Path(path), start, count))
+            peak = max(peak, float(frames[np.isfinite(frames)].max(initial=0.0)))
+    return peak
 
 
 def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
