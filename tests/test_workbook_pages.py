@@ -200,6 +200,36 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     assert "@media print" in text
 
 
+def test_each_of_several_machines_has_a_report_of_its_own(out):
+    build, results = out / "build" / "my run", out / "results" / "my run"
+    clips = pd.read_csv(build / "clips.csv")
+    fan = clips.assign(machine_type="fan 2")
+    pd.concat([clips, fan]).to_csv(build / "clips.csv", index=False)
+    verdicts = pd.DataFrame(
+        {"machine_type": ["pump", "fan 2"], "recording": ["p.wav", "f.wav"], "start_s": 0.0,
+         "since": "", "verdict": "normal", "anomaly_score": [1.0, 2.0], "threshold": [1.5, None],
+         "percentile": 50.0, "heard": "", "reason": ""}
+    )  # fmt: skip
+    verdicts.to_csv(results / "verdicts.csv", index=False)
+    book = nbformat.read(build / "notebooks" / "04_knn_scoring.ipynb", 4)
+    why = next(cell for cell in book.cells if cell.id == "why")
+    why.outputs[0].metadata["machine"] = "pump"
+    nbformat.write(book, build / "notebooks" / "04_knn_scoring.ipynb")
+    (results / "report_gone.html").write_text("of a machine that is left out by now")
+    write_run_pages(out, "my run")
+    pump = (results / "report_pump.html").read_text()
+    other = (results / "report_fan 2.html").read_text()
+    assert "Report: my run, pump (simulated machines)" in pump
+    assert ("p.wav" in pump, "f.wav" in pump) == (True, False)
+    assert ('id="Reasons"' in pump, 'id="Reasons"' in other) == (True, False)
+    assert ("data:image/webp" in pump, "data:image/webp" in other) == (True, False)
+    assert "2 clips in" in pump.replace("&nbsp;", " ")
+    assert 'href="report.html"' in pump
+    assert 'href="report_fan%202.html"' in run_pages(out, "my run")["report"].read_text()
+    assert 'href="my%20run/report_fan%202.html"' in (out / "results/index.html").read_text()
+    assert not (results / "report_gone.html").exists()
+
+
 def test_figures_lead_to_the_cells_that_made_them(out):
     page = run_pages(out, "my run")["figures"]
     text = page.read_text()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ast
 import base64
+import copy
 import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 import pandas as pd
 from PIL import Image
 
-from asdlib.report.tables import plain
+from asdlib.report.tables import plain, render_verdicts
 from asdlib.workbook.notebooks import SCORING, run_pages
 from asdlib.workbook.pages import LEARNED, WRITTEN, address, literally, sections, write_page
 
+_Section = tuple[str, list[Any]]  # title and cells
 #: Section of the monitoring notebook that tells of what was checked since.
 _LOG = "The log"
 #: Sections of the scoring notebook that a report begins with, by how their titles begin.
@@ -37,19 +40,27 @@ _LIMITS = """## Limits
 - Machines with few recordings get wide intervals: a number in brackets says how little it may
   mean."""
 _WEBP_QUALITY = 88
+#: Columns of verdicts that a number may stand in.
+_TEXTS = ("machine_type", "recording", "heard", "reason", "since")
 
 
 def write_run_pages(out: Path, name: str) -> None:
     """Write report and figures of a run, and the list of all runs, from what the run has left.
 
-    Without its scoring notebook there is no report.
+    Without its scoring notebook there is no report; of several machines each has its own, too.
     """
     pages = {text: page for text, page in run_pages(out, name).items()
              if page.exists() or "build" not in page.parts[len(out.parts):]}  # fmt: skip
     scoring = out / "build" / name / "notebooks" / f"{SCORING}.ipynb"
     if scoring.exists():
-        book = _report(nbformat.read(scoring, 4), out, name)  # type: ignore[no-untyped-call]
-        write_page(book, pages["report"], shows_code=False)
+        book = nbformat.read(scoring, 4)  # type: ignore[no-untyped-call]
+        write_page(_report(book, out, name), pages["report"], shows_code=False)
+        for page in pages["report"].parent.glob("report_*.html"):
+            page.unlink()
+        machines = _machines(out, name)
+        for machine in machines if len(machines) > 1 else []:
+            page = pages["report"].with_name(f"report_{machine}.html")
+            write_page(_report(book, out, name, machine), page, shows_code=False)
     else:
         pages.pop("report")
     write_page(_gallery(out, name, pages["figures"]), pages["figures"], links=pages,
@@ -62,24 +73,54 @@ def _book(*texts: str) -> Any:
     return nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
 
 
-def _report(scoring: Any, out: Path, name: str) -> Any:
-    """Verdicts and reasons first, then other results, what was learnt from, limits, settings."""
+def _report(scoring: Any, out: Path, name: str, machine: str = "") -> Any:
+    """Verdicts and reasons first, then other results, what was learnt from, limits, settings.
+
+    Of one machine its verdicts, and what cells have displayed with ``metadata={"machine": ...}``.
+    """
     facts = _facts(out / "results" / name)
     taken = [part for part in sections(scoring) if not part[0].startswith(_LEFT_OUT)][1:]
     taken += _trend(out, name)
+    if machine:
+        taken = [(_FIRST[0], _book(_verdicts(out / "results" / name, machine)).cells),
+                 *_of_machine(taken, machine)]  # fmt: skip
     order = {title: next((place for place, begin in enumerate(_FIRST) if title.startswith(begin)),
                          len(_FIRST)) for title, _ in taken}  # fmt: skip
-    book = _book(_head(facts, out, name))
+    book = _book(_head(facts, out, name, machine))
     for _, cells in sorted(taken, key=lambda part: order[part[0]]):
         book.cells += cells
     for cell in book.cells:
         _shrink_pictures(cell)
-    end = _book(_learnt_from(out / "build" / name / "clips.csv"), _LIMITS, _settings(facts))
+    end = _book(_learnt_from(_clips(out, name, machine)), _LIMITS, _settings(facts))
     book.cells += end.cells
     return book
 
 
-def _trend(out: Path, name: str) -> list[tuple[str, list[Any]]]:
+def _verdicts(results: Path, machine: str) -> str:
+    """All verdicts of a machine."""
+    numbers = dict.fromkeys(("anomaly_score", "threshold", "percentile", "start_s"), [""])
+    table = pd.read_csv(results / "verdicts.csv", dtype=dict.fromkeys(_TEXTS, "string"),
+                        keep_default_na=False, na_values=numbers)  # fmt: skip
+    own = table[table["machine_type"].eq(machine)].reset_index(drop=True)
+    shown = render_verdicts(own, most=len(own)) if len(own) else "No test clip."
+    return f"## Verdicts\n\n{shown}"
+
+
+def _of_machine(
+    parts: list[tuple[str, list[Any]]], machine: str
+) -> Iterator[tuple[str, list[Any]]]:
+    """Reduce sections to what they display of one machine, and leave the others out."""
+    for title, cells in parts:
+        own = [copy.deepcopy(cell) for cell in cells if cell.cell_type == "code"]
+        for cell in own:
+            cell.outputs = [one for one in cell.outputs
+                            if one.get("metadata", {}).get("machine") == machine]  # fmt: skip
+        own = [cell for cell in own if cell.outputs]
+        if own:
+            yield title, [cells[0], *own]
+
+
+def _trend(out: Path, name: str) -> list[_Section]:
     """Take what was checked since the run from the monitoring notebook, if anything was."""
     monitoring = out / "build" / name / "notebooks" / "06_monitoring.ipynb"
     if not (monitoring.exists() and (out / "bundles" / name / "log.jsonl").exists()):
@@ -110,20 +151,26 @@ def _facts(results: Path) -> dict[str, Any]:
     return facts
 
 
-def _head(facts: dict[str, Any], out: Path, name: str) -> str:
+def _head(facts: dict[str, Any], out: Path, name: str, machine: str) -> str:
     """Title, and in a few lines of what and when the report tells."""
     settings = facts["settings"]
-    clips = _clips(out / "build" / name / "clips.csv")
-    machines = sorted(set(clips["machine_type"]))
+    clips = _clips(out, name, machine)
+    machines = _machines(out, name)
     lines = {
-        "Machines": f"{len(machines)} ({facts.get('corpus', '')}): {', '.join(machines)}",
         "Recordings": f"{len(clips)} clips in {settings.get('data_dir', '')}",
         "Made": f"{_made(facts)} UTC, code {str(facts.get('git', {}).get('commit'))[:10]}",
         "Promise": f"at most {100 - settings.get('decision_percentile', 90):g} % of normal clips "
         "are called anomalous, in either domain, where training clips are enough for it",
     }
-    table = "\n".join(f"| {word} | {plain(text)} |" for word, text in lines.items())
-    title = f"# Report: {plain(name)} ({facts.get('corpus', '')} machines)"
+    pages = {one: f"report_{quote(one)}.html" for one in machines if len(machines) > 1}
+    pages |= {"the whole run": "report.html"} if machine else {}
+    links = [f"[{plain(one)}]({pages[one]})" if one in pages else plain(one)
+             for one in dict.fromkeys([*machines, *pages]) if one != machine]  # fmt: skip
+    table = f"| {'See also' if machine else 'Machines'} | {', '.join(links)} |\n" + "\n".join(
+        f"| {word} | {plain(text)} |" for word, text in lines.items()
+    )
+    of = f", {plain(machine)}" if machine else ""
+    title = f"# Report: {plain(name)}{of} ({facts.get('corpus', '')} machines)"
     return f"{title}\n\n| | |\n|---|---|\n{table}"
 
 
@@ -131,13 +178,18 @@ def _made(facts: dict[str, Any]) -> str:
     return str(facts.get("utc", ""))[:16].replace("T", " ")
 
 
-def _clips(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype="string", keep_default_na=False)
+def _clips(out: Path, name: str, machine: str = "") -> pd.DataFrame:
+    path = out / "build" / name / "clips.csv"
+    clips = pd.read_csv(path, dtype="string", keep_default_na=False)
+    return clips[clips["machine_type"].eq(machine)] if machine else clips
 
 
-def _learnt_from(path: Path) -> str:
+def _machines(out: Path, name: str) -> list[str]:
+    return sorted(set(_clips(out, name)["machine_type"]))
+
+
+def _learnt_from(clips: pd.DataFrame) -> str:
     """Table of the clips of every machine by split and domain."""
-    clips = _clips(path)
     kinds = (clips["split"] + " " + clips["domain"]).str.strip()
     counts = pd.crosstab(clips["machine_type"].map(plain), kinds)
     heading = (
@@ -202,6 +254,8 @@ def _index(out: Path, page: Path) -> Any:
         places = {**run_pages(out, folder.name), "table": folder / "table.md",
                   "sweep": folder / "sweep.md"}  # fmt: skip
         places.pop("all runs")
+        places |= {page.stem.replace("_", " ", 1): page
+                   for page in sorted(folder.glob("report_*.html"))}  # fmt: skip
         links = [f'<a href="{address(place, page)}">{text}</a>'
                  for text, place in places.items() if place.exists()]  # fmt: skip
         lines.append(f"| {plain(folder.name)} | {plain(facts.get('corpus', ''))} | "
