@@ -8,13 +8,15 @@ import pytest
 
 from asdlib.errors import InputError
 from asdlib.report.experiments import (
+    differing_settings,
+    draw_runs,
     draw_sweep,
     draw_sweep_machines,
     findings,
+    read_runs,
     read_sweeps,
     render_sweep,
 )
-from asdlib.report.run_comparison import differing_settings, draw_runs, read_runs
 from asdlib.scoring import DIFFERENCE_COLUMNS, paired_differences
 
 DIFFERENCES = {

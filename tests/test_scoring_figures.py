@@ -72,11 +72,15 @@ def test_every_machine_has_its_panel(rng, n_machines):
     summary.canvas.draw()
 
 
-def test_histogram_shares_sum_to_one_with_values_on_the_edges(rng):
-    values = pd.Series(rng.gamma(2.0, size=37) * 1e-4)
-    for logarithmic in (True, False):
-        edges = figures._bin_edges(values.to_numpy(), logarithmic=logarithmic)
-        assert figures._shares(values, edges).sum() == pytest.approx(1.0)
+def test_every_score_of_a_histogram_lies_in_one_of_its_bins(rng):
+    positive = make_scores(rng, ["fan"], n_clips=1)
+    for scores in (positive, positive.assign(anomaly_score=positive["anomaly_score"] - 10)):
+        ax = figures.draw_score_histograms(scores).axes[0]
+        filled = [patch for patch in ax.patches if patch.get_fill()]
+        # Training clips, and the four styles of test clips: each has its one clip in one bin.
+        tops = [max(patch.get_data()[0]) for patch in filled]
+        assert tops == pytest.approx([0.9, 1.9, 2.9, 3.9, 4.9])
+        assert ax.get_xscale() == ("log" if scores is positive else "linear")
 
 
 @pytest.mark.parametrize("n_clips", [1, 60])

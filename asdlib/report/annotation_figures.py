@@ -31,11 +31,8 @@ _MEASURES = {"nmi": "NMI", "ari": "ARI", "v_measure": "V-measure", "purity": "pu
 def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figure:
     """Silhouette against number of clusters, beside that of unstructured data.
 
-    Parameters
-    ----------
-    criterion : DataFrame
-        ``n_clusters, silhouette, reference, reference_std, stability, is_accepted``.
-    machine_type : str
+    ``criterion`` has the columns ``n_clusters, silhouette, reference, reference_std, stability,
+    is_accepted``.
     """
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
     accepted = criterion[criterion["is_accepted"].astype(bool)]
@@ -64,9 +61,9 @@ def draw_clip_map(
     labels: Mapping[str, Sequence[str]],
     *,
     machine_type: str,
-    domains: Sequence[str] | None = None,
+    domains: Sequence[str],
 ) -> Figure:
-    """Clips in two dimensions, one panel per labelling.
+    """Clips in two dimensions, one panel per labelling; target clips are triangles.
 
     Parameters
     ----------
@@ -75,12 +72,11 @@ def draw_clip_map(
     labels : mapping of str to sequence of str
         Panel title to label of every clip, such as artificial and true attribute.
     machine_type : str
-    domains : sequence of str, optional
-        Target clips are drawn as triangles.
+    domains : sequence of str
+        Domain of every clip.
     """
-    count = len(labels)
-    figure, axes = plt.subplots(1, count, figsize=(WIDTH_WIDE_IN, 2.9), squeeze=False)
-    is_target = np.array([d == "target" for d in (domains or [""] * len(coordinates))], dtype=bool)
+    figure, axes = plt.subplots(1, len(labels), figsize=(WIDTH_WIDE_IN, 2.9), squeeze=False)
+    is_target = np.array([domain == "target" for domain in domains], dtype=bool)
     for ax, (title, values) in zip(axes[0], labels.items(), strict=True):
         names = np.asarray(values, dtype=str)
         for i, name in enumerate(sorted(set(names))):
@@ -93,8 +89,7 @@ def draw_clip_map(
                     label=name if number == 0 else None,
                 )  # fmt: skip
         ax.set(xlabel="Component 1", ylabel="Component 2", title=title)
-        n_names = len(set(names))
-        if 1 < n_names <= _LEGEND_ROWS:
+        if 1 < len(set(names)) <= _LEGEND_ROWS:
             ax.legend(
                 fontsize=6, markerscale=1.2, handletextpad=0.1, loc="upper left",
                 bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0,
@@ -108,9 +103,8 @@ def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> F
     """Heat map of clip counts, artificial (rows) against true attribute (columns)."""
     height = min(8.0, 1.4 + 0.22 * len(table))
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height))
-    annotate = table.size <= 300
     sns.heatmap(
-        table, ax=ax, cmap="Blues", annot=annotate, fmt="d", annot_kws={"size": 7},
+        table, ax=ax, cmap="Blues", annot=table.size <= 300, fmt="d", annot_kws={"size": 7},
         cbar_kws={"label": "Clips"}, linewidths=0.3,
     )  # fmt: skip
     ax.set(xlabel="True attribute", ylabel="Artificial attribute")
@@ -175,25 +169,14 @@ def _apart(values: Array, names: Sequence[str], limits: tuple[float, float]) -> 
 
 
 def draw_frequency_track(
-    frequency_hz: Array,
-    levels_hz: Array,
-    domains: Sequence[str],
-    *,
-    machine_type: str,
-    ax: Axes | None = None,
+    frequency_hz: Array, levels_hz: Array, domains: Sequence[str], *, machine_type: str
 ) -> Axes:
     """Characteristic frequency of every clip, in clip order, with the levels found.
 
-    Parameters
-    ----------
-    frequency_hz : ndarray of float64, shape (n_clips,)
-        NaN where no level stands out; these clips are ticks at the bottom.
-    levels_hz : ndarray of float64, shape (n_levels,)
-    domains : sequence of str
-        Domain of every clip.
+    ``frequency_hz`` (n_clips,) is NaN where no level stands out: these clips are ticks at the
+    bottom; ``levels_hz`` (n_levels,); ``domains`` of every clip.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
+    _, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
     order = np.arange(len(frequency_hz))
     known = np.isfinite(frequency_hz)
     for level in levels_hz:

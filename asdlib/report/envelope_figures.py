@@ -32,36 +32,27 @@ def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
 
     For orientation the kurtogram and the envelope in the framed band; over the whole width the
     evidence that was judged, with its threshold and the families; below, the plain spectrum with
-    its tones, and the autocorrelation of the level with its cycle.
-
-    Parameters
-    ----------
-    inspection : SoundInspection
-    title : str
-        What was recorded; the finding is put below it.
+    its tones, and the autocorrelation of the level with its cycle. Below ``title`` stands what was
+    found.
     """
     figure = plt.figure(figsize=(WIDTH_WIDE_IN, 7.0))
     rows = figure.add_gridspec(3, 1)
     above, below = (rows[row].subgridspec(1, 2, width_ratios=(1.0, 1.3)) for row in (0, 2))
     kurtosis, envelope = figure.add_subplot(above[0]), figure.add_subplot(above[1])
-    plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
+    _plot_kurtogram(kurtosis, inspection.levels, band_hz=inspection.band_hz)
     _plot_envelope(envelope, inspection)
     _plot_evidence(figure.add_subplot(rows[1]), inspection)
     _plot_tones(figure.add_subplot(below[0]), inspection)
     _plot_autocorrelation(figure.add_subplot(below[1]), inspection)
-    figure.suptitle(f"{title}\n{_finding(inspection)}")
-    return figure
-
-
-def _finding(inspection: SoundInspection) -> str:
-    """Strongest of every quantity, in words."""
     found = {
         "envelope": [family.frequency_hz for family in inspection.families],
         "tones": [family.frequency_hz for family in inspection.tones],
         "cycle": [inspection.cycle.rate_hz] if inspection.cycle else [],
     }
     words = {name: f"{rates[0]:.4g} Hz" if rates else "none" for name, rates in found.items()}
-    return ", ".join(f"{name}: {word}" for name, word in words.items())
+    said = ", ".join(f"{name}: {word}" for name, word in words.items())
+    figure.suptitle(f"{title}\n{said}")
+    return figure
 
 
 def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
@@ -80,12 +71,8 @@ def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
         places = np.array(family.harmonics) * family.frequency_hz / 1000
         ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
                 label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
-    ax.set(
-        xlabel="Frequency [kHz]",
-        ylabel="Power [dB re 1]",
-        xlim=(0, None),
-        ylim=(low - 25, top + 22),
-    )
+    ax.set(xlabel="Frequency [kHz]", ylabel="Power [dB re 1]")
+    ax.set(xlim=(0, None), ylim=(low - 25, top + 22))
     ax.set_title("plain spectrum: tones")
     if inspection.tones:
         ax.legend(loc="lower left", fontsize=7, ncols=3)
@@ -102,7 +89,7 @@ def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:
     ax.set_title("level: does it repeat?")
 
 
-def plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> None:
+def _plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> None:
     """Kurtosis of the envelope over centre frequency and bandwidth, a band framed."""
     top = max(float(level.kurtosis.max()) for level in levels)
     for row, level in enumerate(levels):
@@ -184,11 +171,9 @@ def browse_envelopes(
 def _show_clip(
     machines: Mapping[str, MachineEvidence], waveforms: ArrayStore, name: str, clip_id: str
 ) -> None:
-    bands_hz = machines[name].track.bands_hz
-    inspection = inspect_clip(clip_id, waveforms, bands_hz=bands_hz)
+    inspection = inspect_clip(clip_id, waveforms, bands_hz=machines[name].track.bands_hz)
     figure = draw_inspection(inspection, title=clip_id)
-    sound = audio_players(
-        {clip_id: waveforms.row_of(clip_id)}, sample_rate=waveforms.settings["sample_rate"]
-    )
+    samples = {clip_id: waveforms.row_of(clip_id)}
+    sound = audio_players(samples, sample_rate=waveforms.settings["sample_rate"])
     display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)

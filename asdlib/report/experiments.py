@@ -1,48 +1,49 @@
-"""What sweeps found, for notebook 05: read back, in sentences, as Markdown and as figures."""
+"""What sweeps and runs found, for notebook 05: read back, in sentences, Markdown and figures.
+
+A table of a sweep has ``variant, group, system`` and the columns of
+`asdlib.scoring.paired_differences`; the reference is the variant without differences. Runs side by
+side are laid out alike, each run a variant.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from asdlib.errors import InputError
 from asdlib.report.save import sidecar_path
-from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, set_wrapped_title
-from asdlib.report.tables import EMPTY, METRIC_LABELS, markdown_table, plain
-from asdlib.scoring import DIFFERENCE_COLUMNS
+from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, heat_map, set_wrapped_title
+from asdlib.report.tables import (
+    EMPTY,
+    METRIC_LABELS,
+    explained_names,
+    markdown_table,
+    plain,
+    value_text,
+)
+from asdlib.scoring import DIFFERENCE_COLUMNS, read_scores
 
 _MEANS = ("official_score", "auc_source", "auc_target", "pauc")
 _ROW_HEIGHT_IN = 0.17
 _UNIT = "points of 0.01"
+_OF_NO_MATTER = ("run_name", "out_dir", "workers", "sweeps", "runs")
 
 
 def read_sweeps(
     results: Path, *, names: Sequence[str] = (), data_dir: str | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Read the tables of finished sweeps, by their names.
+    """Read the tables of finished sweeps in ``results``, by their names.
 
-    Parameters
-    ----------
-    results : Path
-        Folder with a folder for every run and sweep.
-    names : sequence of str
-        Sweeps to read; empty for all that are there.
-    data_dir : str, optional
-        As sidecars name it; without ``names``, only sweeps of these recordings are read.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        ``variant, group, system`` and the columns of :func:`asdlib.scoring.paired_differences`;
-        the reference is the variant without differences.
+    Without ``names`` all that are there, or those of the recordings ``data_dir``, as sidecars name
+    them. `InputError` for a name without table, and for a table of an older form.
     """
     found = {path.parent.name: path for path in sorted(results.glob("*/sweep.csv"))}
     missing = sorted(set(names) - set(found))
@@ -52,42 +53,79 @@ def read_sweeps(
             f"{', '.join(found) or 'none'}. ./run_all.sh sweep FILE makes one."
         )
     if data_dir is not None and not names:
-        found = {name: path for name, path in found.items() if _data_dir(path) == data_dir}
-    return {name: _read(found[name]) for name in (names or found)}
+        said = {name: _facts(sidecar_path(path))["settings"] for name, path in found.items()}
+        found = {name: path for name, path in found.items() if said[name]["data_dir"] == data_dir}
+    tables = {name: pd.read_csv(found[name]) for name in (names or found)}
+    for name, table in tables.items():
+        lacks = {"variant", "group", "system", *DIFFERENCE_COLUMNS[1:]} - set(table)
+        if lacks:
+            raise InputError(
+                f"{found[name]}: lacks {', '.join(sorted(lacks))}. Run the sweep again: finished "
+                "cells are kept."
+            )
+    return {name: table.fillna({"group": "", "reason": ""}) for name, table in tables.items()}
 
 
-def _data_dir(path: Path) -> object:
-    """Name the recordings that a sweep was made of, as its sidecar does."""
-    facts = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    return facts["settings"]["data_dir"]
+def _facts(sidecar: Path) -> dict[str, Any]:
+    return dict(json.loads(sidecar.read_text(encoding="utf-8")))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
-    expected = ["variant", "group", "system", *DIFFERENCE_COLUMNS[1:]]
-    missing = [name for name in expected if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: lacks {', '.join(missing)}. Run the sweep again: finished cells are kept."
-        )
-    return table.fillna({"group": "", "reason": ""})
+def read_runs(results: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Read what the final systems of runs say of the test clips that all of them have.
+
+    Scores (`asdlib.scoring.read_scores`; ``system`` is the run, ``seed`` its position) of two or
+    more runs in ``results``, the first the reference, and remarks on what was left out.
+    `InputError` when a run is not there or has no final system, or no clip is in all of them.
+    """
+    if len(names) == 1:
+        raise InputError(f"runs: {names[0]} alone cannot be compared; expected two names or more.")
+    parts = []
+    for name in names:
+        path = results / name / "scores.csv"
+        if not path.is_file():
+            there = sorted(one.parent.name for one in results.glob("*/scores.csv"))
+            raise InputError(f"run {name}: {path} is missing. There are: {', '.join(there)}.")
+        scores = read_scores(path)
+        own = scores[(scores["system"] == "final") & (scores["split"] == "test")]
+        if own.empty:
+            raise InputError(f"{path}: has no test clip of system 'final'. Run notebook 04.")
+        place = own["seed"].rank(method="dense").astype("Int64") - 1
+        parts.append(own.assign(system=name, seed=place))
+    common = set.intersection(*(set(own["clip_id"]) for own in parts))
+    if not common:
+        raise InputError(f"runs {', '.join(names)}: no test clip is in all of them.")
+    joined = pd.concat(parts, ignore_index=True)
+    others = joined.groupby("system", sort=False)["clip_id"].nunique() - len(common)
+    remarks = [f"{name}: {count} test clips that not all runs have are left out."
+               for name, count in others[others > 0].items()]  # fmt: skip
+    return joined[joined["clip_id"].isin(common)].reset_index(drop=True), remarks
+
+
+def differing_settings(results: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Parameters whose values differ, by what the sidecars of the runs' tables say.
+
+    One row per parameter, one column per run, values as JSON, empty where a run does not say;
+    beside the parameters ``code``, the commit.
+    """
+    told: dict[str, dict[str, str]] = {name: {} for name in names}
+    for name, own in told.items():
+        for sidecar in sorted((results / name).glob("*.csv.json")):
+            facts = _facts(sidecar)
+            own |= {key: json.dumps(value) for key, value in facts["settings"].items()}
+            own["code"] = str((facts.get("git") or {}).get("commit", ""))[:10]
+    table = pd.DataFrame(told).fillna("").drop(index=list(_OF_NO_MATTER), errors="ignore")
+    return table[table.ne(table[names[0]], axis=0).any(axis=1)].rename_axis("parameter")
 
 
 def findings(table: pd.DataFrame) -> list[str]:
-    """Say which variants change the official score, and which cannot be told from none.
-
-    Sentences on a table of `read_sweeps`: gains, losses (largest first, in points of 0.01 with
-    their intervals), and what the intervals leave open.
-    """
+    """Say which variants gain and lose, the most first, and what the intervals leave open."""
     whole = table[(table["machine_type"] == "all") & (table["metric"] == "official_score")]
     rows = whole[whole["difference"].notna()]
     reference = whole[whole["difference"].isna()].iloc[0]
     is_gain, is_loss = rows["difference_low"] > 0, rows["difference_high"] < 0
     spread = f", standard deviation {reference['spread']:.3f} over {reference['n_seeds']} seeds"
-    sentences = [
-        f"Reference ({reference['system']}): official score {reference['value']:.3f}"
-        f"{'' if pd.isna(reference['spread']) else spread}."
-    ]
+    score = f"{reference['value']:.3f}{'' if pd.isna(reference['spread']) else spread}"
+    sentences = [f"Reference ({reference['system']}): official score {score}."]
     for word, chosen in (("Better", rows[is_gain]), ("Worse", rows[is_loss])):
         ordered = chosen.sort_values("difference", key=abs, ascending=False)
         for row in ordered.to_dict(orient="records"):
@@ -104,7 +142,7 @@ def findings(table: pd.DataFrame) -> list[str]:
 def render_sweep(
     table: pd.DataFrame, *, title: str, failures: Mapping[str, str] | None = None
 ) -> str:
-    """Write a sweep's table (`read_sweeps`) as Markdown: all machines first, then each machine.
+    """Write a sweep's table as Markdown: all machines first, then each machine.
 
     "0.703 ± 0.012": mean and standard deviation over seeds; "+1.2 [-0.3, 2.8]": points of 0.01,
     interval over seeds and clips, bold without 0. ``failures``: cells without a result, and why.
@@ -114,8 +152,8 @@ def render_sweep(
         cells = {row["metric"]: row for row in rows.to_dict(orient="records")}
         first = cells["official_score"]
         names = [plain(name) for name in (first["group"], variant, first["system"])]
-        values = [str(first["n_seeds"]), _value(first), _difference(first)]
-        lines.append([*names, *values, *(_value(cells[name]) for name in _MEANS[1:])])
+        values = [str(first["n_seeds"]), value_text(first), _difference(first)]
+        lines.append([*names, *values, *(value_text(cells[name]) for name in _MEANS[1:])])
     header = ["group", "variant", "system", "seeds", "official score", "difference"]
     header += [METRIC_LABELS[name] for name in _MEANS[1:]]
     text = [f"# {plain(title)}", "", *markdown_table(header, lines, n_text=3), ""]
@@ -123,7 +161,7 @@ def render_sweep(
     lines = []
     for variant, rows in table[table["metric"] == "hmean"].groupby("variant", sort=False):
         by_machine = {row["machine_type"]: row for row in rows.to_dict(orient="records")}
-        show = _value if rows["difference"].isna().all() else _difference
+        show = value_text if rows["difference"].isna().all() else _difference
         lines.append([plain(variant), *(show(by_machine[name]) for name in machines)])
     text += ["## Difference to the reference by machine (harmonic mean of its three)", ""]
     text += markdown_table(["variant", *map(plain, machines)], lines, n_text=1)
@@ -132,13 +170,6 @@ def render_sweep(
         text += ["", "## Cells without a result", ""]
         text += [f"- {plain(cell)}: {plain(reason)}" for cell, reason in failures.items()]
     return "\n".join(text).rstrip() + "\n"
-
-
-def _value(row: dict[Hashable, Any]) -> str:
-    if pd.isna(row["value"]):
-        return EMPTY
-    spread = "" if pd.isna(row["spread"]) else f" ± {row['spread']:.3f}"
-    return f"{row['value']:.3f}{spread}"
 
 
 def _difference(row: dict[Hashable, Any]) -> str:
@@ -164,13 +195,8 @@ def _legend(table: pd.DataFrame) -> list[str]:
     if 1 < table["n_seeds"].max() < 5:
         few = "Fewer than five seeds tell little of their own scatter: where it exceeds that of "
         lines.append(f"{few}the clips, the intervals are somewhat too narrow.  ")
-    reasons = table.loc[table["metric"] == "official_score", ["variant", "reason"]]
-    lines += [
-        f"{plain(variant)}: {plain(reason)}.  "
-        for variant, reason in zip(reasons["variant"], reasons["reason"], strict=True)
-        if reason
-    ]
-    return lines
+    official = table[table["metric"] == "official_score"]
+    return lines + explained_names(official["variant"], official["reason"])
 
 
 def draw_sweep(table: pd.DataFrame) -> Figure:
@@ -179,23 +205,11 @@ def draw_sweep(table: pd.DataFrame) -> Figure:
     Four panels (official score, source AUC, target AUC and pAUC over all machines), in points of
     0.01. Variants of one group stand together, in one colour; filled points have an interval
     that excludes zero. Variants without a value have no point.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from `read_sweeps`.
     """
     whole = table[(table["machine_type"] == "all") & table["metric"].isin(_MEANS)]
     rows = _rows(whole)
-    height = 1.0 + _ROW_HEIGHT_IN * (rows["y"].max() + 2)
-    figure, axes = plt.subplots(
-        1,
-        len(_MEANS),
-        figsize=(WIDTH_WIDE_IN, height),
-        sharey=True,
-        width_ratios=[1.6, 1, 1, 1],
-        layout="constrained",
-    )
+    size = (WIDTH_WIDE_IN, 1.0 + _ROW_HEIGHT_IN * (rows["y"].max() + 2))
+    figure, axes = plt.subplots(1, 4, figsize=size, sharey=True, width_ratios=[1.6, 1, 1, 1])
     for metric, ax in zip(_MEANS, axes, strict=True):
         ax.axvline(0, color="0.6", lw=0.8, ls=":")
         shown = rows.merge(whole[whole["metric"] == metric], on=["group", "variant"])
@@ -213,45 +227,14 @@ def draw_sweep(table: pd.DataFrame) -> Figure:
             row["heading"], (0, row["y"] - 1), xycoords=("axes fraction", "data"), fontsize=8,
             xytext=(-4, 0), textcoords="offset points", ha="right", va="center", weight="bold",
         )  # fmt: skip
-    meaning = "filled: its interval excludes 0"
-    figure.supxlabel(f"Difference to the reference [{_UNIT}] ({meaning})", fontsize=8)
-    set_wrapped_title(figure, _sweep_finding(whole))
-    return figure
-
-
-def draw_sweep_machines(table: pd.DataFrame) -> Figure:
-    """Draw the differences of every variant on every machine.
-
-    Variants by machines: difference of the harmonic mean of the machine's three metrics, in
-    points of 0.01. Numbers in brackets have an interval that holds zero.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from `read_sweeps`.
-    """
-    own = table[(table["metric"] == "hmean") & table["difference"].notna()]
-    order = list(dict.fromkeys(own["variant"]))
-    holds_zero = (own["difference_low"] <= 0) & (own["difference_high"] >= 0)
-    own = own.assign(points=100 * own["difference"], unsure=holds_zero)
-    points = own.pivot_table(index="variant", columns="machine_type", values="points")
-    points = points.reindex(order)
-    unsure = own.pivot_table(
-        index="variant", columns="machine_type", values="unsure", aggfunc="any"
-    ).reindex(order)
-    words = points.map("{:+.1f}".format)
-    words = words.mask(unsure.eq(True), "(" + words + ")").where(points.notna(), "")
-    height = 1.3 + _ROW_HEIGHT_IN * len(order)
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height), layout="constrained")
-    largest = float(np.nanmax(np.abs(points.to_numpy()), initial=1.0))
-    sns.heatmap(
-        points, annot=words, fmt="", cmap="vlag_r", center=0, vmin=-largest, vmax=largest, ax=ax,
-        annot_kws={"fontsize": 7}, cbar_kws={"label": f"Difference [{_UNIT}]"},
-    )  # fmt: skip
-    ax.set(xlabel="(in brackets: the interval holds 0)", ylabel="")
-    ax.tick_params(axis="x", rotation=30)
-    ax.tick_params(axis="y", rotation=0)
-    set_wrapped_title(figure, _machine_finding(own))
+    meaning = "(filled: its interval excludes 0)"
+    figure.supxlabel(f"Difference to the reference [{_UNIT}] {meaning}", fontsize=8)
+    official = whole[(whole["metric"] == "official_score") & whole["difference"].notna()]
+    better, worse = (official["difference_low"] > 0).sum(), (official["difference_high"] < 0).sum()
+    told = f"{better} score higher than the reference, {worse} lower"
+    unsure = len(official) - better - worse
+    title = f"Of {len(official)} variants, {told}; of {unsure} the intervals do not say"
+    set_wrapped_title(figure, title)
     return figure
 
 
@@ -262,29 +245,56 @@ def _rows(whole: pd.DataFrame) -> pd.DataFrame:
     rows, y = [], 0.0
     for place, group in enumerate(groups):
         y += 1.0 if group and place else 0.0
+        colour = GROUP_COLOURS[place % len(GROUP_COLOURS)]
         for position, variant in enumerate(variants.loc[variants["group"] == group, "variant"]):
-            heading = group if position == 0 else ""
-            colour = GROUP_COLOURS[place % len(GROUP_COLOURS)]
-            rows.append({"group": group, "variant": variant, "y": y, "heading": heading,
-                         "colour": colour})  # fmt: skip
+            rows.append((group, variant, y, group if position == 0 else "", colour))
             y += 1.0
     return pd.DataFrame(rows, columns=["group", "variant", "y", "heading", "colour"])
 
 
-def _sweep_finding(whole: pd.DataFrame) -> str:
-    rows = whole[(whole["metric"] == "official_score") & whole["difference"].notna()]
-    better, worse = (rows["difference_low"] > 0).sum(), (rows["difference_high"] < 0).sum()
-    return (
-        f"Of {len(rows)} variants, {better} score higher than the reference, {worse} lower; of "
-        f"{len(rows) - better - worse} the intervals do not say"
-    )
+def draw_sweep_machines(table: pd.DataFrame) -> Figure:
+    """Draw the difference of every variant on every machine: harmonic mean of its three metrics.
+
+    In points of 0.01; numbers in brackets have an interval that holds zero.
+    """
+    own = table[(table["metric"] == "hmean") & table["difference"].notna()]
+    holds_zero = (own["difference_low"] <= 0) & (own["difference_high"] >= 0)
+    own = own.assign(points=100 * own["difference"], unsure=holds_zero)
+    order = list(dict.fromkeys(own["variant"]))
+    laid_out = partial(own.pivot_table, index="variant", columns="machine_type")
+    points = laid_out(values="points").reindex(order)
+    unsure = laid_out(values="unsure", aggfunc="any").reindex(order)
+    words = points.map("{:+.1f}".format)
+    words = words.mask(unsure.eq(True), "(" + words + ")").where(points.notna(), "")
+    limit = float(np.nanmax(np.abs(points.to_numpy()), initial=1.0))
+    figure, ax = heat_map(
+        points, height_in=1.3 + _ROW_HEIGHT_IN * len(order), label=f"Difference [{_UNIT}]",
+        annot=words, fmt="", cmap="vlag_r", center=0, vmin=-limit, vmax=limit,
+        annot_kws={"fontsize": 7},
+    )  # fmt: skip
+    ax.set_xlabel("(in brackets: the interval holds 0)")
+    finding = "No machine has a difference"
+    if len(own):
+        largest = own.loc[own["points"].abs().idxmax()]
+        machine, change = largest["machine_type"], f"{largest['points']:+.1f} points"
+        finding = f"Largest change: {largest['variant']} on {machine}, {change}"
+    set_wrapped_title(figure, finding)
+    return figure
 
 
-def _machine_finding(own: pd.DataFrame) -> str:
-    if own.empty:
-        return "No machine has a difference"
-    largest = own.loc[own["points"].abs().idxmax()]
-    return (
-        f"Largest change: {largest['variant']} on {largest['machine_type']}, "
-        f"{largest['points']:+.1f} points"
+def draw_runs(differences: pd.DataFrame, *, corpus: str) -> Figure:
+    """Draw the differences to the first run, machine by machine, with their intervals.
+
+    The left panel has the official score of all machines and the harmonic mean of each.
+    """
+    by_machine = differences.assign(
+        group=differences["variant"],
+        variant=differences["machine_type"],
+        metric=differences["metric"].replace("hmean", "official_score"),
+        machine_type="all",
     )
+    figure = draw_sweep(by_machine)
+    figure.axes[0].set_xlabel("official score (all),\nharmonic mean (machines)")
+    told = " ".join(findings(differences)[1:])
+    set_wrapped_title(figure, f"Against {differences['variant'].iloc[0]} ({corpus}). {told}")
+    return figure

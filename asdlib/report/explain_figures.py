@@ -46,20 +46,9 @@ def draw_reason(
 ) -> Figure:  # fmt: skip
     """Draw what each view contributes, what the deciding view compared, and the clip itself.
 
-    Parameters
-    ----------
-    reason : Reason
-        As from `asdlib.spectra.find_reason`.
-    contributions : Series of float
-        What each view contributes to the final score, by name.
-    title : str
-        Clip and finding.
-    level_db : ndarray of float64, shape (n_mels, n_frames)
-        Log-mel spectrogram of the clip [dB].
-    band_centres_hz : ndarray of float64, shape (n_mels,)
-        Its mel bands [Hz].
-    duration_s : float
-        Length of the clip [s].
+    ``contributions`` of the views to the final score are by their names, ``title`` is clip and
+    finding, ``level_db`` (n_mels, n_frames) the clip's log-mel spectrogram [dB] in bands centred at
+    ``band_centres_hz`` (n_mels,) [Hz], ``duration_s`` its length [s].
     """
     text = wrapped_title(plt.figure(figsize=(WIDTH_WIDE_IN, 2.6)), title)
     height = 2.2 + 0.16 * (text.count("\n") + 1)
@@ -119,7 +108,10 @@ def _draw_clip(
     ax: Axes, reason: Reason, level_db: FloatArray, centres_hz: FloatArray, duration_s: float
 ) -> None:
     """Spectrogram of the clip, the band that is meant framed, the moment marked."""
-    shown = _averaged(level_db)
+    # Means over runs of neighbouring frames; what does not fill a run is cut.
+    run = math.ceil(level_db.shape[1] / _COLUMNS)
+    whole = level_db[:, : level_db.shape[1] // run * run]
+    shown = whole.reshape(len(whole), -1, run).mean(axis=2)
     shown -= shown.max()
     low, high = np.percentile(shown, [2, 99.8])
     image = ax.imshow(
@@ -127,24 +119,14 @@ def _draw_clip(
         extent=(0.0, duration_s, -0.5, len(shown) - 0.5),
     )  # fmt: skip
     bottom, top = np.interp(reason.band_hz, centres_hz, np.arange(len(centres_hz)))
-    ax.add_patch(
-        Rectangle(
-            (0, bottom), duration_s, max(top - bottom, 1), fill=False, ec="w", lw=1.0, ls="--"
-        )
-    )
+    height = max(top - bottom, 1)
+    ax.add_patch(Rectangle((0, bottom), duration_s, height, fill=False, ec="w", lw=1.0, ls="--"))
     if reason.at_s is not None:
         ax.plot([reason.at_s], [top], "v", color="w", ms=5, mec="k", mew=0.5, clip_on=False)
     mel_axis(ax, centres_hz)
     ax.set(xlabel="Time [s]", title="clip")
     bar = ax.figure.colorbar(image, ax=ax, pad=0.03, fraction=0.06)
     bar.set_label("Level [dB re loudest]", fontsize=7)
-
-
-def _averaged(values: FloatArray) -> FloatArray:
-    """Means over runs of neighbouring frames, at most `_COLUMNS` of them; the rest is cut."""
-    run = math.ceil(values.shape[1] / _COLUMNS)
-    whole = values[:, : values.shape[1] // run * run]
-    return np.asarray(whole.reshape(len(values), -1, run).mean(axis=2))
 
 
 def draw_verdicts(verdicts: pd.DataFrame) -> Figure:

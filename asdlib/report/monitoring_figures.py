@@ -1,4 +1,4 @@
-"""Figures of monitoring: the trend of a machine, the waterfall of its spectra, its settings."""
+"""Figures of what a detector will find: known changes, a growing fault, the trend of its log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdlib.report.style import CONDITION_MARKERS, GROUP_COLOURS, WIDTH_WIDE_IN, mel_axis
+from asdlib.report.style import (
+    COLUMNS,
+    CONDITION_MARKERS,
+    GROUP_COLOURS,
+    WIDTH_WIDE_IN,
+    heat_map,
+    make_panels,
+    mel_axis,
+)
+from asdlib.scoring import LEARNT
 
 _NORMAL, _ANOMALOUS, _ALARM = GROUP_COLOURS[0], GROUP_COLOURS[3], GROUP_COLOURS[1]
 #: Levels further from normal than this are all as red or as blue [dB].
@@ -29,25 +38,13 @@ def draw_trend(
 ) -> Figure:
     """Draw the score of one machine over time, with its warning and alarm bands.
 
-    Parameters
-    ----------
-    trend : DataFrame
-        One row per recording in the order of time: ``time`` (numbers or times),
-        ``anomaly_score``, ``threshold``, ``is_anomalous``, ``is_persistent``.
-    title : str
-        What is found.
-    onset : float, optional
-        Time at which a fault that was made began.
-    window : int
-        Recordings of the running median.
-    time_label : str
-        What the time is, where it is a number.
+    ``trend`` has one row per recording in the order of time: ``time`` (numbers or times),
+    ``anomaly_score, threshold, is_anomalous, is_persistent``. ``onset`` is the time at which a
+    fault that was made began, ``window`` the number of recordings of the running median,
+    ``time_label`` what the time is, where it is a number.
     """
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.8))
-    for is_anomalous, colour, word in (
-        (False, _NORMAL, "normal"),
-        (True, _ANOMALOUS, "anomalous"),
-    ):
+    for is_anomalous, colour, word in ((False, _NORMAL, "normal"), (True, _ANOMALOUS, "anomalous")):
         own = trend[trend["is_anomalous"] == is_anomalous]
         ax.plot(own["time"], own["anomaly_score"], CONDITION_MARKERS[word], color=colour,
                 markersize=3.5, alpha=0.6, label=f"taken for {word}")  # fmt: skip
@@ -85,18 +82,9 @@ def draw_waterfall(
 ) -> Figure:
     """Draw how the spectrum of every recording differs from normal, in the order of time.
 
-    Parameters
-    ----------
-    level_db : ndarray of float, shape (n_recordings, n_bands)
-        Level relative to the median of the normal clips [dB].
-    band_centres_hz : ndarray of float, shape (n_bands,)
-        [Hz]
-    times : sequence
-        Time of every recording, for the labels.
-    title : str
-        What is shown.
-    label : str
-        What the times are.
+    ``level_db`` (n_recordings, n_bands) is relative to the median of the normal clips [dB], its
+    bands are centred at ``band_centres_hz`` [Hz]; ``times`` of the recordings are the labels of an
+    axis with the name ``label``.
     """
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.8))
     limit = _WATERFALL_DB
@@ -117,4 +105,60 @@ def draw_settings(table: pd.DataFrame, *, title: str) -> Figure:
                 linewidths=0.5)  # fmt: skip
     ax.set(title=title)
     ax.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def draw_found_from(rates: pd.DataFrame, *, corpus: str) -> Figure:
+    """Draw from which strength on every kind of change is found, machine by machine.
+
+    ``rates`` are as from :func:`asdlib.scoring.detection_rates`; the system ``final`` is shown.
+    Colour is the probability of detection over all strengths, the number the strength from which on
+    it reaches 90 %, a dash where it never does. ``corpus``: "simulated" or "recorded", for the
+    title.
+    """
+    final = rates[rates["system"] == "final"]
+    share = final.pivot_table(index="kind", columns="machine_type", values="pod", sort=False)
+    shown = final.drop_duplicates(["kind", "machine_type"]).set_index(["kind", "machine_type"])
+    words = pd.DataFrame("–", index=share.index, columns=share.columns)
+    for row in shown[shown["found_from"].notna()].reset_index().itertuples():
+        words.loc[row.kind, row.machine_type] = f"{row.found_from:.0f} {row.unit}"
+    figure, ax = heat_map(
+        share, height_in=1.2 + 0.27 * len(share), label="Probability of detection", vmin=0, vmax=1,
+        cmap="viridis", annot=words, fmt="", annot_kws={"size": 8}, linewidths=0.5,
+    )  # fmt: skip
+    ax.set_title(f"Found with 90 % probability from ... on ({corpus})")
+    return figure
+
+
+def draw_detection_curves(rates: pd.DataFrame, machine_type: str, *, corpus: str) -> Figure:
+    """Draw the probability of detection of one machine against the strength of every change.
+
+    A panel per kind in ``rates`` (:func:`asdlib.scoring.detection_rates`): the final system with
+    its exact 95 % interval, the profile that hears the kind best, and the false alarms of the
+    unchanged clips as a dotted line. ``corpus``: "simulated" or "recorded", for the title.
+    """
+    own = rates[rates["machine_type"] == machine_type]
+    kinds = own["kind"].unique()
+    figure, panels = make_panels(len(kinds))
+    for ax, kind in zip(panels, kinds, strict=True):
+        of_kind = own[own["kind"] == kind]
+        final = of_kind[of_kind["system"] == "final"]
+        views = of_kind[~of_kind["system"].isin(["final", *LEARNT])]
+        best = views.groupby("system", sort=False)["auc"].mean().idxmax() if len(views) else ""
+        view = views[views["system"] == best]
+        error = [final["pod"] - final["pod_low"], final["pod_high"] - final["pod"]]
+        ax.errorbar(final["strength"], final["pod"], yerr=error, color=GROUP_COLOURS[0],
+                    marker="o", ms=3, lw=1.2, elinewidth=0.6, label="final")  # fmt: skip
+        ax.plot(view["strength"], view["pod"], color=GROUP_COLOURS[1], ls="--", lw=1, marker="s",
+                ms=2.5)  # fmt: skip
+        ax.axhline(final["false_alarms"].iloc[0], color="grey", ls=":", lw=0.8)
+        ax.set(ylim=(-0.05, 1.05), xlabel=f"Strength [{final['unit'].iloc[0]}]")
+        ax.set_title(f"{kind}\n({best})" if best else kind, fontsize=8)
+    for ax in panels[::COLUMNS]:
+        ax.set_ylabel("POD")
+    figure.suptitle(
+        f"{machine_type}: probability of detection ({corpus})\n"
+        "solid: final, dashed: best profile (named), dotted: false alarms",
+        fontsize=9,
+    )
     return figure

@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,6 +21,7 @@ from asdlib.report.style import (
     GROUP_COLOURS,
     WIDTH_WIDE_IN,
     finish_panels,
+    heat_map,
     label_outside,
     logarithmic_ticks,
     make_panels,
@@ -29,10 +29,9 @@ from asdlib.report.style import (
 from asdlib.report.tables import METRIC_LABELS
 
 Array = npt.NDArray[np.float64]
-#: Domain and condition of clips that are drawn alike.
-Style = tuple[str, str]
-
 _TRAINING_COLOUR = "0.75"
+#: Limit of the partial AUC.
+_MAX_FPR = 0.1
 #: A histogram shows this share of the scores at its place, the others in its outermost bins.
 _SHOWN_SHARE = 0.98
 
@@ -40,13 +39,9 @@ _SHOWN_SHARE = 0.98
 def draw_result_summary(table: pd.DataFrame) -> Figure:
     """Draw source AUC, target AUC and pAUC of all machines and systems with their intervals.
 
-    Machines from top to bottom, the means over all machines last; chance is the dotted line. A
-    cell that cannot be computed has no point.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`asdlib.report.tables.result_table`.
+    ``table`` is as from :func:`asdlib.report.tables.result_table`. Machines from top to bottom, the
+    means over all machines last; chance is the dotted line. A cell that cannot be computed has no
+    point.
     """
     metrics = ("auc_source", "auc_target", "pauc")
     machines = list(dict.fromkeys(table["machine_type"]))
@@ -75,16 +70,11 @@ def draw_result_summary(table: pd.DataFrame) -> Figure:
         Line2D([], [], color=colour, marker="o", ms=3.5, label=name)
         for name, colour in colours.items()
     ]
-    finish_panels(figure, handles, _score_finding(table))
+    official = table[(table["metric"] == "official_score") & table["value"].notna()]
+    parts = [f"{row['system']} {row['value']:.3f}" for row in official.to_dict(orient="records")]
+    title = f"Official score: {', '.join(parts)}" if parts else "No official score"
+    finish_panels(figure, handles, title)
     return figure
-
-
-def _score_finding(table: pd.DataFrame) -> str:
-    rows = table[(table["metric"] == "official_score") & table["value"].notna()]
-    parts = [
-        f"{system} {value:.3f}" for system, value in zip(rows["system"], rows["value"], strict=True)
-    ]
-    return "Official score: " + ", ".join(parts) if parts else "No official score"
 
 
 def draw_views(metrics: pd.DataFrame, *, corpus: str) -> Figure:
@@ -98,16 +88,12 @@ def draw_views(metrics: pd.DataFrame, *, corpus: str) -> Figure:
     order = [name for name in table.index if name != "final"] + ["final"]
     table = table.reindex(order)
     n_views, n_machines = table.shape
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 1.2 + 0.3 * n_views))
-    sns.heatmap(
-        table, ax=ax, vmin=0.4, vmax=1.0, center=0.5, cmap="vlag", annot=n_machines <= 16,
-        fmt=".2f", annot_kws={"size": 8}, linewidths=0.5,
-        cbar_kws={"label": "Harmonic mean of AUC, AUC, pAUC"},
+    figure, ax = heat_map(
+        table, height_in=1.2 + 0.3 * n_views, label="Harmonic mean of AUC, AUC, pAUC", vmin=0.4,
+        vmax=1.0, center=0.5, cmap="vlag", annot=n_machines <= 16, fmt=".2f",
+        annot_kws={"size": 8}, linewidths=0.5,
     )  # fmt: skip
     ax.axhline(n_views - 1, color="black", lw=1)
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="x", rotation=30)
-    ax.tick_params(axis="y", rotation=0)
     alone = table.drop(index="final")
     best = alone.idxmax(axis=0, skipna=True).dropna()
     ax.set_title(
@@ -116,22 +102,17 @@ def draw_views(metrics: pd.DataFrame, *, corpus: str) -> Figure:
     return figure
 
 
-def draw_roc_curves(curves: pd.DataFrame, *, max_fpr: float = 0.1) -> Figure:
+def draw_roc_curves(curves: pd.DataFrame) -> Figure:
     """Draw the ROC curves of each machine by the domain of its normal clips.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        As from :func:`asdlib.scoring.roc_curves`, of one system; several seeds are drawn over
-        each other.
-    max_fpr : float
-        Limit of the partial AUC, shaded.
+    ``curves`` are as from :func:`asdlib.scoring.roc_curves`, of one system; several seeds are drawn
+    over each other. The part that the partial AUC covers is shaded.
     """
     machines = list(dict.fromkeys(curves["machine_type"]))
     figure, panels = make_panels(len(machines))
     colours = {**DOMAIN_COLOURS, "both": "0.3"}
     for machine_type, ax in zip(machines, panels, strict=True):
-        ax.axvspan(0, max_fpr, color="0.92", lw=0)
+        ax.axvspan(0, _MAX_FPR, color="0.92", lw=0)
         ax.plot([0, 1], [0, 1], color="0.7", lw=0.6, ls=":")
         of_machine = curves[curves["machine_type"] == machine_type]
         for (_, domain), points in of_machine.groupby(["seed", "normal_domain"], dropna=False):
@@ -142,21 +123,15 @@ def draw_roc_curves(curves: pd.DataFrame, *, max_fpr: float = 0.1) -> Figure:
     label_outside(panels, "False positive rate [1]", "True positive rate [1]")
     shown = [name for name in colours if name in set(curves["normal_domain"])]
     handles = [Line2D([], [], color=colours[name], label=f"normal: {name}") for name in shown]
-    handles.append(Line2D([], [], color="0.9", lw=5, label=f"partial AUC: rate up to {max_fpr:g}"))
-    finish_panels(figure, handles, _roc_finding(curves, max_fpr))
+    handles.append(Line2D([], [], color="0.9", lw=5, label=f"partial AUC: rate up to {_MAX_FPR:g}"))
+    is_early = curves["normal_domain"].eq("both") & curves["false_positive_rate"].le(_MAX_FPR)
+    title = "No machine has normal and anomalous test clips: no curve"
+    if is_early.any():
+        best = curves.loc[curves.loc[is_early, "true_positive_rate"].idxmax()]
+        title = (f"At a false positive rate up to {_MAX_FPR:g}, {best['machine_type']} shows most: "
+                 f"{best['true_positive_rate']:.0%} of its anomalies")  # fmt: skip
+    finish_panels(figure, handles, title)
     return figure
-
-
-def _roc_finding(curves: pd.DataFrame, max_fpr: float) -> str:
-    both = curves[curves["normal_domain"] == "both"]
-    early = both[both["false_positive_rate"] <= max_fpr]
-    if early.empty:
-        return "No machine has normal and anomalous test clips: no curve"
-    best = early.loc[early["true_positive_rate"].idxmax()]
-    return (
-        f"At a false positive rate up to {max_fpr:g}, {best['machine_type']} shows most: "
-        f"{best['true_positive_rate']:.0%} of its anomalies"
-    )
 
 
 def draw_score_histograms(
@@ -164,16 +139,10 @@ def draw_score_histograms(
 ) -> Figure:
     """Draw histograms of the anomaly scores of each machine, one above the other.
 
-    One panel per machine: training clips (scored without themselves) at the bottom in grey, above
-    them the test clips by domain and condition, each as high as its highest bin. The outermost
-    bins hold what lies beyond; the axis is logarithmic where all scores are positive.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores table of one system and seed.
-    thresholds : DataFrame, optional
-        ``machine_type, threshold``: a vertical line each, where there is one.
+    ``scores`` are of one system and seed. One panel per machine: training clips (scored without
+    themselves) at the bottom in grey, above them the test clips by domain and condition, each as
+    high as its highest bin. The outermost bins hold what lies beyond; the axis is logarithmic where
+    all scores are positive. ``thresholds`` (``machine_type, threshold``) are vertical lines.
     """
     machines = sorted(scores["machine_type"].unique())
     figure, panels = make_panels(len(machines))
@@ -196,21 +165,16 @@ def draw_score_histograms(
         if len(train):
             _draw_ridge(ax, train, edges, row=0, color=_TRAINING_COLOUR)
         for row, style in enumerate(styles, start=1):
-            clips = own[(own["split"] == "test") & _has_style(own, style)]
+            clips = own[own["split"].eq("test") & _named(own).eq(style)]
             if len(clips):
-                look = {"color": DOMAIN_COLOURS[style[0]], "ls": CONDITION_LINES[style[1]]}
-                _draw_ridge(ax, clips["anomaly_score"], edges, row=row, **look)
+                _draw_ridge(ax, clips["anomaly_score"], edges, row=row, **_line(style))
         if not math.isnan(limits.get(machine_type, math.nan)):
             ax.axvline(limits[machine_type], color="k", lw=0.8)
         ax.set(ylim=(0, len(styles) + 1.1))
         if logarithmic:
             logarithmic_ticks(ax, "x")
     label_outside(panels, "Anomaly score [1]", "Share of clips")
-    handles = [
-        Line2D([], [], color=DOMAIN_COLOURS[domain], ls=CONDITION_LINES[condition],
-               label=f"{domain}, {condition}")
-        for domain, condition in styles
-    ]  # fmt: skip
+    handles = [Line2D([], [], label=style, **_line(style)) for style in styles]
     handles.append(Line2D([], [], color=_TRAINING_COLOUR, lw=5, label="training, left out"))
     if thresholds is not None:
         handles.append(Line2D([], [], color="k", lw=0.8, label="threshold"))
@@ -219,8 +183,8 @@ def draw_score_histograms(
 
 
 def _draw_ridge(ax: Axes, values: pd.Series, edges: Array, *, row: int, **look: Any) -> None:
-    shares = _shares(values, edges)
-    heights = row + 0.9 * shares / shares.max()
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
+    heights = row + 0.9 * counts / counts.max()
     ax.stairs(heights, edges, baseline=row, fill=True, color=look["color"], alpha=0.25, lw=0)
     ax.stairs(heights, edges, baseline=row, lw=1.0, **look)
 
@@ -231,11 +195,6 @@ def _bin_edges(values: Array, *, logarithmic: bool) -> Array:
     count = int(np.clip(math.sqrt(len(values)) * 1.5, 5, 30))
     edges = np.histogram_bin_edges(shown, bins=count)
     return np.asarray(10.0**edges if logarithmic else edges)
-
-
-def _shares(values: pd.Series, edges: Array) -> Array:
-    counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
-    return np.asarray(counts / len(values), dtype=np.float64)
 
 
 def _decision_finding(scores: pd.DataFrame) -> str:
@@ -263,37 +222,40 @@ def draw_embedding_maps(
         own = clips[clips["machine_type"] == machine_type]
         is_train = own["split"].eq("train")
         for style in _styles(own):
-            look = {"color": DOMAIN_COLOURS[style[0]], "marker": CONDITION_MARKERS[style[1]]}
-            chosen = _has_style(own, style)
+            chosen = _named(own).eq(style)
             train, test = coordinates[chosen & is_train], coordinates[chosen & ~is_train]
+            look = _marker(style)
             ax.scatter(train[:, 0], train[:, 1], s=5, alpha=0.35, lw=0, **look)
             ax.scatter(test[:, 0], test[:, 1], s=16, lw=0.3, edgecolors="w", zorder=3, **look)
         ax.set(title=machine_type, xticks=[], yticks=[])
     label_outside(panels, "Map axis 1", "Map axis 2")
     shown = clips[clips["machine_type"].isin(list(maps)) & clips["split"].ne("train")]
-    handles = [
-        Line2D([], [], ls="", marker=CONDITION_MARKERS[condition], ms=5, mec="w",
-               color=DOMAIN_COLOURS[domain], label=f"{domain}, {condition}")
-        for domain, condition in _styles(shown)
-    ]  # fmt: skip
+    handles = [Line2D([], [], ls="", ms=5, mec="w", label=style, **_marker(style))
+               for style in _styles(shown)]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="o", ms=3, color="0.6", label="training (pale)"))
     finish_panels(figure, handles, title)
     return figure
 
 
-def _named(clips: pd.DataFrame) -> pd.DataFrame:
-    """Domain and condition of clips in words."""
+def _named(clips: pd.DataFrame) -> pd.Series:
+    """Domain and condition of clips in words: clips of the same words are drawn alike."""
     condition = clips["is_anomaly"].astype("boolean").map({True: "anomalous", False: "normal"})
     domain = clips["domain"].astype("string").replace("", pd.NA)
-    names = pd.DataFrame({"domain": domain.astype(object), "condition": condition.astype(object)})
-    return names.fillna("unknown")
+    known = [part.astype("string").fillna("unknown") for part in (domain, condition)]
+    return known[0] + ", " + known[1]
 
 
-def _styles(clips: pd.DataFrame) -> list[Style]:
-    found = set(_named(clips).itertuples(index=False, name=None))
-    ordered = ((domain, condition) for domain in DOMAIN_COLOURS for condition in CONDITION_LINES)
-    return [style for style in ordered if style in found]
+def _styles(clips: pd.DataFrame) -> list[str]:
+    found = set(_named(clips))
+    every = (f"{domain}, {name}" for domain in DOMAIN_COLOURS for name in CONDITION_LINES)
+    return [style for style in every if style in found]
 
 
-def _has_style(clips: pd.DataFrame, style: Style) -> pd.Series:
-    return _named(clips).eq(style).all(axis=1)
+def _line(style: str) -> dict[str, Any]:
+    domain, condition = style.split(", ")
+    return {"color": DOMAIN_COLOURS[domain], "ls": CONDITION_LINES[condition]}
+
+
+def _marker(style: str) -> dict[str, Any]:
+    domain, condition = style.split(", ")
+    return {"color": DOMAIN_COLOURS[domain], "marker": CONDITION_MARKERS[condition]}

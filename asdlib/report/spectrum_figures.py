@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -52,7 +51,7 @@ def draw_clip_overview(
     *,
     sample_rate: float,
     band_centres_hz: Array,
-    title: str | None = None,
+    title: str,
 ) -> Figure:
     """Draw one clip as waveform, spectrogram and log-mel spectrogram.
 
@@ -68,14 +67,12 @@ def draw_clip_overview(
         Sample rate [Hz].
     band_centres_hz : ndarray, shape (n_mels,)
         Centre frequencies of the mel bands [Hz].
-    title : str, optional
-        By default the level and the loudest band.
+    title : str
     """
     duration_s = len(samples) / sample_rate
     figure, (wave, linear, mel) = plt.subplots(
-        3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2],
-        layout="constrained",
-    )  # fmt: skip
+        3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2]
+    )
     parts = np.array_split(np.asarray(samples, np.float64), min(2000, len(samples)))
     low, high = np.array([(part.min(), part.max()) for part in parts]).T
     wave.fill_between(np.linspace(0, duration_s, len(low)), low, high, lw=0.3, color="0.3")
@@ -92,27 +89,15 @@ def draw_clip_overview(
     linear.set_ylabel("Frequency [kHz]")
     mel_axis(mel, band_centres_hz)
     mel.set(xlabel="Time [s]", xlim=(0, duration_s))
-    set_wrapped_title(figure, title or _clip_finding(samples, log_mel_db, band_centres_hz))
+    set_wrapped_title(figure, title)
     return figure
-
-
-def _clip_finding(samples: npt.NDArray[Any], log_mel_db: npt.NDArray[Any], centres: Array) -> str:
-    rms_db = 10 * np.log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 1e-12))
-    powers = np.mean(10.0 ** (np.asarray(log_mel_db, np.float64) / 10.0), axis=1)
-    return (
-        f"A clip of {rms_db:.0f} dB re full scale whose loudest mel band lies at "
-        f"{centres[int(powers.argmax())]:.0f} Hz"
-    )
 
 
 def draw_average_spectra(spectra: pd.DataFrame) -> Figure:
     """Draw the average spectrum of each machine's groups, one panel per machine.
 
-    Parameters
-    ----------
-    spectra : DataFrame
-        As from :func:`asdlib.spectra.average_spectra`. Up to 3 groups are shaded by one
-        standard deviation; of more than 8 those are named that differ most from the mean.
+    ``spectra`` are as from :func:`asdlib.spectra.average_spectra`. Up to 3 groups are shaded by one
+    standard deviation; of more than 8 those are named that differ most from the mean.
     """
     machines = list(dict.fromkeys(spectra["machine_type"]))
     shared = set(spectra["group"]) <= set(_FIXED_COLOURS)
@@ -178,19 +163,11 @@ def _average_finding(spectra: pd.DataFrame) -> str:
     return f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz"
 
 
-def draw_band_information(
-    bands: pd.DataFrame, *, highpass_hz: Mapping[str, float | None] | None = None
-) -> Figure:
+def draw_band_information(bands: pd.DataFrame) -> Figure:
     """Draw where over frequency energy, SNR and attribute differences lie, machine by machine.
 
-    Three heat maps, machine by third-octave band; grey where nothing is known.
-
-    Parameters
-    ----------
-    bands : DataFrame
-        As from :func:`asdlib.spectra.band_information`.
-    highpass_hz : mapping of str to float or None, optional
-        Cut-offs to mark [Hz].
+    Three heat maps, machine by third-octave band; grey where nothing is known. ``bands`` are as
+    from :func:`asdlib.spectra.band_information`.
     """
     machines = list(dict.fromkeys(bands["machine_type"]))
     lows, top_hz = np.sort(bands["low_hz"].unique()), bands["high_hz"].max()
@@ -201,7 +178,7 @@ def draw_band_information(
         ("attribute_share", "Variance by attribute [%]", 100.0, {**energy, "vmax": 100}),
     ]
     size = (WIDTH_WIDE_IN, 1.5 + 0.22 * len(machines))
-    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=size, sharey=True)
     for ax, (column, label, scale, options) in zip(axes, columns, strict=True):
         table = bands.pivot_table(
             index="machine_type", columns="low_hz", values=column, dropna=False
@@ -213,42 +190,24 @@ def draw_band_information(
         )  # fmt: skip
         figure.colorbar(image, ax=ax, label=label, location="bottom", pad=0.02)
         shown = [f for f in _BAND_TICKS_HZ if lows[0] <= f <= top_hz]
-        ax.set_xticks(_band_position(shown, lows), [short_frequency(f) for f in shown])
+        # The cells are third octaves.
+        places = 3 * np.log2(np.array(shown) / lows[0]) - 0.5
+        ax.set_xticks(places, [short_frequency(f) for f in shown])
         ax.set_xlabel("Frequency [Hz]")
-        for row, machine in enumerate(machines):
-            cutoff = (highpass_hz or {}).get(machine)
-            if cutoff is not None:
-                x = _band_position([cutoff], lows)[0]
-                ax.plot([x, x], [row - 0.5, row + 0.5], color="w", lw=2.4)
-                ax.plot([x, x], [row - 0.5, row + 0.5], color="k", lw=1.0)
     axes[0].set_yticks(range(len(machines)), machines)
-    set_wrapped_title(figure, _band_finding(bands))
-    return figure
-
-
-def _band_position(frequencies_hz: Sequence[float], lows: Array) -> Array:
-    """Where a frequency lies on an axis whose cells are third octaves."""
-    return np.asarray(3 * np.log2(np.asarray(frequencies_hz) / lows[0]) - 0.5)
-
-
-def _band_finding(bands: pd.DataFrame) -> str:
     above = bands[bands["low_hz"] >= 1000].groupby("machine_type")["energy_share"].sum()
     high = above[above > 0.5].index.tolist()
-    count = bands["machine_type"].nunique()
-    text = f"{len(high)} of {count} machines have most of their energy above 1 kHz"
-    return f"{text}: {', '.join(high)}" if high else text
+    title = f"{len(high)} of {len(machines)} machines have most of their energy above 1 kHz"
+    set_wrapped_title(figure, f"{title}: {', '.join(high)}" if high else title)
+    return figure
 
 
 def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Draw the criterion over the cut-off for each machine and mark what was chosen.
 
     One panel per machine: criterion with its 95 % interval, and the shares of information and
-    scatter above the cut-off; below them the reason of a machine without high-pass.
-
-    Parameters
-    ----------
-    curves, table : DataFrame
-        Fields of :class:`asdlib.spectra.HighpassChoice`.
+    scatter above the cut-off; below them the reason of a machine without high-pass. ``curves`` and
+    ``table`` are fields of :class:`asdlib.spectra.HighpassChoice`.
     """
     figure, panels = make_panels(len(table), height_in=2.1)
     criterion, _, information, scatter = GROUP_COLOURS[:4]
@@ -280,15 +239,8 @@ def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure
         Line2D([], [], color=scatter, ls=":", label="scatter kept"),
         Line2D([], [], color="k", label="chosen"),
     ]
-    finish_panels(figure, handles, _highpass_finding(table))
+    cuts = table.dropna(subset="highpass_hz").set_index("machine_type")["highpass_hz"]
+    title = f"A high-pass for {len(cuts) or 'none'} of {len(table)} machines"
+    names = ", ".join(f"{machine} ({cutoff:.0f} Hz)" for machine, cutoff in cuts.items())
+    finish_panels(figure, handles, f"{title}: {names}" if names else title)
     return figure
-
-
-def _highpass_finding(table: pd.DataFrame) -> str:
-    chosen = table.dropna(subset="highpass_hz")
-    names = [
-        f"{machine} ({cutoff:.0f} Hz)"
-        for machine, cutoff in zip(chosen["machine_type"], chosen["highpass_hz"], strict=True)
-    ]
-    text = f"A high-pass for {len(names) or 'none'} of {len(table)} machines"
-    return f"{text}: {', '.join(names)}" if names else text

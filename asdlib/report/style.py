@@ -167,3 +167,15 @@ def logarithmic_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
     ticks = ticks[:: math.ceil(len(ticks) / _MOST_TICKS)] if ticks else [low]
     ax.minorticks_off()
     ax.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": [f"{tick:.3g}" for tick in ticks]})
+
+
+def heat_map(
+    table: pd.DataFrame, *, height_in: float, label: str, **options: Any
+) -> tuple[Figure, Axes]:
+    """Draw a table as a heat map over the whole width; ``label`` belongs to its colours."""
+    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height_in), layout="constrained")
+    sns.heatmap(table, ax=ax, cbar_kws={"label": label}, **options)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="x", rotation=30)
+    ax.tick_params(axis="y", rotation=0)
+    return figure, ax

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,20 @@ def markdown_table(
     return ["| " + " | ".join(cells) + " |" for cells in (header, ruler, *rows)]
 
 
+def value_text(row: Mapping[Hashable, Any]) -> str:
+    """Mean and, over several seeds, standard deviation: "0.703 ± 0.012"; a dash without a value."""
+    if pd.isna(row["value"]):
+        return EMPTY
+    spread = "" if pd.isna(row["spread"]) else f" ± {row['spread']:.3f}"
+    return f"{row['value']:.3f}{spread}"
+
+
+def explained_names(names: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """Lines below a table: what there is to say of a name, where there is something."""
+    pairs = zip(names, texts, strict=True)
+    return [f"{plain(name)}: {plain(text)}.  " for name, text in pairs if text]
+
+
 def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None) -> pd.DataFrame:
     """Arrange the metrics of a run, averaged over its seeds, as the report's Table 2.
 
@@ -72,11 +86,7 @@ def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None
         ``TABLE_COLUMNS``, values 0 to 1, one row per machine, metric (AUC source, AUC target,
         pAUC) and system, then the means over all machines and the official score. Seeds are
         averaged as in :func:`asdlib.scoring.mean_over_seeds`. ``source`` is empty for this run.
-
-    Raises
-    ------
-    InputError
-        When a published system has the name of one of the run's systems.
+        `InputError` when a published system has the name of one of the run's systems.
     """
     run = mean_over_seeds(metrics).assign(source="")
     machines = [name for name in dict.fromkeys(run["machine_type"]) if name != "all"]
@@ -113,17 +123,8 @@ def render_markdown(
 
     A value reads "0.703 [0.620, 0.780]" (interval over clips), with several seeds
     "0.703 ± 0.012 [...]" (mean and spread). What cannot be computed is a dash with a footnote.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`result_table`.
-    title : str
-        Heading; says what the data are (for example "simulated").
-    notes : tuple of str
-        Lines below the table.
-    verdicts : DataFrame, optional
-        As from `asdlib.scoring.verdict_table`; they stand first, and instead of an empty table.
+    ``title`` says what the data are (for example "simulated"); ``notes`` are lines below the table.
+    ``verdicts`` (`asdlib.scoring.verdict_table`) stand first, and instead of an empty table.
     """
     text = [f"# {plain(title)}", ""]
     if verdicts is not None:
@@ -196,20 +197,10 @@ def _recording_text(row: dict[Hashable, Any]) -> str:
 
 
 def differences(table: pd.DataFrame, *, system: str) -> pd.DataFrame:
-    """Subtract the published figures from those of one system, cell by cell.
+    """Subtract the published figures in a `result_table` from those of one of the run's systems.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`result_table`, with published systems.
-    system : str
-        One of the run's systems.
-
-    Returns
-    -------
-    DataFrame
-        ``machine_type, metric, system, published_system, value, published, difference``;
-        positive where the run's value is larger. Empty without published figures.
+    ``machine_type, metric, system, published_system, value, published, difference``, a row per
+    cell; positive where the run's value is larger. Empty without published figures.
     """
     keys = ["machine_type", "metric"]
     own = table.loc[table["system"].eq(system) & table["source"].eq(""), [*keys, "system", "value"]]
@@ -266,12 +257,8 @@ def _comparable(published: pd.DataFrame, machines: list[str]) -> pd.DataFrame:
 def _value_text(row: dict[Hashable, Any], footnotes: dict[str, int]) -> str:
     reason = str(row["reason"])
     mark = f" [{footnotes.setdefault(reason, len(footnotes) + 1)}]" if reason else ""
-    if pd.isna(row["value"]):
-        return EMPTY + mark
-    text = f"{row['value']:.3f}"
-    if pd.notna(row["spread"]):
-        text += f" ± {row['spread']:.3f}"
-    if pd.notna(row["ci_low"]):
+    text = value_text(row)
+    if pd.notna(row["value"]) and pd.notna(row["ci_low"]):
         text += f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
     return text + mark
 
@@ -292,9 +279,4 @@ def _legend(table: pd.DataFrame) -> list[str]:
     if pd.notna(seeds) and seeds > 1:
         lines.append(f"±: standard deviation over {seeds} seeds, of which the mean is shown.  ")
     cited = table[["system", "source"]].drop_duplicates()
-    lines += [
-        f"{plain(system)}: {plain(source)}.  "
-        for system, source in zip(cited["system"], cited["source"], strict=True)
-        if source
-    ]
-    return lines
+    return lines + explained_names(cited["system"], cited["source"])

@@ -52,26 +52,17 @@ class LiveFigure:
 def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     """Draw loss, accuracy and scale over the epochs, one line per seed.
 
-    Parameters
-    ----------
-    histories : mapping of seed to DataFrame
-        Learning curves, with columns ``epoch, loss, accuracy, scale``; any of them may still
-        be growing. At least one.
+    ``histories`` of every seed, at least one, have the columns ``epoch, loss, accuracy, scale``;
+    any of them may still be growing.
     """
     if not histories:
         raise InputError("There is no learning curve to draw: expected one per seed.")
-    figure, axes = plt.subplots(1, len(_PANELS), figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
+    figure, axes = plt.subplots(1, len(_PANELS), figsize=(WIDTH_WIDE_IN, 2.3))
     for axis, (column, label) in zip(axes, _PANELS.items(), strict=True):
         for number, (seed, history) in enumerate(histories.items()):
-            axis.plot(
-                history["epoch"],
-                history[column],
-                color=GROUP_COLOURS[number % len(GROUP_COLOURS)],
-                marker="." if len(history) < 3 else None,
-                label=f"seed {seed}",
-            )
-        axis.set_xlabel("Epoch")
-        axis.set_ylabel(label)
+            axis.plot(history["epoch"], history[column], label=f"seed {seed}",
+                      **_look(number, history))  # fmt: skip
+        axis.set(xlabel="Epoch", ylabel=label)
         first = min(1, *(history["epoch"].min() for history in histories.values()))
         axis.set_xlim(first, max(2, *(len(history) for history in histories.values())))
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -81,6 +72,12 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
         axes[2].legend(ncols=2 if len(histories) > 5 else 1)
     set_wrapped_title(figure, _finding(histories))
     return figure
+
+
+def _look(number: int, curve: pd.DataFrame) -> dict[str, Any]:
+    """Colour of the curve with a number; a curve of few epochs has points."""
+    colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
+    return {"color": colour, "marker": "." if len(curve) < 3 else None}
 
 
 def _finding(histories: Mapping[Any, pd.DataFrame]) -> str:
@@ -97,17 +94,13 @@ def _finding(histories: Mapping[Any, pd.DataFrame]) -> str:
 def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
     """Draw the loss of each machine's autoencoder over the epochs, held-out frames dashed.
 
-    Parameters
-    ----------
-    losses : DataFrame
-        ``machine_type, epoch, loss, validation_loss`` [dB²], of one seed.
+    ``losses`` are ``machine_type, epoch, loss, validation_loss`` [dB²], of one seed.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.3))
     for number, (machine_type, curve) in enumerate(losses.groupby("machine_type", sort=True)):
-        colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
-        marker = "." if len(curve) < 3 else None
-        axis.plot(curve["epoch"], curve["loss"], color=colour, marker=marker, label=machine_type)
-        axis.plot(curve["epoch"], curve["validation_loss"], color=colour, marker=marker, ls="--")
+        look = _look(number, curve)
+        axis.plot(curve["epoch"], curve["loss"], label=machine_type, **look)
+        axis.plot(curve["epoch"], curve["validation_loss"], ls="--", **look)
     last = losses[losses["epoch"] == losses["epoch"].max()]
     low, high = (last["loss"] ** 0.5).min(), (last["loss"] ** 0.5).max()
     axis.set(xlabel="Epoch", ylabel="Loss [dB²]")
@@ -124,11 +117,8 @@ def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
 def draw_class_counts(counts: pd.DataFrame) -> Figure:
     """Draw how many training clips every class has, a point per class and a row per machine.
 
-    Parameters
-    ----------
-    counts : DataFrame
-        ``class_name, n_clips`` as from :meth:`asdlib.training.ClassTable.counts`. Domain =
-        colour, grey for supplemental clips.
+    ``counts`` are ``class_name, n_clips`` as from :meth:`asdlib.training.ClassTable.counts`. Domain
+    = colour, grey for supplemental clips.
     """
     parts = counts["class_name"].str.split("|", expand=True, n=3)
     machines = sorted(parts[0].unique())
@@ -154,23 +144,14 @@ def draw_adacos_scale(
 ) -> Figure:
     """Draw the scale of AdaCos over the epochs, and what it makes of an angle.
 
-    Parameters
-    ----------
-    histories : mapping of seed to DataFrame
-        Learning curves with columns ``epoch, scale``, at least one.
-    first_scale : float
-        Scale before the first step.
-    n_centres : int
-        Centres of all classes. The right panel holds for a clip at right angles to all but one.
+    ``histories`` of every seed, at least one, have the columns ``epoch, scale``; ``first_scale`` is
+    that before the first step. The right panel, for a clip at right angles to all centres but one,
+    holds for ``n_centres`` of all classes.
     """
-    figure, (curve, probability) = plt.subplots(
-        1, 2, figsize=(WIDTH_WIDE_IN, 2.3), layout="constrained"
-    )
+    figure, (curve, probability) = plt.subplots(1, 2, figsize=(WIDTH_WIDE_IN, 2.3))
     for number, (seed, history) in enumerate(histories.items()):
-        colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
-        marker = "." if len(history) < 3 else None
-        curve.plot(history["epoch"], history["scale"], color=colour, marker=marker,
-                   label=f"seed {seed}")  # fmt: skip
+        look = _look(number, history)
+        curve.plot(history["epoch"], history["scale"], label=f"seed {seed}", **look)
     curve.axhline(first_scale, color="k", ls=":", label="√2 ln(C − 1)")
     highest = max(first_scale, *(history["scale"].max() for history in histories.values()))
     curve.set(xlabel="Epoch", ylabel="Scale s of AdaCos", ylim=(0, 1.1 * highest))
@@ -196,18 +177,10 @@ def draw_augmentation(
 ) -> Figure:
     """Draw log-mel spectrograms side by side: two clips, and what augmentation makes of them.
 
-    Parameters
-    ----------
-    clips_db : mapping of str to ndarray, shape (n_mels, n_frames)
-        Levels [dB] by the panels' titles.
-    band_centres_hz : ndarray, shape (n_mels,)
-        Centre frequencies of the mel bands [Hz].
-    duration_s : float
-        Length of the clips [s].
+    ``clips_db`` are levels (n_mels, n_frames) [dB] by the panels' titles, ``band_centres_hz`` the
+    centre frequencies (n_mels,) [Hz], ``duration_s`` is the length of the clips [s].
     """
-    figure, axes = plt.subplots(
-        1, len(clips_db), figsize=(WIDTH_WIDE_IN, 2.2), sharey=True, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, len(clips_db), figsize=(WIDTH_WIDE_IN, 2.2), sharey=True)
     levels = np.stack(list(clips_db.values()))
     low, high = np.percentile(levels[levels > REMOVED_DB / 2], [1, 99.9])
     n_mels = len(band_centres_hz)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,16 @@ from asdlib.workbook.parameters import read_whole
 
 #: Name of the variant that the others are compared with.
 REFERENCE = "reference"
-#: What a sweep judges unless told otherwise: the report's system of ``scores.csv``.
-DEFAULT_SYSTEM = "knn"
 _TOP_KEYS = ("reference", "seeds", "system", "variants", "grid")
-_REFERENCE_KEYS = ("profile", "data", "machines")
-_VARIANT_KEYS = ("group", "system", "seeds")
+_OF_ALL = "is the same for all variants; say it of reference"
 _SET_ELSEWHERE = {
-    "data_dir": "say data under reference",
-    "out_dir": "use --out",
-    "run_name": "use --name",
-    "workers": "it is the threads of a Dask worker (OMP_NUM_THREADS)",
-}
+    "data_dir": "is no parameter of a sweep; say data under reference",
+    "out_dir": "is no parameter of a sweep; use --out",
+    "run_name": "is no parameter of a sweep; use --name",
+    "workers": "is no parameter of a sweep; it is the threads of a Dask worker (OMP_NUM_THREADS)",
+    "seeds": "is no parameter of a sweep; say seeds beside variants",
+    "machines": _OF_ALL, "profile": _OF_ALL, "data": _OF_ALL,
+}  # fmt: skip
 
 #: Seeds of one execution: one seed, or those of an ensemble.
 Seeds = tuple[int, ...]
@@ -62,49 +61,44 @@ def read_sweep_file(
 
     Variants have names of their own, and as many seeds as the reference.
     """
-    content = _read_yaml(path)
-    _refuse_unknown(content, _TOP_KEYS, f"{path}:")
-    reference = _mapping(content.get("reference"), f"{path}: reference")
-    own = {name: value for name, value in reference.items() if name not in _REFERENCE_KEYS}
-    seeds = _seeds(content.get("seeds", ["0"]), f"{path}: seeds")
-    system = str(content.get("system", DEFAULT_SYSTEM))
-    variants = [Variant(REFERENCE, "", system, {}, seeds)]
-    for name, group, entry in _listed(content, path):
-        where = f"{path}: {name}:"
-        changes = {key: value for key, value in entry.items() if key not in _VARIANT_KEYS}
-        variants.append(
-            Variant(
-                name=name,
-                group=group,
-                system=str(entry.get("system", system)),
-                changes=_parameters(changes, notebooks, where),
-                seeds=_seeds(entry["seeds"], where) if "seeds" in entry else seeds,
-            )
-        )
-    _check(variants, path)
-    machines = reference.get("machines") or []
-    if not isinstance(machines, list):
-        raise InputError(f"{path}: machines = {machines!r}: expected a list of machine types.")
-    data = reference.get("data")
-    return SweepFile(
-        path=path,
-        profile=_profile(profile or reference.get("profile", "demo"), path),
-        data=None if data is None else path.parent / str(data),
-        machines=[str(machine) for machine in machines],
-        parameters=_parameters(own, notebooks, f"{path}: reference:"),
-        variants=variants,
-    )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         # As text alone: what is a number is said by the parameters' declaration, not by YAML.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Name a sweep file.") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is no YAML: {error}") from error
-    return _mapping(content, str(path))
+    content = _mapping(loaded, str(path))
+    unknown = sorted(set(content) - set(_TOP_KEYS))
+    if unknown:
+        raise InputError(
+            f"{path}: {', '.join(unknown)}: unknown. There are: {', '.join(_TOP_KEYS)}."
+        )
+    reference = _mapping(content.get("reference"), f"{path}: reference")
+    data, machines = reference.pop("data", None), reference.pop("machines", None) or []
+    stated = str(reference.pop("profile", "demo"))
+    profile = profile or stated
+    if profile not in PROFILES:
+        raise InputError(f"{path}: profile {profile!r}: there are {', '.join(PROFILES)}.")
+    if not isinstance(machines, list):
+        raise InputError(f"{path}: machines = {machines!r}: expected a list of machine types.")
+    seeds = _seeds(content.get("seeds", ["0"]), f"{path}: seeds")
+    variants = [Variant(REFERENCE, "", str(content.get("system", "knn")), {}, seeds)]
+    for name, group, entry in _listed(content, path):
+        variants.append(_variant(name, group, entry, variants[0], notebooks, f"{path}: {name}:"))
+    names = [variant.name for variant in variants]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        taken = " (the name of the reference itself)" if doubled[0] == REFERENCE else ""
+        raise InputError(f"{path}: two variants are called {doubled[0]!r}{taken}. Rename one.")
+    return SweepFile(
+        path=path,
+        profile=profile,
+        data=None if data is None else path.parent / str(data),
+        machines=[str(machine) for machine in machines],
+        parameters=_parameters(reference, notebooks, f"{path}: reference:"),
+        variants=variants,
+    )
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
@@ -115,11 +109,11 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return {str(name): entry for name, entry in value.items()}
 
 
-def _listed(content: Mapping[str, Any], path: Path) -> list[tuple[str, str, dict[str, Any]]]:
+def _listed(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Give name, group and entry of the named variants, then of those of the grids."""
-    named = _mapping(content.get("variants"), f"{path}: variants")
-    entries = {name: _mapping(entry, f"{path}: {name}") for name, entry in named.items()}
-    listed = [(name, str(entry.get("group", "")), entry) for name, entry in entries.items()]
+    for name, named in _mapping(content.get("variants"), f"{path}: variants").items():
+        entry = _mapping(named, f"{path}: {name}")
+        yield name, str(entry.pop("group", "")), entry
     grids = content.get("grid") or []
     for grid in grids if isinstance(grids, list) else [grids]:
         axes = _mapping(grid, f"{path}: grid")
@@ -129,24 +123,29 @@ def _listed(content: Mapping[str, Any], path: Path) -> list[tuple[str, str, dict
         for chosen in itertools.product(*axes.values()):
             entry = dict(zip(axes, chosen, strict=True))
             name = ", ".join(f"{key} = {value}" for key, value in entry.items())
-            listed.append((name, " × ".join(axes), entry))
-    return listed
+            yield name, " × ".join(axes), entry
+
+
+def _variant(
+    name: str, group: str, entry: dict[str, Any], reference: Variant,
+    notebooks: list[Notebook], where: str,
+) -> Variant:  # fmt: skip
+    """Read one variant; what it does not say is the reference's."""
+    system = str(entry.pop("system", reference.system))
+    seeds = _seeds(entry.pop("seeds"), where) if "seeds" in entry else reference.seeds
+    if len(seeds) != len(reference.seeds):
+        raise InputError(
+            f"{where} has {len(seeds)} seeds, the reference {len(reference.seeds)}. "
+            "Give it as many, so that each has a partner."
+        )
+    return Variant(name, group, system, _parameters(entry, notebooks, where), seeds)
 
 
 def _parameters(values: Mapping[str, Any], notebooks: list[Notebook], where: str) -> dict[str, Any]:
-    for name, instead in {**_SET_ELSEWHERE, "seeds": "say seeds beside variants"}.items():
+    for name, instead in _SET_ELSEWHERE.items():
         if name in values:
-            raise InputError(f"{where} {name}: is no parameter of a sweep; {instead}.")
-    for name in ("machines", "profile", "data"):
-        if name in values:
-            raise InputError(f"{where} {name}: is the same for all variants; say it of reference.")
+            raise InputError(f"{where} {name}: {instead}.")
     return read_parameters(values, notebooks, where=f"{where} ")
-
-
-def _profile(name: Any, path: Path) -> str:
-    if name not in PROFILES:
-        raise InputError(f"{path}: profile {name!r}: there are {', '.join(PROFILES)}.")
-    return str(name)
 
 
 def _seeds(value: Any, where: str) -> tuple[Seeds, ...]:
@@ -159,24 +158,3 @@ def _seeds(value: Any, where: str) -> tuple[Seeds, ...]:
     if not is_whole or not all(seeds) or len(set(seeds)) != len(seeds) or not seeds:
         raise InputError(f"{where} {value!r}: expected different whole numbers, such as [0, 1, 2].")
     return seeds
-
-
-def _check(variants: list[Variant], path: Path) -> None:
-    names = [variant.name for variant in variants]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        taken = " (the name of the reference itself)" if doubled[0] == REFERENCE else ""
-        raise InputError(f"{path}: two variants are called {doubled[0]!r}{taken}. Rename one.")
-    expected = len(variants[0].seeds)
-    for variant in variants:
-        if len(variant.seeds) != expected:
-            raise InputError(
-                f"{path}: {variant.name}: has {len(variant.seeds)} seeds, the reference "
-                f"{expected}. Give it as many, so that each has a partner."
-            )
-
-
-def _refuse_unknown(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    unknown = sorted(set(content) - set(known))
-    if unknown:
-        raise InputError(f"{where} {', '.join(unknown)}: unknown. There are: {', '.join(known)}.")

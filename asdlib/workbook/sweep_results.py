@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report import experiments, style
 from asdlib.report.progress import progress_bar, say
-from asdlib.report.save import save_figure, save_table, save_text, shown_path
+from asdlib.report.save import save_figure, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook import notebooks
 from asdlib.workbook.datasets import check_recordings, corpus_folder, ensure_corpus, require_folder
@@ -35,49 +35,42 @@ def collect_scores(cells: Sequence[Cell], failures: dict[str, str]) -> pd.DataFr
 
     ``failures`` receives the cells that did not score the system that their variant names.
     """
-    read: dict[Path, pd.DataFrame] = {}
     parts = []
     for cell in cells:
-        if cell.name in failures or not cell.is_finished:
-            continue
-        path = cell.chain[-1].results / "scores.csv"
-        try:
-            if path not in read:
-                scores = read_scores(path)
-                read[path] = scores[scores["split"] == "test"]
-            parts.append(_of_system(read[path], cell, path))
-        except InputError as error:
-            failures[cell.name] = f"error      {error}"
+        if cell.is_finished and cell.name not in failures:
+            try:
+                parts.append(_scores_of(cell))
+            except InputError as error:
+                failures[cell.name] = f"error      {error}"
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _of_system(scores: pd.DataFrame, cell: Cell, path: Path) -> pd.DataFrame:
-    own = scores[scores["system"] == cell.variant.system]
+def _scores_of(cell: Cell) -> pd.DataFrame:
+    path, system = cell.chain[-1].results / "scores.csv", cell.variant.system
+    scores = read_scores(path)
+    own = scores[scores["split"].eq("test") & scores["system"].eq(system)]
     if own.empty:
         there = ", ".join(sorted(set(scores["system"])))
-        raise InputError(f"{path}: has no system {cell.variant.system!r}. There are: {there}.")
+        raise InputError(f"{path}: has no system {system!r}. There are: {there}.")
     if own["clip_id"].duplicated().any():
         raise InputError(
-            f"{path}: system {cell.variant.system!r} has one score per seed and clip; expected "
-            "one per clip. Give the variant one seed a cell, or name a system that joins seeds."
+            f"{path}: system {system!r} has one score per seed and clip; expected one per clip. "
+            "Give the variant one seed a cell, or name a system that joins seeds."
         )
     return own.assign(system=cell.variant.name, seed=cell.position)
 
 
-def compare(scores: pd.DataFrame, sweep: SweepFile, *, n_bootstrap: int = 1000) -> pd.DataFrame:
+def compare(scores: pd.DataFrame, sweep: SweepFile) -> pd.DataFrame:
     """Compare all variants with the reference by :func:`asdlib.scoring.paired_differences`."""
-    names = [variant.name for variant in sweep.variants]
-    order = scores["system"].map({name: place for place, name in enumerate(names)})
-    scores = scores.loc[order.sort_values(kind="stable").index]
+    place = {variant.name: number for number, variant in enumerate(sweep.variants)}
+    scores = scores.sort_values("system", key=lambda names: names.map(place), kind="stable")
     runs = len(scores[["system", "seed"]].drop_duplicates())
     with progress_bar(runs, "intervals", unit="cell") as count:
-        table = paired_differences(
-            scores, reference=REFERENCE, n_bootstrap=n_bootstrap, on_progress=count
-        )
+        table = paired_differences(scores, reference=REFERENCE, on_progress=count)
     table = table.rename(columns={"system": "variant"})
-    for place, attribute in ((1, "group"), (2, "system")):
+    for column, attribute in ((1, "group"), (2, "system")):
         known = {variant.name: getattr(variant, attribute) for variant in sweep.variants}
-        table.insert(place, attribute, table["variant"].map(known))
+        table.insert(column, attribute, table["variant"].map(known))
     return table
 
 
@@ -95,37 +88,27 @@ def save_results(
     Returns the Markdown table; None where no cell of the reference has finished.
     """
     place = {"data_dir": str(data), "out_dir": str(out), "run_name": name}
-    run = Run("sweep", SimpleNamespace(**place, machines=sweep.machines, workers=0))
+    settings = SimpleNamespace(**place, machines=sweep.machines, workers=0)
+    run = Run("sweep", settings, _facts(sweep, cells))
     scores = collect_scores(cells, failures)
-    provenance = run.provenance(**_facts(sweep, cells))
     metrics = evaluate(scores, n_bootstrap=0) if len(scores) else pd.DataFrame()
-    listing = _list_cells(cells, failures, metrics)
-    save_table(listing, run.results / "cells.csv", provenance=provenance)
+    run.save_table(_list_cells(cells, failures, metrics), "cells")
     if scores.empty or REFERENCE not in set(scores["system"]):
         return None
-    save_table(_by_seed(metrics, cells), run.results / "metrics.csv", provenance=provenance)
+    run.save_table(_by_seed(metrics, cells), "metrics")
     table = compare(scores, sweep)
-    save_table(table, run.results / "sweep.csv", provenance=provenance)
-    title = f"{name}: {run.corpus} machines"
+    run.save_table(table, "sweep")
     reasons = {cell: reason_of(failure) for cell, failure in failures.items()}
-    text = experiments.render_sweep(table, title=title, failures=reasons)
-    path = save_text(text, run.results / "sweep.md", provenance=provenance)[0]
-    _save_figures(run, table, provenance)
-    return path
-
-
-def _save_figures(run: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
-    if table["variant"].nunique() < 2:
-        return
-    style.use_style()
-    figures = {
-        "sweep": experiments.draw_sweep(table),
-        "sweep_machines": experiments.draw_sweep_machines(table),
-    }
-    for name, figure in figures.items():
-        save_figure(
-            figure, run.figures / name, provenance=provenance, is_simulated=run.is_simulated
-        )
+    title = f"{name}: {run.corpus} machines"
+    run.save_text(experiments.render_sweep(table, title=title, failures=reasons), "sweep.md")
+    if len(set(table["variant"])) > 1:
+        style.use_style()
+        drawn = {"sweep": experiments.draw_sweep(table),
+                 "sweep_machines": experiments.draw_sweep_machines(table)}  # fmt: skip
+        for stem, figure in drawn.items():
+            save_figure(figure, run.figures / stem, provenance=run.provenance(),
+                        is_simulated=run.is_simulated)  # fmt: skip
+    return run.results / "sweep.md"
 
 
 def _by_seed(metrics: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
@@ -137,22 +120,16 @@ def _by_seed(metrics: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
 
 
 def _facts(sweep: SweepFile, cells: Sequence[Cell]) -> dict[str, Any]:
+    sidecars = [path for cell in cells for path in cell.chain[-1].results.glob("*.json")]
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     return {
         "sweep": shown_path(sweep.path),
         "profile": sweep.profile,
         "reference": sweep.parameters,
         "variants": [asdict(variant) for variant in sweep.variants],
         "data_manifest": cells[0].chain[0].place.key,
-        "device": sorted({device for cell in cells for device in _devices(cell)}),
+        "device": sorted({str(facts["device"]) for facts in told if "device" in facts}),
     }
-
-
-def _devices(cell: Cell) -> Iterator[str]:
-    """Devices that the sidecars of a cell's tables name."""
-    for path in sorted(cell.chain[-1].results.glob("*.json")):
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if "device" in facts:
-            yield str(facts["device"])
 
 
 def _list_cells(
