@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -28,20 +28,18 @@ from asdlib.report.style import (
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
 
 
-class LiveFigure:
-    """Show a figure in a notebook and replace it whenever there is more to see.
+class LiveCurves:
+    """Learning curves in a notebook, drawn anew whenever there is more to see."""
 
-    ``draw`` makes the figure from the newest state; ``figure`` is the newest one.
-    """
-
-    def __init__(self, draw: Callable[[Any], Figure]) -> None:
-        self.figure = Figure()
-        self._draw = draw
+    def __init__(self) -> None:
+        self.histories: dict[int, pd.DataFrame] = {}  # by seed
+        self.figure = Figure()  # the newest
         self._handle: Any = None  # IPython's handle of the shown figure
 
-    def show(self, state: Any) -> None:
-        """Draw the state and put it in the place of the figure before."""
-        self.figure = self._draw(state)
+    def show(self, seed: int, history: pd.DataFrame) -> None:
+        """Draw the curve of a seed beside the others, in the place of the figure before."""
+        self.histories[seed] = history
+        self.figure = draw_training_curves(self.histories)
         if self._handle is None:
             self._handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
         else:
