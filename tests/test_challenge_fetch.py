@@ -24,8 +24,9 @@ from challenge_server import (
 )
 
 from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, unpack
-from asdlib.challenge.records import LOCK_NAME as FILE_NAME
-from asdlib.challenge.records import Lock, listed_file
+from asdlib.challenge.catalogue import LOCK_NAME as FILE_NAME
+from asdlib.challenge.catalogue import Lock
+from asdlib.challenge.fetching import listed_file
 from asdlib.challenge.transfer import UnreachableError
 from asdlib.data import read_clips
 from asdlib.errors import InputError

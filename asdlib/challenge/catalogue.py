@@ -1,14 +1,27 @@
-"""What the challenge published each year, and where: records, archives, machines, truth."""
+"""What the challenge published each year, and where; what of it was pinned, and for whom.
+
+The lock file beside the data holds what was fetched and the checksums that it is held to.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from asdlib.challenge.transfer import Patience
+import requests
+
+from asdlib.challenge.transfer import Patience, get
 from asdlib.errors import InputError
+from asdlib.files import write_atomically
 
+LOCK_NAME = "challenge.lock.json"
 SUBSETS = ("dev", "eval")
 SUBSET_FOLDERS = {"dev": "dev_data", "eval": "eval_data"}
 #: The organisers' repository with the truth, at the commit that it is read from.
@@ -61,6 +74,15 @@ class Archive:
     subset: str
     machine_type: str
     splits: tuple[str, ...]
+
+    def machine_folder(self, root: Path) -> Path:
+        """Folder of the machine below the folder of the edition."""
+        return root / SUBSET_FOLDERS[self.subset] / "raw" / self.machine_type
+
+    def placed(self, root: Path) -> list[Path]:
+        """Files of that name where they are put here, by the official baseline, by a person."""
+        places = (root / "archives", self.machine_folder(root).parent, root, root.parent)
+        return [path for place in places if (path := place / self.file_name).is_file()]
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,65 @@ class Edition:
         file_name = self.revised.get((part, machine), rule.format(machine))
         subset = "dev" if part == "dev" else "eval"
         return Archive(self.records[part], file_name, subset, machine, splits)
+
+
+@dataclass
+class Job:
+    """What is done, for whom it is reported, and how it is stopped."""
+
+    hosts: Hosts = field(default_factory=Hosts.from_environment)
+    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
+    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
+    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
+    keep_archives: bool = False  # after they were unpacked
+    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
+
+    def get(self, url: str) -> requests.Response:
+        """Fetch something small."""
+        return get(
+            url,
+            patience=self.hosts.patience,
+            on_wait=lambda reason: self.say(f"{url}: {reason}"),
+            stopped=self.stopped,
+        )
+
+
+class Lock:
+    """Pinned names, sizes and checksums of one edition; every change is written at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / LOCK_NAME
+        self._guard = threading.Lock()
+        self._content: dict[str, dict[str, Any]] = {"archives": {}, "truth": {}}
+        if self.path.exists():
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+                self._content = {key: dict(found[key]) for key in self._content}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self.path}: cannot be read ({error}). Delete it: checksums are then "
+                    "asked for again, and archives that are there are checked again."
+                ) from error
+
+    def archive(self, name: str) -> dict[str, Any]:
+        """Facts about an archive: record, size, md5, verified, downloaded, clips."""
+        return dict(self._content["archives"].get(name, {}))
+
+    def truth(self, path: str) -> dict[str, Any]:
+        """Facts about a released list: size and sha256."""
+        return dict(self._content["truth"].get(path, {}))
+
+    def digest(self) -> str:
+        """First 16 digits of the SHA-256 of all pinned facts."""
+        text = json.dumps(self._content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def note(self, part: str, name: str, **facts: Any) -> None:
+        """Add or change facts about one of the ``archives`` or of the lists of ``truth``."""
+        with self._guard:
+            self._content[part][name] = {**self._content[part].get(name, {}), **facts}
+            text = json.dumps(self._content, indent=1, sort_keys=True)
+            write_atomically(self.path, text + "\n")
 
 
 def edition(name: str) -> Edition:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pooch  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
-from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition
-from asdlib.challenge.records import (
-    Job,
-    Lock,
-    by_hand,
-    machine_folder,
-    pin,
-    placed,
-    wrong_checksum,
-)
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition, Job, Lock
 from asdlib.challenge.transfer import ResumingDownloader, UnreachableError
 from asdlib.challenge.unpack import count_wavs, finish_leftovers, unpack
 from asdlib.errors import InputError
@@ -32,6 +24,7 @@ from asdlib.files import writing
 PARALLEL = 2
 #: Room wanted for the unpacked clips, in sizes of the archives; sound compresses by less.
 _UNPACKED_PER_ARCHIVE = 1.6
+_REVISION = re.compile(r"_r[0-9]+$")
 _POOCH_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
@@ -56,7 +49,7 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
             _put_away(archive, root, lock, job)
         job.say(f"{edition.name:<12} {len(archives) - len(missing)} of {len(archives)} parts there")
         if missing:
-            pin(missing, root, lock, job)
+            _pin(missing, root, lock, job)
             _state_sizes(missing, root, lock, job)
             _fetch_all(missing, root, lock, job)
     return root
@@ -64,7 +57,7 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
 
 def _is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> bool:
     """Tell whether what an archive holds lies in its place; a wrong number of clips is refused."""
-    folder = machine_folder(archive, root)
+    folder = archive.machine_folder(root)
     counts = count_wavs(folder)
     if not set(counts) & set(archive.splits):
         return False
@@ -82,18 +75,13 @@ def _is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> boo
     return True
 
 
-@contextmanager
-def _alone(root: Path, job: Job) -> Iterator[None]:
+def _alone(root: Path, job: Job) -> AbstractContextManager[object]:
     guard = FileLock(root / ".fetch.lock")
     try:
-        guard.acquire(timeout=0)
+        return guard.acquire(timeout=0)
     except Timeout:
         job.say(f"{root}: another process is fetching; waiting for it")
-        guard.acquire()
-    try:
-        yield
-    finally:
-        guard.release()
+        return guard.acquire()
 
 
 def _state_sizes(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
@@ -140,7 +128,7 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
             raise
     reasons = "\n".join(str(error) for _, error in problems)
     if any(isinstance(error, UnreachableError) for _, error in problems):
-        raise UnreachableError(by_hand(reasons, [archive for archive, _ in problems], root, job))
+        raise UnreachableError(_by_hand(reasons, [archive for archive, _ in problems], root, job))
     if problems:
         raise InputError(reasons)
 
@@ -156,7 +144,7 @@ def _obtain(
         facts = {"record": archive.record, "verified": is_verified, "clips": clips}
         lock.note("archives", archive.file_name, **facts)
 
-    folder = machine_folder(archive, root)
+    folder = archive.machine_folder(root)
     unpack(path, folder, splits=archive.splits, on_ready=note, stopped=job.stopped)
     _put_away(archive, root, lock, job)
 
@@ -172,7 +160,7 @@ def _have(
 ) -> Path:
     """Give the path of an archive whose checksum holds, downloaded where there is none."""
     facts = lock.archive(archive.file_name)
-    found = placed(archive, root)
+    found = archive.placed(root)
     if "md5" not in facts:
         return found[0]
     for path in found:
@@ -210,15 +198,95 @@ def _download(
         else:
             lock.note("archives", archive.file_name, downloaded=True)
             return path
-    raise InputError(wrong_checksum(archive, facts, job))
+    raise InputError(_wrong_checksum(archive, facts, job))
 
 
 def _collected(archive: Archive, root: Path, lock: Lock) -> int:
     """Count the bytes of an archive that are there already."""
-    found = [path for path in (*placed(archive, root), _part(archive, root, lock)) if path.exists()]
+    found = [path for path in (*archive.placed(root), _part(archive, root, lock)) if path.exists()]
     return found[0].stat().st_size if found else 0
 
 
 def _part(archive: Archive, root: Path, lock: Lock) -> Path:
     digest = lock.archive(archive.file_name).get("md5", "")
     return root / "archives" / f".{archive.file_name}.{digest[:8]}.part"
+
+
+def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
+    """Find an archive in a record's description, under its name or that of its one revision."""
+    files = {entry["key"]: entry for entry in listing["files"]}
+    if archive.file_name in files:
+        return dict(files[archive.file_name])
+    wanted = _REVISION.sub("", Path(archive.file_name).stem)
+    found = [name for name in files if _REVISION.sub("", Path(name).stem) == wanted]
+    if len(found) != 1:
+        raise InputError(
+            f"record {archive.record}: holds no {archive.file_name}. "
+            f"There are: {', '.join(sorted(files)) or 'no files'}."
+        )
+    return dict(files[found[0]])
+
+
+def _pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+    """Read name, size and checksum of every archive from its record, once for all."""
+    new = [one for one in archives if "md5" not in lock.archive(one.file_name)]
+    for record in dict.fromkeys(one.record for one in new):
+        unpinned = [one for one in new if one.record == record]
+        try:
+            listing = _read_listing(job.hosts.listing(record), job)
+        except UnreachableError as error:
+            if all(one.placed(root) for one in unpinned):
+                job.say(f"{error} The archives placed by hand are used unverified.")
+                continue
+            raise UnreachableError(_by_hand(error, archives, root, job)) from error
+        for one in unpinned:
+            entry = listed_file(one, listing)
+            kind, _, digest = str(entry["checksum"]).partition(":")
+            if kind != "md5" or not re.fullmatch("[0-9a-f]{32}", digest):
+                raise InputError(
+                    f"record {record}: gives {one.file_name} the checksum {entry['checksum']!r}; "
+                    "expected md5: and 32 digits."
+                )
+            facts = {"record": record, "listed_name": entry["key"], "size": int(entry["size"])}
+            lock.note("archives", one.file_name, **facts, md5=digest)
+
+
+def _read_listing(url: str, job: Job) -> dict[str, Any]:
+    """Read a record's description; a page of whoever stands in between is none."""
+    answer = job.get(url)
+    try:
+        files = answer.json()["files"]
+        names = ("key", "size", "checksum")
+        return {"files": [{name: entry[name] for name in names} for entry in files]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreachableError(f"{url}: is no description of a record ({error!r}).") from error
+
+
+def _wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:
+    """Say whether the host has another file now, or the same that arrives damaged."""
+    try:
+        listing = _read_listing(job.hosts.listing(archive.record), job)
+        now = str(listed_file(archive, listing)["checksum"]).removeprefix("md5:")
+    except InputError:
+        now = ""
+    if now and now != facts["md5"]:
+        return (
+            f"{archive.file_name}: was changed in record {archive.record} since its checksum was "
+            f"pinned ({facts['md5']}, now {now}). To accept the new file, delete its entry from "
+            "challenge.lock.json and run the same command."
+        )
+    return (
+        f"{archive.file_name}: arrived twice with a wrong checksum (expected md5 "
+        f"{facts['md5']}). Run the same command later, or place the file by hand."
+    )
+
+
+def _by_hand(reason: object, archives: Sequence[Archive], root: Path, job: Job) -> str:
+    """Say which files to place where when the host cannot be reached."""
+    lines = [f"{reason}", "If a proxy is needed, set HTTPS_PROXY. Or place these files by hand"]
+    lines += [f"into {root / 'archives'} and run the same command:"]
+    absent = [one for one in archives if not one.placed(root)]
+    for record in dict.fromkeys(one.record for one in absent):
+        names = [one.file_name for one in absent if one.record == record]
+        lines.append(f"  {job.hosts.record(record)}: {', '.join(names)}")
+    return "\n".join(lines)

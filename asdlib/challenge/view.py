@@ -23,8 +23,9 @@ from asdlib.challenge.catalogue import (
     TRUTH_COMMIT,
     TRUTH_REPOSITORY,
     Edition,
+    Job,
+    Lock,
 )
-from asdlib.challenge.records import Job, Lock
 from asdlib.challenge.unpack import published_splits
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
