@@ -30,6 +30,7 @@ from asdlib.workbook.parameters import read_parameter
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
 #: Writes the result table, and is the last one of a sweep.
 SCORING = "04_knn_scoring"
+_INTERRUPTED = "interrupted"
 _START_TIMEOUT_S = 300  # of a kernel, on a machine that is busy or has a slow disk
 
 #: What a profile changes against the defaults in the notebooks (the demo profile).
@@ -151,26 +152,27 @@ def execute(
             # The kernel listens on this machine alone; its warning about that is no news.
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
-    except PapermillExecutionError as error:
-        said = "" if error.evalue is None else str(error.evalue)
-        if error.ename == "KeyboardInterrupt":
-            raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
-        message = _failure_lines(output, f"{error.ename}: {said or 'says nothing more'}")
-        raise NotebookFailed(message, interrupted=False) from error
-    except KeyboardInterrupt as error:
-        raise NotebookFailed(_failure_lines(output, "interrupted"), interrupted=True) from error
-    except DeadKernelError as error:
-        message = _failure_lines(output, "the kernel died; was there too little memory?")
-        raise NotebookFailed(message, interrupted=False) from error
-    except (OSError, RuntimeError) as error:  # a full disk; a kernel that does not start
-        said = f"{type(error).__name__}: {error}"
-        if "Kernel didn't respond" in said:
-            said = (f"the kernel has not started within {_START_TIMEOUT_S} s: is the machine busy? "
-                    "The same command tries again.")  # fmt: skip
-        raise NotebookFailed(_failure_lines(output, said), interrupted=False) from error
+    except (PapermillExecutionError, KeyboardInterrupt, OSError, RuntimeError) as error:
+        said = _why(error)
+        message = _failure_lines(output, said)
+        raise NotebookFailed(message, interrupted=said == _INTERRUPTED) from error
     finally:
         _write_html(output)
     return time.monotonic() - started
+
+
+def _why(error: BaseException) -> str:
+    """Say why an execution ended: a cell, the user, a kernel, a full disk."""
+    if "KeyboardInterrupt" in (type(error).__name__, getattr(error, "ename", "")):
+        return _INTERRUPTED
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue or 'says nothing more'}"
+    if isinstance(error, DeadKernelError):
+        return "the kernel died; was there too little memory?"
+    if "Kernel didn't respond" in str(error):
+        return (f"the kernel has not started within {_START_TIMEOUT_S} s: is the machine busy? "
+                "The same command tries again.")  # fmt: skip
+    return f"{type(error).__name__}: {error}"
 
 
 def _literally(path: Path) -> str:

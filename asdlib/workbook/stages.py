@@ -41,9 +41,9 @@ from asdlib.workbook.notebooks import Notebook, execute
 PLACE_PARAMETERS = ("data_dir", "out_dir", "run_name", "workers")
 #: Folders of a run whose content is keyed: all stages share them.
 SHARED_FOLDERS = ("checkpoints", "toy")
-#: Folders of every seed that are shaped by the parameters of this prefix, the seed and the first
-#: notebook alone: stages that agree in these share them.
-SHARED_SEED_FOLDERS = {"autoencoder": "ae_"}
+#: Folder of every seed that is shaped by the parameters of this prefix, the seed and the first
+#: notebook alone: stages that agree in these share it.
+SHARED_SEED_FOLDER, SHAPED_BY = "autoencoder", "ae_"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 _DRAWS = "report"
 _ORCHESTRATES = "workbook"
@@ -95,11 +95,11 @@ class Stage:
         shared = self.place.root / "shared"
         links = {self.folder / "build" / "cache": self.place.root.parent / "cache"}
         links |= {self.build / name: shared / name for name in SHARED_FOLDERS}
-        for name, prefix in SHARED_SEED_FOLDERS.items():
-            own = {key: value for key, value in self.parameters.items() if key.startswith(prefix)}
-            for seed in self.parameters.get("seeds", []) if own else []:
-                key = content_key({"first": self.first, "seed": seed, "parameters": own})
-                links[self.build / f"seed_{seed}" / name] = shared / name / key
+        own = {name: one for name, one in self.parameters.items() if name.startswith(SHAPED_BY)}
+        for seed in self.parameters.get("seeds", []) if own else []:
+            key = content_key({"first": self.first, "seed": seed, "parameters": own})
+            link = self.build / f"seed_{seed}" / SHARED_SEED_FOLDER
+            links[link] = shared / SHARED_SEED_FOLDER / key
         return links
 
     @property
@@ -231,9 +231,8 @@ def _execute(stage: Stage) -> None:
     if stage.before is not None:
         skipped = shutil.ignore_patterns("notebooks", *SHARED_FOLDERS)
         for part in ("build", "results"):
-            old = stage.before / part / place.run_name
+            old, new = (one / part / place.run_name for one in (stage.before, stage.folder))
             if old.exists():
-                new = stage.folder / part / place.run_name
                 shutil.copytree(old, new, ignore=skipped, dirs_exist_ok=True)
     for link, folder in stage.shared.items():
         _share(link, folder)

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from asdlib.errors import InputError
+from asdlib.workbook.kinds import read_whole
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
-from asdlib.workbook.parameters import read_whole
 
 #: Name of the variant that the others are compared with.
 REFERENCE = "reference"

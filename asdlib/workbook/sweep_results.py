@@ -23,8 +23,9 @@ from asdlib.report.save import save_figure, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook import notebooks
 from asdlib.workbook.datasets import check_recordings, corpus_folder, ensure_corpus, require_folder
+from asdlib.workbook.kinds import read_whole
 from asdlib.workbook.notebooks import SCORING
-from asdlib.workbook.parameters import check_run_name, read_whole
+from asdlib.workbook.parameters import check_run_name
 from asdlib.workbook.run import Run
 from asdlib.workbook.sweep import Cell, plan_cells, reason_of, run_cells
 from asdlib.workbook.sweep_file import REFERENCE, SweepFile, read_sweep_file
