@@ -10,8 +10,7 @@ from spectra_corpus import waveform_store
 from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, open_log_mel, open_spectrum
-from asdlib.spectra.features import fit_length
-from asdlib.spectra.spectrum import FLOOR_DB, clip_spectrum, count_bins
+from asdlib.spectra.features import FLOOR_DB, clip_spectrum, count_bins, fit_length
 
 SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=16)
 

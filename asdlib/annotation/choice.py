@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from asdlib.annotation.clustering import (
     MIN_CLIPS,
@@ -92,16 +92,15 @@ def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
 
 def label_clips(
     details: MachineEvidence, method: str, splits: Mapping[int, Clustering]
-) -> tuple[pd.Series[str], pd.Series[float]]:
+) -> tuple[npt.NDArray[np.object_], Array]:
     """Attribute and confidence of every clip by a method."""
-    ids, levels, clustering = details.clip_ids, details.levels, details.clustering
+    levels, clustering, points = details.levels, details.clustering, details.points
     if method == "clusters":
         names = [f"cluster_{label + 1}" for label in clustering.labels]
         certainty = np.where(clustering.is_outlier, 0.0, clustering.confidence)
-        return pd.Series(names, ids, dtype=object), pd.Series(certainty, ids)
+        return np.array(names, dtype=object), certainty
     if method == "none" or len(levels.levels_hz) == 0:
-        return pd.Series("none", ids, dtype=object), pd.Series(1.0, ids)
-    points = details.points
+        return np.full(len(points), "none", dtype=object), np.ones(len(points))
     labels = np.array(levels.labels, dtype=np.int64)
     confidence = np.array(levels.confidence, dtype=np.float64)
     lost = labels < 0
@@ -116,7 +115,7 @@ def label_clips(
         told = _neighbour_labels(points[strays], points[held], split.labels)
         for members, parts in ((held, split.labels), (strays, told)):
             attributes[members] = [f"{level_names[level]}_cluster_{part + 1}" for part in parts]
-    return pd.Series(attributes, ids, dtype=object), pd.Series(confidence, ids)
+    return attributes, confidence
 
 
 def judge(details: MachineEvidence, splits: Mapping[int, Clustering]) -> dict[str, Any]:

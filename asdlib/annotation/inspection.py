@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from asdlib.spectra.envelope import (
     complex_envelope,
     judged_bands,
 )
-from asdlib.spectra.lines import LineSpectra, line_spectra
+from asdlib.spectra.lines import line_spectra
 from asdlib.spectra.tones import (
     CycleTime,
     TonalFamily,
@@ -95,6 +94,12 @@ def inspect_sound(
     first, last = checked_band(band_hz, sr=sr, n_samples=n_samples)
     envelope = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples))
     judged = line_spectra(samples, sr=sr, bands_hz=judged_in, max_hz=2 * MAX_HZ)
+    evidence = np.zeros((1, 0)) if judged is None else judged.evidence / np.log(10)
+    if judged is not None and families:
+        own = evidence[judged.bands_hz.index(band_hz)]
+    else:
+        own = evidence[int(evidence.max(axis=1, initial=0.0).argmax())]
+    n_tests = np.nan if judged is None else max(judged.n_tests, 1)
     time_s = np.arange(len(envelope)) * n_samples / sr / len(envelope)
     tone_frequencies_hz, tone_spectrum = signal.periodogram(
         samples, fs=sr, window="blackmanharris", detrend="constant", scaling="spectrum"
@@ -105,7 +110,11 @@ def inspect_sound(
         band_hz=band_hz,
         time_s=time_s,
         envelope=envelope,
-        **_shown_evidence(judged, band_hz if families else None),
+        frequencies_hz=np.arange(len(own), dtype=np.float64) * (sr / n_samples),
+        evidence=own,
+        evidence_anywhere=evidence.max(axis=0),
+        threshold=float(np.log10(n_tests / FALSE_ALARM)),
+        n_bands=0 if judged is None else len(judged.bands_hz),
         families=families,
         tone_frequencies_hz=tone_frequencies_hz,
         tone_spectrum=tone_spectrum,
@@ -114,23 +123,6 @@ def inspect_sound(
         autocorrelation=autocorrelation,
         cycle=cycle_time(samples, sr=sr),
     )
-
-
-def _shown_evidence(judged: LineSpectra | None, band_hz: Band | None) -> dict[str, Any]:
-    """Evidence of the lines as it was judged, and the threshold that all of them share."""
-    if judged is None:
-        nothing = np.empty(0)
-        return {"frequencies_hz": nothing, "evidence": nothing, "evidence_anywhere": nothing,
-                "threshold": float("nan"), "n_bands": 0}  # fmt: skip
-    evidence = judged.evidence / np.log(10)
-    row = judged.bands_hz.index(band_hz) if band_hz else int(evidence.max(axis=1).argmax())
-    return {
-        "frequencies_hz": np.arange(evidence.shape[1]) * judged.spacing_hz,
-        "evidence": evidence[row],
-        "evidence_anywhere": evidence.max(axis=0),
-        "threshold": float(np.log10(max(judged.n_tests, 1) / FALSE_ALARM)),
-        "n_bands": len(judged.bands_hz),
-    }
 
 
 def inspect_clip(

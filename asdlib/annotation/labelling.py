@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asdlib.annotation.choice import (
@@ -22,7 +23,7 @@ from asdlib.annotation.choice import (
     label_clips,
     split_levels,
 )
-from asdlib.annotation.clustering import MIN_CLIPS, find_clusters_by_domain
+from asdlib.annotation.clustering import MIN_CLIPS, Clustering, find_clusters_by_domain
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.data.audio import REMOVED_DB
@@ -64,7 +65,6 @@ def annotate(
     log_mel: ArrayStore,
     *,
     method: str | Mapping[str, str] = "auto",
-    sr: float = 16000,
     truth: pd.DataFrame | None = None,
     seed: int = 0,
     cache_dir: Path | None = None,
@@ -79,8 +79,8 @@ def annotate(
     clips : DataFrame
         Clip table; training and supplemental clips are read, test clips never.
     waveforms, log_mel : ArrayStore
-        int16 samples of these clips at ``sr`` [Hz]; their log-mel spectrograms, high-passed as the
-        machine wants it.
+        int16 samples of these clips; their log-mel spectrograms, high-passed as the machine
+        wants it.
     method : str or mapping of machine type to str
         "auto" follows the rule of `asdlib.annotation.choice`; the others overrule it for
         machines without attributes. "true" is an oracle, for comparison only: it takes the
@@ -104,38 +104,36 @@ def annotate(
     train = clips[clips["split"] == "train"]
     chosen = _methods(method, sorted(train["machine_type"].unique()))
     track_families = partial(
-        track_frequencies, waveforms=waveforms, sr=sr, seed=seed, cache_dir=cache_dir,
-        workers=workers,
+        track_frequencies, waveforms=waveforms, sr=waveforms.settings["sample_rate"], seed=seed,
+        cache_dir=cache_dir, workers=workers,
     )  # fmt: skip
     tables, evidence, machines = [], [], {}
     for (machine, section), group in train.groupby(["machine_type", "section"], sort=True):
         key = (str(machine), str(section))
         asked = "given" if group["attribute"].notna().all() else chosen[key[0]]
-        labels: pd.Series[str] | str = group["attribute"] if asked == "given" else "none"
+        labels: pd.Series[str] | npt.NDArray[np.object_] | str = group["attribute"]
+        confidence: Array | float = 1.0
+        used, reason, found = asked, asked, {}
         if asked == "true":
-            labels = _true_attributes(key[0], group, truth)
-        confidence: pd.Series[float] | float = 1.0
-        used, reason, found = asked, ORACLE if asked == "true" else asked, {}
+            reason, labels = ORACLE, _true_attributes(key[0], group, truth)
         if asked == "given" or len(group) < MIN_CLIPS:
             on_progress(len(group))
             on_clustered(len(group))
             if asked not in ("given", "true"):
                 used, reason = "none", f"too little to tell: {len(group)} clips, {MIN_CLIPS} needed"
+                labels = "none"
         else:
             extra = clips[(clips["machine_type"] == machine) & (clips["split"] == "supplemental")]
             noise_ids = extra.loc[extra["supplemental_kind"] == "noise", "clip_id"].tolist()
-            details = machines[key] = _listen(
+            details, splits = _listen(
                 key, group, noise_ids, log_mel, track_families, seed=seed,
-                on_progress=on_progress, on_clustered=_all_but_a_quarter(on_clustered),
+                on_progress=on_progress, on_clustered=on_clustered,
             )  # fmt: skip
-            splits = split_levels(details, seed=seed)
-            on_clustered(len(group) - 3 * len(group) // 4)
-            found = judge(details, splits)
+            machines[key], found = details, judge(details, splits)
             if asked != "true":
                 used, reason = choose_method(found) if asked == "auto" else (asked, "asked for")
                 labels, confidence = label_clips(details, used, splits)
-                labels.index = confidence.index = group.index
-                if labels.nunique() < 2:
+                if len(set(labels)) < 2:
                     labels, confidence = "none", 1.0
                     if used != "none":
                         used, reason = "none", f"{reason}, but {used} give one class only"
@@ -146,18 +144,6 @@ def annotate(
         evidence.append({**row, "reason": reason, **found, "n_classes": n_classes})
     attributes = pd.concat(tables).loc[train.index].reset_index(drop=True)
     return Annotation(attributes, pd.DataFrame(evidence), machines)
-
-
-def _all_but_a_quarter(on_progress: Callable[[int], object]) -> Callable[[int], object]:
-    """Count three quarters of the clips; the rest waits for the clusters within levels."""
-    given = 0
-
-    def count(clips: int) -> None:
-        nonlocal given
-        on_progress(3 * (given + clips) // 4 - 3 * given // 4)
-        given += clips
-
-    return count
 
 
 def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, str]:
@@ -200,8 +186,8 @@ def _listen(
     seed: int,
     on_progress: Callable[[int], object],
     on_clustered: Callable[[int], object],
-) -> MachineEvidence:
-    """Gather what the annotation of one machine rests on."""
+) -> tuple[MachineEvidence, dict[int, Clustering]]:
+    """Gather what the annotation of one machine rests on, and the clusters within its levels."""
     clip_ids = group["clip_id"].tolist()
     domains = group["domain"].fillna("").astype(str).tolist()
     points = reduce_dimensions(clip_statistics(log_mel, clip_ids, noise_ids), seed=seed)
@@ -211,8 +197,17 @@ def _listen(
         track.families, clip_ids, domains=domains, seed=seed,
         exclude_hz=common_frequencies(foreign.families, len(noise_ids)),
     )  # fmt: skip
-    clustering = find_clusters_by_domain(points, domains, seed=seed, on_progress=on_clustered)
-    return MachineEvidence(*key, clip_ids, points, clustering, track, levels)
+    counted: list[int] = []  # a quarter of the clips waits for the clusters within levels
+
+    def count(clips: int) -> None:
+        counted.append(3 * clips // 4)
+        on_clustered(counted[-1])
+
+    clustering = find_clusters_by_domain(points, domains, seed=seed, on_progress=count)
+    details = MachineEvidence(*key, clip_ids, points, clustering, track, levels)
+    splits = split_levels(details, seed=seed)
+    on_clustered(len(group) - sum(counted))
+    return details, splits
 
 
 def clip_statistics(

@@ -3,21 +3,14 @@
 from asdlib.spectra.average import average_spectra, band_information, open_average_spectra
 from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.envelope import envelope_spectrum
-from asdlib.spectra.features import open_log_mel
-from asdlib.spectra.heard import Picture, Reason, Sound
+from asdlib.spectra.features import open_frames, open_log_mel, open_spectrum
+from asdlib.spectra.heard import KnownRates, Picture, Reason, Sound
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
-from asdlib.spectra.logmel import log_mel
-from asdlib.spectra.mel import LogMelSettings, band_centres_hz
+from asdlib.spectra.logmel import log_mel, spectrogram
+from asdlib.spectra.mel import OFFICIAL_LOG_MEL, LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
-from asdlib.spectra.rates import KnownRates
 from asdlib.spectra.reasons import find_reason
-from asdlib.spectra.spectrum import (
-    OFFICIAL_LOG_MEL,
-    open_frames,
-    open_spectrum,
-    spectrogram,
-)
 
 __all__ = [
     "OFFICIAL_LOG_MEL",

@@ -37,7 +37,6 @@ def open_average_spectra(
     waveforms: ArrayStore,
     clips: pd.DataFrame,
     *,
-    sample_rate: float = 16000,
     n_fft: int = 1024,
     cache_dir: Path,
     workers: int | None = None,
@@ -45,20 +44,9 @@ def open_average_spectra(
 ) -> ArrayStore:
     """Open the long-term power spectra of these clips (Welch); compute what is missing.
 
-    Parameters
-    ----------
-    waveforms, clips, cache_dir, workers, on_progress
-        As for `asdlib.spectra.open_log_mel`.
-    sample_rate : float
-        Sample rate [Hz].
-    n_fft : int
-        Length of the Hann-windowed frames, half overlapping [samples].
-
-    Returns
-    -------
-    ArrayStore
-        Rows of n_fft // 2 + 1 float32: one-sided power per bin [full scale squared], averaged
-        over the clip at its native length; they add up to its mean square.
+    Arguments are as for `asdlib.spectra.open_log_mel`; Hann-windowed frames of ``n_fft`` samples,
+    half overlapping. Rows of n_fft // 2 + 1 float32: one-sided power per bin [full scale
+    squared], averaged over the clip at its native length; they add up to its mean square.
     """
     if n_fft < 2:
         raise InputError(f"n_fft={n_fft}: expected at least 2 samples.")
@@ -66,14 +54,14 @@ def open_average_spectra(
     def power_of(index: int, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
         out[:] = welch_power(samples, n_fft=n_fft)
 
+    sample_rate = float(waveforms.settings["sample_rate"])
     return map_clips(
         waveforms,
         clips["clip_id"].tolist(),
         lambda: power_of,
         kind="average_spectra",
-        settings={"n_fft": int(n_fft), "sample_rate": float(sample_rate)},
+        settings={"n_fft": int(n_fft), "sample_rate": sample_rate},
         lengths=n_fft // 2 + 1,
-        sample_rate=sample_rate,
         cache_dir=cache_dir,
         workers=workers,
         on_progress=on_progress,
@@ -111,48 +99,26 @@ def group_of_clip(clips: pd.DataFrame, by: str) -> pd.Series:
 def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.DataFrame:
     """Mean and spread of the spectra of every machine's groups.
 
-    Parameters
-    ----------
-    spectra : ArrayStore
-        Store of `open_average_spectra`.
-    clips : DataFrame
-        Clip table.
-    by : {"domain", "attribute", "condition"}
-        Training clips by domain or attribute; by condition: training clips (machine and
-        background), supplemental clips of the clean machine and of background noise.
-
-    Returns
-    -------
-    DataFrame
-        ``machine_type, group, n_clips, frequency_hz``, ``mean_db`` of the mean power and ``std_db``
-        of the clips' levels [dB re full scale squared; NaN for one clip].
+    Of training clips by "domain" or "attribute"; by "condition": training clips (machine and
+    background), supplemental clips of the clean machine and of background noise. Columns
+    ``machine_type, group, n_clips, frequency_hz``, ``mean_db`` of the mean power and ``std_db`` of
+    the clips' levels [dB re full scale squared; NaN for one clip].
     """
     labelled = clips.assign(group=group_of_clip(clips, by)).dropna(subset="group")
-    frequencies_hz = bin_frequencies_hz(spectra)
-    parts = []
+    columns = ["machine_type", "group", "n_clips", "frequency_hz", "mean_db", "std_db"]
+    parts = [pd.DataFrame(columns=columns)]
     for (machine, group), members in labelled.groupby(["machine_type", "group"], sort=True):
         power = power_of_clips(spectra, members)
         std_db = to_db(power).std(0, ddof=1) if len(power) > 1 else np.nan
-        parts.append(
-            pd.DataFrame(
-                {
-                    "machine_type": machine,
-                    "group": group,
-                    "n_clips": len(power),
-                    "frequency_hz": frequencies_hz,
-                    "mean_db": to_db(power.mean(0)),
-                    "std_db": std_db,
-                }
-            )
-        )
-    columns = ["machine_type", "group", "n_clips", "frequency_hz", "mean_db", "std_db"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        values = (machine, group, len(power), bin_frequencies_hz(spectra), to_db(power.mean(0)))
+        parts.append(pd.DataFrame(dict(zip(columns, (*values, std_db), strict=True))))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def bin_frequencies_hz(spectra: ArrayStore) -> Array:
     """Frequencies of the bins of a store of average spectra [Hz]."""
-    settings = spectra.settings
-    return np.asarray(np.fft.rfftfreq(settings["n_fft"], 1.0 / settings["sample_rate"]))
+    made_of = spectra.settings
+    return np.asarray(np.fft.rfftfreq(made_of["n_fft"], 1.0 / made_of["sample_rate"]))
 
 
 def to_db(power: Array) -> Array:
@@ -233,21 +199,10 @@ def band_information(
 ) -> pd.DataFrame:
     """Where over frequency a machine's energy, its SNR and its attribute differences lie.
 
-    Parameters
-    ----------
-    spectra : ArrayStore
-        Store of `open_average_spectra`.
-    clips : DataFrame
-        Clip table; training and supplemental clips are used.
-    fmin, fmax : float
-        Range of the third-octave bands [Hz].
-
-    Returns
-    -------
-    DataFrame
-        Per machine and band ``machine_type, low_hz, high_hz, energy_share`` (0 to 1), ``within_db``
-        (standard deviation between clips of one attribute), ``snr_db`` (from supplemental clips),
-        ``attribute_share`` (`explained_variance`). NaN where the clips for it are missing.
+    From training and supplemental clips, in third-octave bands from ``fmin`` to ``fmax`` [Hz]. Per
+    machine and band ``machine_type, low_hz, high_hz, energy_share`` (0 to 1), ``within_db``
+    (standard deviation between clips of one attribute), ``snr_db`` (from supplemental clips),
+    ``attribute_share`` (`explained_variance`). NaN where the clips for it are missing.
     """
     edges_hz = third_octave_edges_hz(fmin, fmax)
     parts = []
@@ -266,19 +221,16 @@ def band_information(
         if other is not None:
             ratio = signal_to_noise(levels_db.mean(0), other[1].mean(0), kind=other[0])
             snr_db = 10.0 * np.log10(ratio)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "machine_type": machine,
-                    "low_hz": edges_hz[:-1],
-                    "high_hz": edges_hz[1:],
-                    "energy_share": power.mean(0) / max(power.mean(0).sum(), 1e-30),
-                    "within_db": np.sqrt(within) if len(power) > 1 else np.nan,
-                    "snr_db": snr_db,
-                    "attribute_share": share if len(np.unique(groups[known])) > 1 else np.nan,
-                }
-            )
-        )
+        table = {
+            "machine_type": machine,
+            "low_hz": edges_hz[:-1],
+            "high_hz": edges_hz[1:],
+            "energy_share": power.mean(0) / max(power.mean(0).sum(), 1e-30),
+            "within_db": np.sqrt(within) if len(power) > 1 else np.nan,
+            "snr_db": snr_db,
+            "attribute_share": share if len(np.unique(groups[known])) > 1 else np.nan,
+        }
+        parts.append(pd.DataFrame(table))
     if not parts:
         raise InputError("The clips have no training clip. Choose a folder with <machine>/train.")
     return pd.concat(parts, ignore_index=True)

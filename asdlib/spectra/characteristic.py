@@ -71,12 +71,9 @@ def characteristic_frequencies(
 ) -> list[FrequencyFamily]:
     """Find the frequencies at which a sound repeats, strongest first.
 
-    A candidate's evidence is that of its first harmonics together (a gamma tail).
-
-    Silence, a constant tone and noise give an empty list. A constant offset is removed. A
-    clipped signal is taken as it is: clipping a modulated signal keeps its modulation
-    frequencies. A clip with fewer than 64 lines in its bands (a fraction of a second) is too
-    short to know its noise floor and gives an empty list.
+    A candidate's evidence is that of its first harmonics together (a gamma tail). Silence, a
+    constant tone, noise, and a clip with fewer than 64 lines in its bands (a fraction of a
+    second) give an empty list. Clipping and an offset keep modulation frequencies.
 
     Parameters
     ----------
@@ -225,15 +222,14 @@ def _modulators(series: list[Series], *, lowest: int, spacing: float | None = No
     gaps = [Series(0, gap, 0.0, (), ()) for gap in difference_spacings(series, lowest=lowest)]
     found = [Series(0, spacing, 0.0, (), ())] if spacing else []
     for one in [*sorted(series, key=lambda s: s.fundamental), *gaps]:
-        if not any(_is_related(one, other) for other in found):
+        for other in found:
+            low, high = sorted((one.fundamental, other.fundamental))
+            ratios = (high / low, 2 * high / low)  # one a multiple, or both of a low one
+            if any(abs(ratio - round(ratio)) < 0.02 * ratio for ratio in ratios):
+                break
+        else:
             found.append(one)
     return found[:_MAX_MODULATORS]
-
-
-def _is_related(one: Series, other: Series) -> bool:
-    """Whether one frequency is a multiple of the other, or they share a low one."""
-    low, high = sorted((one.fundamental, other.fundamental))
-    return any(abs(n * high / low - round(n * high / low)) < 0.02 * n * high / low for n in (1, 2))
 
 
 def _strongest(

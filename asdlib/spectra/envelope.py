@@ -110,9 +110,7 @@ def envelope_spectrum(
     Parameters
     ----------
     y : array_like, shape (..., n_samples)
-        Signal, any unit u.
-    sr : float
-        Sampling rate [Hz].
+        Signal, any unit u, at ``sr`` [Hz].
     band_hz : (float, float), optional
         Band edges [Hz] within 0 and ``sr / 2``; the whole spectrum by default.
     squared : bool

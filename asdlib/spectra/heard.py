@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,12 +12,12 @@ import numpy.typing as npt
 from scipy import fft, ndimage, signal
 
 from asdlib.data.audio import FULL_SCALE
-from asdlib.spectra.characteristic import characteristic_frequencies
+from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies
+from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band
-from asdlib.spectra.logmel import ClipTransform
+from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import band_centres_hz
 from asdlib.spectra.profiles import profile_settings
-from asdlib.spectra.rates import KnownRates
 
 #: Scores (n,) of a clip whose mel bands are shifted by (n, n_mels) [dB].
 Rescore = Callable[[Array], Array]
@@ -24,65 +25,110 @@ Rescore = Callable[[Array], Array]
 _BAND_SHARE = 0.5
 #: A level that strays from its median by this share of the farthest is an event of its own.
 _EVENT_SHARE, _EVENT_DEVIATIONS = 0.6, 4.0
-#: A rhythm is looked for in a band at least so wide [Hz], and told from this modulation on.
-_RHYTHM_BAND_HZ, _DEEP_MODULATION = 500.0, 0.3
 #: More events than this are a texture, not events.
 _MOST_EVENTS = 12
+#: Slip, and what a plate says of a shaft's rate, leave frequencies unsure by this share.
+TOLERANCE = 0.02
+#: Highest whole multiple of a shaft rate that is called one: beyond, any frequency is near one.
+_HIGHEST_MULTIPLE = 10
+_GEOMETRY = ("n_balls", "ball_diameter", "pitch_diameter", "contact_deg")
+_PLACES = {
+    "bpfo_hz": "outer race, BPFO",
+    "bpfi_hz": "inner race, BPFI",
+    "bsf_hz": "ball, BSF",
+    "ftf_hz": "cage, FTF",
+}
+
+
+@dataclass(frozen=True)
+class KnownRates:
+    """What a user knows of a machine: a frequency is named by its shaft, or a fault of its bearing.
+
+    ``shaft_rate_hz``: 0 for unknown. ``bearing``: ``n_balls``, ``ball_diameter``,
+    ``pitch_diameter`` (one unit of length) and ``contact_deg`` [°] (0 if left out); empty for
+    unknown, an `InputError` where it lacks a value or is no bearing's.
+
+    Examples
+    --------
+    >>> bearing = {"n_balls": 8, "ball_diameter": 0.235, "pitch_diameter": 1.245}
+    >>> known = KnownRates(25.0, bearing)
+    >>> known.name(119.5), known.name(50.2), known.name(133.0)
+    (' (4.8 x shaft rate: inner race, BPFI)', ' (2 x shaft rate)', ' (5.3 x shaft rate)')
+    """
+
+    shaft_rate_hz: float = 0.0
+    bearing: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.bearing:
+            return
+        missing = [name for name in _GEOMETRY[:3] if name not in self.bearing]
+        unknown = sorted(set(self.bearing) - set(_GEOMETRY))
+        sizes = [self.bearing.get(name, 0) for name in _GEOMETRY[:3]]
+        if missing or unknown or not (sizes[0] >= 1 and 0 < sizes[1] < sizes[2]):
+            raise InputError(
+                f"bearing={dict(self.bearing)!r}: expected {', '.join(_GEOMETRY)} with 1 ball or "
+                "more and 0 < ball_diameter < pitch_diameter."
+            )
+
+    def faults(self) -> dict[str, float]:
+        """Fault frequencies by what they are called [Hz]; none without shaft rate and bearing."""
+        if not (self.shaft_rate_hz and self.bearing):
+            return {}
+        geometry = BearingGeometry(
+            int(self.bearing["n_balls"]),
+            self.bearing["ball_diameter"] / self.bearing["pitch_diameter"],
+            self.bearing.get("contact_deg", 0.0),
+        )
+        found = bearing_frequencies(self.shaft_rate_hz, geometry)
+        named = {_PLACES[name]: value for name, value in found.items()}
+        return {**named, "ball, 2 x BSF": 2 * found["bsf_hz"]}
+
+    def name(self, frequency_hz: float) -> str:
+        """Name a frequency, in brackets; empty where the shaft rate is not known."""
+        if not self.shaft_rate_hz:
+            return ""
+        multiple, faults = frequency_hz / self.shaft_rate_hz, self.faults()
+        off = {name: abs(math.log(frequency_hz / hz)) for name, hz in faults.items()}
+        nearest = min(off, key=lambda name: off[name], default="")
+        if nearest and off[nearest] <= TOLERANCE:
+            return f" ({multiple:.1f} x shaft rate: {nearest})"
+        for side, words in ((-1, "less"), (1, "plus")):
+            for name, hz in faults.items():
+                beside = frequency_hz / (hz + side * self.shaft_rate_hz)
+                if "race" in name and abs(beside - 1) <= TOLERANCE / 2:
+                    return f" ({multiple:.1f} x shaft rate: {name}, {words} the shaft rate)"
+        whole = round(multiple)
+        if 1 <= whole <= _HIGHEST_MULTIPLE and abs(multiple / whole - 1) <= TOLERANCE:
+            return f" ({whole} x shaft rate)"
+        return f" ({multiple:.1f} x shaft rate)"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The rows that were compared, over frequency, and where they differ.
+    """The rows that were compared, over frequency, and where they differ."""
 
-    Attributes
-    ----------
-    x_hz, clip : ndarray of float64, shape (n,)
-        Frequency [Hz] and the clip's values.
-    normal : ndarray of float64, shape (n_neighbours, n)
-        Values of its nearest normal clips.
-    x_label, y_label : str
-        With units.
-    marks_hz : tuple of float
-        Lines to be marked.
-    band_hz : (float, float) or None
-        Stretch of ``x_hz`` to be shaded.
-    is_logarithmic : bool
-        Whether ``x_hz`` is.
-    """
-
-    x_hz: Array
-    clip: Array
-    normal: Array
-    x_label: str
+    x_hz: Array  # (n,)
+    clip: Array  # (n,), the clip's values
+    normal: Array  # (n_neighbours, n), those of its nearest normal clips
+    x_label: str  # with units, as the other
     y_label: str
-    marks_hz: tuple[float, ...] = ()
-    band_hz: Band | None = None
-    is_logarithmic: bool = True
+    marks_hz: tuple[float, ...] = ()  # lines to be marked
+    band_hz: Band | None = None  # stretch to be shaded
+    is_logarithmic: bool = True  # whether x_hz is
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What a view heard in a clip.
-
-    Attributes
-    ----------
-    view, sentence : str
-    values : dict of str to float
-        Numbers of the sentence: ``frequency_hz``, ``low_hz``, ``high_hz``, ``level_db``,
-        ``at_s``, as far as it has them.
-    picture : Picture
-    band_hz : (float, float)
-        Part of the clip's spectrogram that is meant [Hz].
-    at_s : float or None
-        Moment that is meant; None where it is the whole clip.
-    """
+    """What a view heard in a clip, in one sentence and one picture."""
 
     view: str
     sentence: str
+    #: Numbers of the sentence: ``frequency_hz, low_hz, high_hz, level_db, at_s``, as it has them.
     values: dict[str, float]
     picture: Picture
-    band_hz: Band
-    at_s: float | None = None
+    band_hz: Band  # part of the clip's spectrogram that is meant [Hz]
+    at_s: float | None = None  # moment that is meant; None where it is the whole clip
 
 
 class Sound:
@@ -101,7 +147,7 @@ class Sound:
     def level_db(self) -> Array:
         """Log-mel spectrogram, shape (n_mels, n_frames) [dB re 1]."""
         level = np.empty((self.settings.n_mels, self.settings.n_frames(len(self.samples))))
-        ClipTransform(self.settings)(self.samples.astype(np.float32), level)
+        LogMelTransform(self.settings).write_clip(self.samples.astype(np.float32), level)
         return level
 
 
@@ -138,36 +184,30 @@ class Heard:
 
 def hertz(band: Band) -> str:
     """Name a band: "250 to 500 Hz", "2 to 4 kHz"."""
-    digits = 2 if band[1] > 1.1 * band[0] else 3
-    if band[1] < 1000:
-        low, high = (f"{edge:.{3 if edge >= 100 else digits}g}" for edge in band)
-        return f"{low} to {high} Hz"
-    high = f"{band[1] / 1000:.{digits}g} kHz"
-    return (
-        f"{band[0]:.0f} Hz to {high}" if band[0] < 300 else f"{band[0] / 1000:.{digits}g} to {high}"
-    )
+    low, high = band
+    digits = 2 if high > 1.1 * low else 3
+    if high < 1000:
+        below, above = (f"{edge:.{3 if edge >= 100 else digits}g}" for edge in band)
+        return f"{below} to {above} Hz"
+    below = f"{low:.0f} Hz" if low < 300 else f"{low / 1000:.{digits}g}"
+    return f"{below} to {high / 1000:.{digits}g} kHz"
 
 
 def more_or_less(decibel: float, more: str, less: str) -> str:
     """Word a difference of level: "6 dB louder"."""
     amount = abs(decibel)
-    return (
-        f"{amount:.0f} dB {more if decibel > 0 else less}"
-        if amount >= 0.95
-        else (f"{amount:.1f} dB {more if decibel > 0 else less}")
-    )
+    digits = 0 if amount >= 0.95 else 1
+    return f"{amount:.{digits}f} dB {more if decibel > 0 else less}"
 
 
 def run_around(peak: int, excess: Array) -> slice:
     """Neighbouring values that differ in the same direction by half as much as a peak or more."""
-    smooth = np.sign(excess[peak]) * ndimage.uniform_filter1d(excess, 3, mode="nearest")
+    own = np.sign(excess[peak]) * excess
+    smooth = ndimage.uniform_filter1d(own, 3, mode="nearest")
     above = smooth >= _BAND_SHARE * max(smooth[peak], 1e-12)
     labels, _ = ndimage.label(above)
-    is_member = (labels == labels[peak]) & above
-    strong = np.flatnonzero(
-        is_member & (np.sign(excess[peak]) * excess >= _BAND_SHARE * smooth[peak])
-    )
-    members = strong if is_member[peak] and len(strong) else np.array([peak])
+    strong = above & (labels == labels[peak]) & (own >= _BAND_SHARE * smooth[peak])
+    members = np.flatnonzero(strong) if above[peak] and strong.any() else np.array([peak])
     return slice(int(members[0]), int(members[-1]) + 1)
 
 
@@ -177,6 +217,11 @@ def band_of(centres_hz: Array, run: slice) -> Band:
         [centres_hz[:1], (centres_hz[1:] + centres_hz[:-1]) / 2, centres_hz[-1:]]
     )
     return float(edges[run.start]), float(edges[run.stop])
+
+
+def band_values(band: Band, level_db: float) -> dict[str, float]:
+    """Numbers of a sentence about a band."""
+    return {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
 
 
 def strongest_event(sound: Sound, run: slice) -> tuple[str, float | None]:
@@ -224,18 +269,3 @@ def peak_frequency(power: Array, spacing_hz: float, band: Band) -> float:
     low, middle, high = np.log(power[place - 1 : place + 2] + 1e-300)
     bend = low - 2 * middle + high
     return float((place + (0.5 * (low - high) / bend if bend < 0 else 0.0)) * spacing_hz)
-
-
-def rhythm_in(heard: Heard, band: Band) -> tuple[str, float]:
-    """Name the rate at which the clip's level in a band pulses [Hz]: nothing and 0 without one."""
-    sound, half_hz = heard.sound, max(band[1] - band[0], _RHYTHM_BAND_HZ) / 2
-    centre_hz = min(max(sum(band) / 2, half_hz), sound.sample_rate / 2 - half_hz)
-    whole = (max(0.0, centre_hz - half_hz), min(sound.sample_rate / 2, centre_hz + half_hz))
-    found = characteristic_frequencies(
-        sound.samples, sr=sound.sample_rate, bands_hz=[whole],
-        shaft_rate_hz=heard.known.shaft_rate_hz or None, max_families=1,
-    )  # fmt: skip
-    if not found or found[0].modulation < _DEEP_MODULATION:
-        return "", 0.0
-    rate_hz = found[0].frequency_hz
-    return f", pulsing at {rate_hz:.1f} Hz{heard.known.name(rate_hz)}", rate_hz

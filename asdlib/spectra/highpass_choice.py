@@ -62,6 +62,8 @@ MIN_GAIN = 0.1
 STANDARD_ERRORS = 2.0
 #: Mean information per band below which nothing stands out from the background [bit].
 MIN_INFORMATION = 0.05
+#: Resamples of the clips for the intervals.
+_N_BOOTSTRAP = 200
 _COLUMNS = ["machine_type", "cutoff_hz", "information_kept", "scatter_kept", "criterion",
             "ci_low", "ci_high", "agreement"]  # fmt: skip
 
@@ -99,13 +101,7 @@ class _Evidence:
 
 
 def choose_highpass(
-    clips: pd.DataFrame,
-    spectra: ArrayStore,
-    *,
-    fmin: float = 200.0,
-    fmax: float = 8000.0,
-    n_bootstrap: int = 200,
-    seed: int = 0,
+    clips: pd.DataFrame, spectra: ArrayStore, *, fmin: float = 200.0, fmax: float = 8000.0
 ) -> HighpassChoice:
     """Choose a high-pass cut-off per machine, or none, by the criterion of this module.
 
@@ -118,10 +114,6 @@ def choose_highpass(
     fmin, fmax : float
         Range of the mel filter bank [Hz]; candidates are ``fmin * 2**(k/3)`` up to ``fmax / 2``,
         rounded to 1 Hz.
-    n_bootstrap : int
-        Resamples of the clips for the intervals.
-    seed : int
-        Of the resampling.
 
     Raises
     ------
@@ -129,14 +121,19 @@ def choose_highpass(
         When no machine has a training clip.
     """
     edges_hz = third_octave_edges_hz(fmin, fmax)
-    rows, curves = [], []
+    rows, curves = [], [pd.DataFrame(columns=_COLUMNS)]
     for machine, own in clips.groupby("machine_type", sort=True):
         evidence = _evidence(spectra, own, edges_hz)
-        cutoff, reason = None, _why_not(evidence)
-        if reason is None:
-            rng = np.random.default_rng([seed, *str(machine).encode()])
-            curve = _curve(evidence, edges_hz, n_bootstrap=n_bootstrap, rng=rng)
-            cutoff, reason = _decide(curve, evidence)
+        cutoff: float | None = None
+        if len(evidence.training) < MIN_TRAINING_CLIPS:
+            reason = f"too few clips ({len(evidence.training)} of {MIN_TRAINING_CLIPS})"
+        elif evidence.kind == "nothing":
+            reason = "no supplemental clips and no attributes to tell machine from background"
+        else:
+            curve, information = _curve(
+                evidence, edges_hz, rng=np.random.default_rng([0, *str(machine).encode()])
+            )
+            cutoff, reason = _decide(curve, information, evidence.kind)
             curves.append(curve.assign(machine_type=machine))
         rows.append(
             {
@@ -150,7 +147,7 @@ def choose_highpass(
         )
     if not any(row["n_training"] for row in rows):
         raise InputError("The clip table holds no training clip that is not silent.")
-    all_curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=_COLUMNS)
+    all_curves = pd.concat(curves[1:] or curves, ignore_index=True)
     return HighpassChoice(table=pd.DataFrame(rows), curves=all_curves[_COLUMNS])
 
 
@@ -166,17 +163,9 @@ def _evidence(spectra: ArrayStore, own: pd.DataFrame, edges_hz: Array) -> _Evide
     return _Evidence(levels_db[heard], attribute_groups(training)[heard], other)
 
 
-def _why_not(evidence: _Evidence) -> str | None:
-    if len(evidence.training) < MIN_TRAINING_CLIPS:
-        return f"too few clips ({len(evidence.training)} of {MIN_TRAINING_CLIPS})"
-    if evidence.kind == "nothing":
-        return "no supplemental clips and no attributes to tell machine from background"
-    return None
-
-
-def _decide(curve: pd.DataFrame, evidence: _Evidence) -> tuple[float | None, str]:
-    if curve.attrs["information"] < MIN_INFORMATION:
-        what = "attributes" if evidence.kind == "attributes" else "machine and background"
+def _decide(curve: pd.DataFrame, information: float, kind: str) -> tuple[float | None, str]:
+    if information < MIN_INFORMATION:
+        what = "attributes" if kind == "attributes" else "machine and background"
         return None, f"no band tells {what} apart"
     allowed = curve[
         (curve["cutoff_hz"] > 0) & (curve["information_kept"] >= MIN_KEPT) & ~curve["is_worse"]
@@ -197,24 +186,26 @@ def _decide(curve: pd.DataFrame, evidence: _Evidence) -> tuple[float | None, str
 
 
 def _curve(
-    evidence: _Evidence, edges_hz: Array, *, n_bootstrap: int, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Criterion of every candidate with its interval; the first candidate is no high-pass."""
+    evidence: _Evidence, edges_hz: Array, *, rng: np.random.Generator
+) -> tuple[pd.DataFrame, float]:
+    """Criterion of every candidate, the first no high-pass, and the mean information [bit]."""
     from librosa import hz_to_mel  # importing it is slow
 
     first_bands = np.flatnonzero(edges_hz[:-1] <= edges_hz[-1] / 2)
     weights = np.diff(hz_to_mel(edges_hz))
 
     def shares(of: _Evidence) -> Iterator[Array]:
-        return (_share_above(weights * part, first_bands) for part in _information_and_scatter(of))
+        for part in _information_and_scatter(of):
+            above = np.cumsum((weights * part)[::-1])[::-1]
+            yield np.asarray(above[first_bands] / max(float(above[0]), 1e-12))
 
     kept, scattered = shares(evidence)
     criterion = kept - scattered
-    resampled = [np.subtract(*shares(_resample(evidence, rng))) for _ in range(n_bootstrap)]
+    resampled = [np.subtract(*shares(_resample(evidence, rng))) for _ in range(_N_BOOTSTRAP)]
     # The basic interval, which reflects the resamples about the estimate, takes away the
     # upward bias that drawing clips twice gives to eta squared.
     low, high = 2 * criterion - np.quantile(resampled, [0.975, 0.025], axis=0)
-    agreement, is_worse = _agreement(evidence, first_bands, n_bootstrap=n_bootstrap, rng=rng)
+    agreement, is_worse = _agreement(evidence, first_bands, rng=rng)
     curve = pd.DataFrame(
         {
             "cutoff_hz": np.where(first_bands == 0, 0.0, edges_hz[first_bands].round()),
@@ -228,13 +219,7 @@ def _curve(
         }
     )
     information, _ = _information_and_scatter(evidence)
-    curve.attrs["information"] = float(np.average(information, weights=weights))
-    return curve
-
-
-def _share_above(amount: Array, first_bands: Groups) -> Array:
-    above = np.cumsum(amount[::-1])[::-1]
-    return np.asarray(above[first_bands] / max(float(above[0]), 1e-12))
+    return curve, float(np.average(information, weights=weights))
 
 
 def _information_and_scatter(evidence: _Evidence) -> tuple[Array, Array]:
@@ -264,7 +249,7 @@ def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
 
 
 def _agreement(
-    evidence: _Evidence, first_bands: Groups, *, n_bootstrap: int, rng: np.random.Generator
+    evidence: _Evidence, first_bands: Groups, *, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Leave-one-out nearest-neighbour agreement of attributes above every cut-off.
 
@@ -285,7 +270,7 @@ def _agreement(
         agrees[index] = groups[distance.argmin(1)] == groups
     clip_weights = 1.0 / np.bincount(groups)[groups]
     clip_weights /= clip_weights.sum()
-    counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), n_bootstrap)
+    counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), _N_BOOTSTRAP)
     drawn = counts * clip_weights
     drawn /= drawn.sum(1, keepdims=True)
     gain = drawn @ (agrees - agrees[0]).T

@@ -28,8 +28,9 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
+from asdlib.spectra.envelope import Array
 
-Array = npt.NDArray[np.float64]
+Starts = npt.NDArray[np.int64]
 #: A change: samples, sampling rate [Hz], strength, random generator -> samples.
 Change = Callable[[Array, float, float, np.random.Generator], Array]
 
@@ -75,9 +76,15 @@ def _add(y: Array, sound: Array, decibel: float) -> Array:
     return y + sound * (_rms(y) * _gain(decibel) / max(_rms(sound), 1e-30))
 
 
-def _frequency(sr: float, rng: np.random.Generator) -> float:
-    """Draw a frequency from 300 Hz to 0.8 of the band, uniform in pitch [Hz]."""
-    return float(np.exp(rng.uniform(np.log(300.0), np.log(0.4 * sr))))
+def _draw(rng: np.random.Generator, low_hz: float, high_hz: float) -> float:
+    """Draw a frequency or rate, uniform in pitch [Hz]."""
+    return float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
+
+
+def _starts(y: Array, sr: float, rng: np.random.Generator, *, per_s: float) -> Starts:
+    """Draw moments at random, so many a second on average, at least one."""
+    count = max(int(rng.poisson(per_s * len(y) / sr)), 1)
+    return rng.integers(0, len(y), count)
 
 
 def _level(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
@@ -97,29 +104,29 @@ def _filtered(y: Array, sr: float, strength: float, centre_hz: float, octaves: f
 
 
 def _band_gain(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    return _filtered(y, sr, strength, _frequency(sr, rng), octaves=1.0)
+    return _filtered(y, sr, strength, _draw(rng, 300.0, 0.4 * sr), octaves=1.0)
 
 
 def _resonance(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
     """Move a peak a twelfth of an octave wide up by that width: down here, up beside it."""
-    centre_hz, width = _frequency(sr, rng), 1 / 12
+    centre_hz, width = _draw(rng, 300.0, 0.4 * sr), 1 / 12
     lowered = _filtered(y, sr, -strength, centre_hz, width)
     return _filtered(lowered, sr, strength, centre_hz * 2**width, width)
 
 
 def _tone(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    phase = 2 * np.pi * _frequency(sr, rng) / sr * np.arange(len(y))
+    phase = 2 * np.pi * _draw(rng, 300.0, 0.4 * sr) / sr * np.arange(len(y))
     return _add(y, np.sin(phase + rng.uniform(0, 2 * np.pi)), strength)
 
 
 def _modulation(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
     """Modulate the amplitude at 2 to 60 Hz; 0 dB is a depth of one."""
-    rate_hz = np.exp(rng.uniform(np.log(2.0), np.log(60.0)))
+    rate_hz = _draw(rng, 2.0, 60.0)
     phase = 2 * np.pi * rate_hz / sr * np.arange(len(y)) + rng.uniform(0, 2 * np.pi)
     return np.asarray(y * (1 + _gain(strength) * np.sin(phase)))
 
 
-def _ringing(y: Array, sr: float, starts: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
+def _ringing(y: Array, sr: float, starts: Starts, rng: np.random.Generator) -> Array:
     """Make decaying oscillations of one drawn frequency that begin at ``starts``."""
     frequency_hz = rng.uniform(0.1, 0.4) * sr
     time_s = np.arange(int(6 * _IMPACT_DECAY_S * sr)) / sr
@@ -131,7 +138,7 @@ def _ringing(y: Array, sr: float, starts: npt.NDArray[np.int64], rng: np.random.
 
 def _impacts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
     """Add a train at 5 to 150 Hz whose intervals slip by 1 %, as rolling elements do."""
-    period = sr / np.exp(rng.uniform(np.log(5.0), np.log(150.0)))
+    period = sr / _draw(rng, 5.0, 150.0)
     count = int(len(y) / period) + 2
     moments = np.cumsum(period * (1 + 0.01 * rng.standard_normal(count))) - period * rng.random()
     starts = moments[(moments >= 0) & (moments < len(y))].astype(np.int64)
@@ -139,12 +146,10 @@ def _impacts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> 
 
 
 def _random_impacts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    """Add three a second on average, at least one."""
-    count = max(int(rng.poisson(3 * len(y) / sr)), 1)
-    return _add(y, _ringing(y, sr, rng.integers(0, len(y), count), rng), strength)
+    return _add(y, _ringing(y, sr, _starts(y, sr, rng, per_s=3), rng), strength)
 
 
-def _gaps(y: Array, sr: float, starts: npt.NDArray[np.int64], length_s: float, dip: float) -> Array:
+def _gaps(y: Array, sr: float, starts: Starts, length_s: float, dip: float) -> Array:
     """Lower stretches by ``dip`` decibels, with raised-cosine edges."""
     length = min(max(int(length_s * sr), 4), len(y))
     window = signal.windows.tukey(length, 0.5)
@@ -164,9 +169,7 @@ def _missing_event(y: Array, sr: float, strength: float, rng: np.random.Generato
 
 
 def _dropouts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    """Tear gaps of 20 ms, twice a second on average, at least one."""
-    count = max(int(rng.poisson(2 * len(y) / sr)), 1)
-    return _gaps(y, sr, rng.integers(0, len(y), count), _GAP_S, strength)
+    return _gaps(y, sr, _starts(y, sr, rng, per_s=2), _GAP_S, strength)
 
 
 def _speed(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
@@ -181,7 +184,7 @@ def _rubbing(y: Array, sr: float, strength: float, rng: np.random.Generator) -> 
     low_hz = rng.uniform(0.08, 0.2) * sr
     sos = signal.butter(2, [low_hz, 2 * low_hz], btype="bandpass", fs=sr, output="sos")
     noise = np.asarray(signal.sosfilt(sos, rng.standard_normal(len(y))))
-    turn = np.arange(len(y)) * np.exp(rng.uniform(np.log(5.0), np.log(40.0))) / sr
+    turn = np.arange(len(y)) * _draw(rng, 5.0, 40.0) / sr
     contact = np.maximum(np.cos(2 * np.pi * (turn + rng.random())), 0.0) ** 2
     return _add(y, noise * contact, strength)
 

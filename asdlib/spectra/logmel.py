@@ -1,7 +1,7 @@
-"""Log-mel spectrograms in batches, equal to librosa's, with a high-pass before the mel filter.
+r"""Log-mel spectrograms in batches, equal to librosa's, with a high-pass before the mel filter.
 
-Section 2.2 of the report: "we transformed all audio clip into LogMel feature" and "first pass
-through a high pass filter before passing through the Mel filter". The chain of one clip::
+Section 2.2 of the report: "we transformed all audio clip into LogMel feature". The chain of one
+clip::
 
     samples -> short-time Fourier transform -> |.|^power -> high-pass -> mel filter -> decibel
 
@@ -36,7 +36,10 @@ class LogMelTransform:
     """
 
     def __init__(
-        self, settings: LogMelSettings, highpass_hz: float | None, device: torch.device
+        self,
+        settings: LogMelSettings,
+        highpass_hz: float | None = None,
+        device: torch.device = torch.device("cpu"),  # noqa: B008  # a constant
     ) -> None:
         self.settings = settings
         self._slices = mel_slices(settings, highpass_hz, device)
@@ -53,6 +56,11 @@ class LogMelTransform:
         for first in range(0, len(samples), self._at_once):
             last = first + self._at_once
             out[first:last] = self.decibel(self._mel(self.spectrum(samples[first:last])))
+
+    def write_clip(self, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        """Write the log-mel of one clip (n_samples,) to ``out`` (n_mels, n_frames)."""
+        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
+        self(batch, torch.from_numpy(out)[None])
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         held = self._buffers.get(name)
@@ -82,13 +90,10 @@ class LogMelTransform:
     def _mel(self, spectrum: torch.Tensor) -> torch.Tensor:
         clips, n_frames, _ = spectrum.shape
         mel = self._buffer("mel", (clips, self.settings.n_mels, n_frames), torch.float32)
-        for part in self._slices:
-            bins = spectrum[:, :, part.first_bin : part.last_bin]
+        for bands, bins, weights in self._slices:
             # A loop, not one batched product: that one would copy the weights per clip.
             for clip in range(clips):
-                torch.mm(
-                    part.weights, bins[clip].T, out=mel[clip, part.first_band : part.last_band]
-                )
+                torch.mm(weights, spectrum[clip, :, bins].T, out=mel[clip, bands])
         return mel
 
     def decibel(self, mel: torch.Tensor) -> torch.Tensor:
@@ -98,18 +103,6 @@ class LogMelTransform:
             floor = mel.amax(dim=(-2, -1), keepdim=True) - self.settings.top_db
             torch.maximum(mel, floor, out=mel)
         return mel
-
-
-class ClipTransform:
-    """Log-mel of single int16 clips on the processor, as `asdlib.data.map_clips` wants it."""
-
-    def __init__(self, settings: LogMelSettings, highpass_hz: float | None = None) -> None:
-        self._transform = LogMelTransform(settings, highpass_hz, torch.device("cpu"))
-
-    def __call__(self, samples: npt.NDArray[np.int16], out: npt.NDArray[Any]) -> None:
-        """Write the log-mel of ``samples`` (n_samples,) to ``out`` (n_mels, n_frames)."""
-        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
-        self._transform(batch, torch.from_numpy(out)[None])
 
 
 def log_mel(
@@ -132,33 +125,19 @@ def log_mel(
               \sum_k M_{mk}\, |H(f_k)|^p\, |S(k, t)|^p\Bigr)
 
     with S the centred, zero-padded short-time Fourier transform under a periodic Hann window,
-    M librosa's mel filters and H the high-pass (`highpass_response`). Values more than
-    ``top_db`` below the clip's own maximum are raised to that floor. Without a high-pass this
+    M librosa's mel filters and H the high-pass (`highpass_response`). Without a high-pass this
     is, clip by clip, ``librosa.power_to_db(librosa.feature.melspectrogram(y=y, ...),
-    amin=amin, top_db=top_db)`` of librosa 0.11 within 5e-3 dB. In a batch every clip has its
-    own maximum, so that a result does not depend on a clip's neighbours.
+    amin=amin, top_db=top_db)`` of librosa 0.11 within 5e-3 dB.
 
     Parameters
     ----------
     y : ndarray or Tensor, shape (..., n_samples)
         Samples, floating (full scale 1.0) or int16 (full scale 32768). A clip shorter than
         ``n_fft`` is padded with zeros like any clip's edges.
-    sr : float
-        Sample rate [Hz].
-    n_fft, hop_length : int
-        Length of the transform and distance of its frames [samples].
-    n_mels : int
-        Number of mel bands.
-    fmin, fmax : float
-        Range of the mel filter bank [Hz].
-    power : float
-        Exponent p of the magnitude.
+    sr, n_fft, hop_length, n_mels, fmin, fmax, power, amin, top_db
+        See `LogMelSettings`.
     highpass_hz : float or None
         Cut-off of the high-pass before the mel filter [Hz]; None leaves it out.
-    amin : float
-        Smallest value that enters the logarithm.
-    top_db : float or None
-        Range kept below each clip's maximum [dB]; None keeps everything.
 
     Returns
     -------
@@ -184,18 +163,11 @@ def log_mel(
     (128, 32)
     """
     settings = LogMelSettings(
-        sample_rate=sr,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        n_mels=n_mels,
-        fmin=fmin,
-        fmax=fmax,
-        power=power,
-        amin=amin,
-        top_db=top_db,
-    )
+        sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax,
+        power=power, amin=amin, top_db=top_db,
+    )  # fmt: skip
     check_highpass(highpass_hz, settings)
-    samples = as_samples(y)
+    samples = _as_samples(y)
     batch = samples.reshape(-1, samples.shape[-1])
     out = torch.empty((len(batch), n_mels, settings.n_frames(batch.shape[-1])), device=batch.device)
     LogMelTransform(settings, highpass_hz, batch.device)(batch, out)
@@ -203,7 +175,24 @@ def log_mel(
     return out if isinstance(y, torch.Tensor) else out.numpy()
 
 
-def as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+def spectrogram(y: Samples, *, n_fft: int = 1024, hop_length: int = 512) -> Samples:
+    """Power spectrogram in decibel: what `log_mel` computes before its filters.
+
+    Samples and errors as of `log_mel`. Returns float32 of shape (..., 1 + n_fft // 2, n_frames)
+    [dB], from 0 Hz to half the sample rate.
+    """
+    samples = _as_samples(y)
+    settings = LogMelSettings(n_fft=n_fft, hop_length=hop_length, n_mels=1)
+    transform = LogMelTransform(settings, device=samples.device)
+    clips = samples.reshape(-1, samples.shape[-1])
+    levels = torch.stack(
+        [transform.decibel(transform.spectrum(clip[None]).mT.clone())[0] for clip in clips]
+    )
+    levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
+    return levels if isinstance(y, torch.Tensor) else levels.numpy()
+
+
+def _as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     """Take samples as a tensor; refuse what is no sound."""
     if not isinstance(y, np.ndarray | torch.Tensor):
         raise InputError(f"y is a {type(y).__name__}: expected a numpy array or a torch tensor.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,6 +76,11 @@ class LogMelSettings:
         }
 
 
+#: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
+#: difference that double precision knows, no floor below a clip's maximum.
+OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
+
+
 def highpass_response(
     frequencies_hz: npt.NDArray[np.floating[Any]], highpass_hz: float
 ) -> npt.NDArray[np.float64]:
@@ -86,21 +92,21 @@ def highpass_response(
     A gentle filter would do nothing here: its factor per band is an offset after the logarithm,
     the same for every clip. Only where the response is zero does the band lose what it said.
     """
-    octaves_above_stop = (
-        np.log2(np.maximum(frequencies_hz, 1e-9) / highpass_hz) + TRANSITION_OCTAVES
-    )
-    position = np.clip(octaves_above_stop / TRANSITION_OCTAVES, 0.0, 1.0)
-    response: npt.NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * position)
-    return response
+    above_stop = np.log2(np.maximum(frequencies_hz, 1e-9) / highpass_hz) + TRANSITION_OCTAVES
+    position = np.clip(above_stop / TRANSITION_OCTAVES, 0.0, 1.0)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * position))
 
 
-def check_highpass(highpass_hz: float | None, settings: LogMelSettings) -> None:
+def check_highpass(highpass_hz: float | None, settings: LogMelSettings) -> float | None:
     """Refuse a cut-off that is not a positive frequency below ``fmax``."""
-    if highpass_hz is not None and not 0 < highpass_hz < settings.fmax:
+    if highpass_hz is None:
+        return None
+    if not 0 < highpass_hz < settings.fmax:
         raise InputError(
             f"highpass_hz={highpass_hz}: expected None or a cut-off between 0 and "
             f"fmax={settings.fmax} Hz."
         )
+    return float(highpass_hz)
 
 
 @lru_cache(maxsize=64)
@@ -143,28 +149,20 @@ def band_centres_hz(settings: LogMelSettings) -> npt.NDArray[np.float64]:
     return edges[1:-1]
 
 
-@dataclass(frozen=True)
-class MelSlice:
-    """Neighbouring mel bands and the few transform bins that reach them."""
-
-    first_band: int
-    last_band: int
-    first_bin: int
-    last_bin: int
-    weights: torch.Tensor
-
-
 @lru_cache(maxsize=64)
 def mel_slices(
     settings: LogMelSettings, highpass_hz: float | None, device: torch.device
-) -> tuple[MelSlice, ...]:
-    """Cut the mel matrix along its diagonal: three times fewer products than the full one."""
+) -> list[tuple[slice, slice, torch.Tensor]]:
+    """Bands, bins that reach them, and weights along the mel matrix's diagonal.
+
+    Three times fewer products than the whole matrix takes.
+    """
     matrix = mel_matrix(settings, highpass_hz)
     slices = []
     for first in range(0, len(matrix), _BANDS_PER_SLICE):
         bands = matrix[first : first + _BANDS_PER_SLICE]
         bins = bands.any(0).nonzero().ravel()
-        low, high = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
-        weights = bands[:, low:high].contiguous().to(device)
-        slices.append(MelSlice(first, first + len(bands), low, high, weights))
-    return tuple(slices)
+        reach = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
+        weights = bands[:, reach].contiguous().to(device)
+        slices.append((slice(first, first + len(bands)), reach, weights))
+    return slices

@@ -35,8 +35,8 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Array, band_lines, checked_signal, complex_envelope
-from asdlib.spectra.logmel import ClipTransform
+from asdlib.spectra.envelope import Array, band_lines, checked_clip, complex_envelope
+from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 
 Samples = npt.NDArray[Any]
@@ -52,7 +52,7 @@ ENVELOPE_BANDS_HZ = ((250.0, 500.0), (500.0, 1000.0), (1000.0, 2000.0), (2000.0,
                      (4000.0, 7600.0))  # fmt: skip
 _ENVELOPE_RATE_HZ = 2000.0
 _ENVELOPE_SEGMENT = 4096
-ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65)
+ENVELOPE_EDGES_HZ = np.geomspace(2.0, 500.0, 65, dtype=np.float64)
 MEL_GROUPS = 16
 _MODULATION_FRAMES = 128
 _N_MODULATION = 16
@@ -84,7 +84,7 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
 
     The colour of machine, room and microphone drops out, tones stand.
     """
-    samples = checked_signal(y, sr=sr)
+    samples = checked_clip(y, sr=sr)
     frequencies_hz, power = _averaged_power(samples, sr=sr, segment=_LINE_SEGMENT)
     wanted_hz = np.arange(N_LINES) * (sr / 2 / N_LINES)
     level = _decibels(np.interp(wanted_hz, frequencies_hz, power))
@@ -98,22 +98,24 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     Divided by its mean: levels drop out. Pooled to 64 bins by the largest value: lines count. No
     bins above the band's width: no modulation can be that fast.
     """
-    samples = checked_signal(y, sr=sr)
+    samples = checked_clip(y, sr=sr)
     bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]
     if not bands:
         raise InputError(f"sr = {sr:g} Hz: no band of {ENVELOPE_BANDS_HZ} lies below sr / 2.")
-    n_samples = samples.shape[-1]
+    n_samples = len(samples)
+    n_resampled = max(round(n_samples / sr * _ENVELOPE_RATE_HZ), 8)
     spectrum = fft.rfft(samples)
     parts = []
     for band in bands:
         first, last = band_lines(band, sr=sr, n_samples=n_samples)
         envelope = np.abs(complex_envelope(spectrum, first, last, n_samples=n_samples))
-        relative = _resampled(envelope, duration_s=n_samples / sr)
+        mean = envelope.mean()
+        relative = envelope / mean - 1 if mean > 0 else np.zeros_like(envelope)
         frequencies_hz, power = _averaged_power(
-            relative, sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT
-        )
-        width_hz = band[1] - band[0]
-        edges_hz = np.array([edge for edge in ENVELOPE_EDGES_HZ if edge <= width_hz])
+            np.asarray(signal.resample(relative, n_resampled)),
+            sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT,
+        )  # fmt: skip
+        edges_hz = ENVELOPE_EDGES_HZ[band[1] - band[0] >= ENVELOPE_EDGES_HZ]
         parts.append(_decibels(_in_bins(power, frequencies_hz, edges_hz, np.max)))
     return np.concatenate(parts)
 
@@ -150,22 +152,11 @@ def open_profiles(
     workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> ArrayStore:
-    """Open the store of one kind of profile of these clips; compute what of it is missing.
+    """Open the store of one kind of `PROFILES` of these clips; compute what of it is missing.
 
-    Clips have their own length here: nothing is repeated or cut off. No high-pass is applied:
-    the colour is removed anyway, and what lies below a machine's cut-off fills few values.
-
-    Parameters
-    ----------
-    waveforms, clips, cache_dir, workers, on_progress
-        As for `asdlib.spectra.open_log_mel`.
-    kind : str
-        One of ``PROFILES``.
-
-    Returns
-    -------
-    ArrayStore
-        Rows (n_values,) of float32 [dB], ids = ``clip_id`` in the table's order.
+    Clips have their own length here, and there is no high-pass: the colour is removed anyway, and
+    what lies below a cut-off fills few values. Arguments are as for `asdlib.spectra.open_log_mel`.
+    Rows (n_values,) of float32 [dB], ids = ``clip_id`` in the table's order.
     """
     if kind not in PROFILES:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(PROFILES)}.")
@@ -198,7 +189,7 @@ def profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
         profile = line_profile if kind == "lines" else envelope_profile
         return lambda samples: profile(samples / FULL_SCALE, sr=sr)
     settings = profile_settings(sr)
-    transform = ClipTransform(settings)
+    transform = LogMelTransform(settings)
     of_log_mel: dict[str, Callable[[Array], Array]] = {
         "spectrum": spectrum_profile,
         "fluctuation": fluctuation_profile,
@@ -207,7 +198,7 @@ def profile_function(kind: str, *, sr: float) -> Callable[[Samples], Array]:
 
     def profile_of(samples: Samples) -> Array:
         level = np.empty((settings.n_mels, settings.n_frames(len(samples))), np.float32)
-        transform(samples, level)
+        transform.write_clip(samples, level)
         return of_log_mel[kind](level.astype(np.float64))
 
     return profile_of
@@ -231,14 +222,6 @@ def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, A
 
 def _decibels(power: Array) -> Array:
     return np.asarray(10 * np.log10(power + 1e-12))
-
-
-def _resampled(envelope: Array, *, duration_s: float) -> Array:
-    """Relative deviation of an envelope from its mean at `_ENVELOPE_RATE_HZ`; 0 for silence."""
-    mean = envelope.mean()
-    relative = envelope / mean - 1 if mean > 0 else np.zeros_like(envelope)
-    n_samples = max(round(duration_s * _ENVELOPE_RATE_HZ), 8)
-    return np.asarray(signal.resample(relative, n_samples))
 
 
 def _in_bins(

@@ -22,27 +22,29 @@ from scipy import ndimage
 
 from asdlib.errors import InputError
 from asdlib.spectra import rhythms
+from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.heard import (
     Heard,
+    KnownRates,
     Picture,
     Reason,
     Rescore,
     Sound,
     band_of,
+    band_values,
     hertz,
     line_in,
     more_or_less,
-    rhythm_in,
     run_around,
     strongest_event,
 )
-from asdlib.spectra.mel import band_centres_hz
-from asdlib.spectra.rates import KnownRates
-from asdlib.spectra.spectrum import OFFICIAL_LOG_MEL
+from asdlib.spectra.mel import OFFICIAL_LOG_MEL, band_centres_hz
 
 #: A tone is looked for in bands of this many mel bands or fewer, and has this height [dB].
 _NARROW_BANDS, _TONE_DB = 8, 25.0
+#: A rhythm is looked for in a band at least so wide [Hz], and told from this modulation on.
+_RHYTHM_BAND_HZ, _DEEP_MODULATION = 500.0, 0.3
 #: Bands that a network is asked about, and the share of its score from which on one is a cause.
 _ASKED_BANDS, _CAUSE_SHARE = 16, 1 / 3
 
@@ -70,9 +72,7 @@ def find_reason(
     normal_rows : array_like, shape (n_neighbours, n_values)
         The same of its nearest normal clips, nearest in this view.
     samples : array_like, shape (n_samples,)
-        The clip: int16, or floating point re full scale.
-    sample_rate : float
-        [Hz]
+        The clip at ``sample_rate`` [Hz]: int16, or floating point re full scale.
     scatter : array_like, shape (n_values,), optional
         Scatter of every value over the normal clips, where the view compares in units of it
         (``spectrum``, ``fluctuation``), and for the autoencoder.
@@ -81,10 +81,6 @@ def find_reason(
     rescore : callable
         For the embedding: its scores of the clip, about 0 for a normal one, shape (n_variants,),
         with the levels of the mel bands shifted by (n_variants, n_mels) [dB].
-
-    Returns
-    -------
-    Reason
 
     Raises
     ------
@@ -139,14 +135,19 @@ def _level(heard: Heard) -> Reason:
             there = band_of(heard.sound.centres_hz, other)
             difference = more_or_less(float(excess[other].mean()), "louder", "quieter")
             said += f" and {difference} from {hertz(there)}: a peak of the spectrum has moved"
-    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    values = band_values(band, level_db)
     if level_db > 0:
         said += _tone_there(heard, run, values) or _rhythm_there(heard, band, values)
-    picture = Picture(
-        x_hz=heard.sound.centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
-        x_label="Frequency [Hz]", y_label="Mean log-mel level [dB re 1]", band_hz=band,
-    )  # fmt: skip
+    picture = _mel_picture(heard, slice(None, n_mels), "Mean log-mel level [dB re 1]", band)
     return Reason("spectrum", said, values, picture, band)
+
+
+def _mel_picture(heard: Heard, part: slice, y_label: str, band: Band | None) -> Picture:
+    """Draw values of mel bands, the band that is meant shaded."""
+    return Picture(
+        heard.sound.centres_hz, heard.row[part], heard.normal[:, part], "Frequency [Hz]", y_label,
+        band_hz=band,
+    )  # fmt: skip
 
 
 def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
@@ -157,18 +158,23 @@ def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
     if height_db < _TONE_DB:
         return ""
     values["frequency_hz"] = tone_hz
-    name = heard.known.name(tone_hz)
-    return (
-        f": a tone at {tone_hz:.0f} Hz{name} stands there, {height_db:.0f} dB over its surroundings"
-    )
+    tone = f"{tone_hz:.0f} Hz{heard.known.name(tone_hz)}"
+    return f": a tone at {tone} stands there, {height_db:.0f} dB over its surroundings"
 
 
 def _rhythm_there(heard: Heard, band: Band, values: dict[str, float]) -> str:
     """Name the rate at which a band pulses, if it does."""
-    said, rate_hz = rhythm_in(heard, band)
-    if rate_hz:
-        values["rate_hz"] = rate_hz
-    return said
+    highest_hz, half_hz = heard.sound.sample_rate / 2, max(band[1] - band[0], _RHYTHM_BAND_HZ) / 2
+    centre_hz = min(max(sum(band) / 2, half_hz), highest_hz - half_hz)
+    whole = (max(0.0, centre_hz - half_hz), min(highest_hz, centre_hz + half_hz))
+    found = characteristic_frequencies(
+        heard.sound.samples, sr=heard.sound.sample_rate, bands_hz=[whole],
+        shaft_rate_hz=heard.known.shaft_rate_hz or None, max_families=1,
+    )  # fmt: skip
+    if not found or found[0].modulation < _DEEP_MODULATION:
+        return ""
+    values["rate_hz"] = found[0].frequency_hz
+    return f", pulsing at {values['rate_hz']:.1f} Hz{heard.known.name(values['rate_hz'])}"
 
 
 def _opposite(excess: Array, run: slice) -> slice | None:
@@ -195,7 +201,7 @@ def _restless(heard: Heard, view: str, part: slice, y_label: str, verb: str) -> 
     band = band_of(heard.sound.centres_hz, run)
     own, usual = float(heard.row[part][run].mean()), float(heard.normal[:, part][:, run].mean())
     said = f"{verb} {own:.1f} dB from {hertz(band)}, in normal clips by {usual:.1f} dB"
-    values = {"low_hz": band[0], "high_hz": band[1], "level_db": own - usual}
+    values = band_values(band, own - usual)
     at_s = None
     if own > usual:
         event, at_s = strongest_event(heard.sound, run)
@@ -204,11 +210,7 @@ def _restless(heard: Heard, view: str, part: slice, y_label: str, verb: str) -> 
         said = f"steadier than normal: {said}{_tone_there(heard, run, values)}"
     if at_s is not None:
         values["at_s"] = at_s
-    picture = Picture(
-        x_hz=heard.sound.centres_hz, clip=heard.row[part], normal=heard.normal[:, part],
-        x_label="Frequency [Hz]", y_label=y_label, band_hz=band,
-    )  # fmt: skip
-    return Reason(view, said, values, picture, band, at_s)
+    return Reason(view, said, values, _mel_picture(heard, part, y_label, band), band, at_s)
 
 
 def _autoencoder(heard: Heard) -> Reason:
@@ -216,16 +218,12 @@ def _autoencoder(heard: Heard) -> Reason:
     centres_hz = np.asarray(band_centres_hz(OFFICIAL_LOG_MEL), np.float64)
     run = run_around(int(np.abs(heard.difference).argmax()), heard.excess)
     band, level_db = band_of(centres_hz, run), float(heard.excess[run].mean())
-    said = (
-        f"{more_or_less(level_db, 'louder', 'quieter')} from {hertz(band)} than the autoencoder "
-        "expects"
-    )
-    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
+    louder = more_or_less(level_db, "louder", "quieter")
+    said = f"{louder} from {hertz(band)} than the autoencoder expects"
     picture = Picture(
-        x_hz=centres_hz, clip=heard.row, normal=heard.normal, x_label="Frequency [Hz]",
-        y_label="Mean residual [dB]", band_hz=band,
-    )  # fmt: skip
-    return Reason("autoencoder", said, values, picture, band)
+        centres_hz, heard.row, heard.normal, "Frequency [Hz]", "Mean residual [dB]", band_hz=band
+    )
+    return Reason("autoencoder", said, band_values(band, level_db), picture, band)
 
 
 def _embedding(heard: Heard) -> Reason:
@@ -243,7 +241,7 @@ def _embedding(heard: Heard) -> Reason:
     values: dict[str, float] = {}
     if share >= _CAUSE_SHARE:
         band, level_db = band_of(centres_hz, run), float(excess[run].mean())
-        values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db, "share": share}
+        values = band_values(band, level_db) | {"share": share}
         farthest_db = float(np.abs(excess[run]).max())
         is_one_way = abs(level_db) > farthest_db / 4
         said = more_or_less(level_db, "louder", "quieter") if is_one_way else (
@@ -258,11 +256,8 @@ def _embedding(heard: Heard) -> Reason:
         said = "heard by the network alone, and by no level of a band: no cause can be named"
     meant = run if values else slice(0, n_mels)
     band = band_of(centres_hz, meant)
-    picture = Picture(
-        x_hz=centres_hz, clip=heard.row[:n_mels], normal=heard.normal[:, :n_mels],
-        x_label="Frequency [Hz]", y_label="Mean log-mel level [dB re 1]",
-        band_hz=band if values else None,
-    )  # fmt: skip
+    part, y_label = slice(None, n_mels), "Mean log-mel level [dB re 1]"
+    picture = _mel_picture(heard, part, y_label, band if values else None)
     _, at_s = strongest_event(heard.sound, meant)
     return Reason("embedding", said, values, picture, band, at_s)
 

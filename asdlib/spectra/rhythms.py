@@ -16,6 +16,7 @@ from asdlib.spectra.heard import (
     Heard,
     Picture,
     Reason,
+    band_values,
     hertz,
     line_in,
     more_or_less,
@@ -134,13 +135,13 @@ def envelope(heard: Heard) -> Reason:
         rates = (float(ENVELOPE_EDGES_HZ[run.start]), float(ENVELOPE_EDGES_HZ[run.stop]))
         said = f"fluctuation at {hertz(rates)} without a rhythm"
         if sign > 0:
-            event, at_s = strongest_event(heard.sound, _mels_in(heard, band))
+            first, last = np.searchsorted(heard.sound.centres_hz, band)
+            event, at_s = strongest_event(heard.sound, slice(first, max(last, first + 1)))
             said = event + said
     name = heard.known.name(rate_hz) if rate_hz else ""
     side = "above" if level_db > 0 else "below"
     said += f"{name} in {hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
-    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
-    values |= {"frequency_hz": rate_hz} if rate_hz else {}
+    values = band_values(band, level_db) | ({"frequency_hz": rate_hz} if rate_hz else {})
     if side_hz is not None:
         values["sideband_hz"] = side_hz
         said += f", sidebands ± {side_hz:.1f} Hz{heard.known.name(side_hz)}"
@@ -179,12 +180,6 @@ def _family(heard: Heard, band: Band, difference: Array) -> FrequencyFamily | No
         if rises and max(rises) >= _FAMILY_SHARE * difference.max():
             accounts[number] = float(np.sum(rises))
     return found[max(accounts, key=lambda i: accounts[i])] if accounts else None
-
-
-def _mels_in(heard: Heard, band: Band) -> slice:
-    """Mel bands of the clip's spectrogram within a band."""
-    first, last = np.searchsorted(heard.sound.centres_hz, band)
-    return slice(int(first), max(int(last), int(first) + 1))
 
 
 def _own_rate(heard: Heard, band: Band, rates: Band) -> float:
@@ -238,8 +233,7 @@ def modulation(heard: Heard) -> Reason:
         said = f"{'slow ' if rate_hz < edges_hz[-1] else ''}modulation at {rate_hz:.3g} Hz"
         said += f"{heard.known.name(rate_hz)} from "
         said += f"{hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
-    values = {"low_hz": band[0], "high_hz": band[1], "level_db": level_db}
-    values |= {"frequency_hz": rate_hz} if rate_hz else {}
+    values = band_values(band, level_db) | ({"frequency_hz": rate_hz} if rate_hz else {})
     values |= {"at_s": at_s} if at_s is not None else {}
     picture = Picture(
         x_hz=np.sqrt(edges_hz[1:] * edges_hz[:-1]),

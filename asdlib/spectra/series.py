@@ -7,6 +7,7 @@ k = 1, m = 0 need not be the strongest of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 _SEED_EVIDENCE = 5.0
 #: How much sidebands count when the centre of a lattice is chosen, by abs(m).
 _CENTRE_WEIGHTS = (1.0, 0.9, 0.6, 0.3)
-_CENTRE_ORDERS = (1, 2, 3, 4)  #: S off at the first harmonic is k S off at the k-th.
+_CENTRE_ORDERS = 4  #: S off at the first harmonic is k S off at the k-th.
 _MAX_LATTICES = 3
 
 
@@ -70,7 +71,11 @@ def harmonic_series(evidence: Array, power: Array, start: float, *, band: int) -
             lines.append(line)
             weights = np.minimum(evidence[lines], 50.0)
             ranks = np.array(orders, dtype=np.float64)
-            fitted = float((weights * ranks * _centroids(power, lines)).sum())
+            # Peak positions between lines, by the centroid of the peak and its neighbours.
+            index = np.clip(np.asarray(lines)[:, None] + np.array([-1, 0, 1]), 0, len(power) - 1)
+            near = power[index]
+            centroids = (near * index).sum(axis=1) / np.maximum(near.sum(axis=1), 1e-12)
+            fitted = float((weights * ranks * centroids).sum())
             fundamental = fitted / float((weights * ranks**2).sum())
             known_to, misses = order, 0
             if score > best:
@@ -80,13 +85,6 @@ def harmonic_series(evidence: Array, power: Array, start: float, *, band: int) -
             if misses == 3 or order == 1:
                 break
     return Series(band, fundamental, best, tuple(orders[:best_count]), tuple(lines[:best_count]))
-
-
-def _centroids(power: Array, lines: list[int]) -> Array:
-    """Peak positions between lines, by the centroid of the peak and its neighbours."""
-    index = np.clip(np.asarray(lines)[:, None] + np.array([-1, 0, 1]), 0, len(power) - 1)
-    weights = power[index]
-    return np.asarray((weights * index).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-12))
 
 
 def deepest(series: list[Series], evidence: Array) -> Series:
@@ -195,15 +193,11 @@ def lattice_series(
 ) -> Series | None:
     """Carrier and lines of a lattice near ``start``; None when fewer than two lines stand."""
     row = evidence[band]
-    carrier = start + centre_shift(row, start, spacing) * spacing
     found: list[tuple[int, int, int]] = []
-    for k in range(1, MAX_HARMONICS + 1):
-        if found and k > found[-1][0] + 3:
+    for peak in _peaks(row, _centre(row, start, spacing), spacing, MAX_HARMONICS):
+        if found and peak[0] > found[-1][0] + 3:
             break
-        for m in range(-3, 4):
-            line = _peak(row, k * carrier + m * spacing, half=k)
-            if line is not None:
-                found.append((k, m, line))
+        found.append(peak)
     if len(found) < 2 or found[0][0] != 1:
         return None
     orders, sides, lines = np.array(found).T
@@ -213,37 +207,40 @@ def lattice_series(
     return Series(band, float(fitted), total, distinct, tuple(lines.tolist()), spacing=spacing)
 
 
-def centre_shift(row: Array, start: float, spacing: float) -> int:
-    """Count the spacings from ``start`` to the line about which the others lie evenly.
+def _centre(row: Array, start: float, spacing: float) -> float:
+    """Choose the carrier, by whole spacings from ``start``, about which the lines lie evenly.
 
     F + S and F - S span the same lattice as F; the lines fall off on both sides of the
     harmonics of the true one, which all have their say: a weak centre does not mislead them.
     """
-    scores, shifts = [], (0, -1, 1, -2, 2)
-    for shift in shifts:
-        carrier = start + shift * spacing
-        score = 0.0
-        if carrier > 2 * spacing:
-            for k in _CENTRE_ORDERS:
-                for m in range(-3, 4):
-                    line = _peak(row, k * carrier + m * spacing, half=k)
-                    if line is not None:
-                        score += _CENTRE_WEIGHTS[abs(m)] * float(np.sqrt(row[line]))
-        scores.append(score)
-    return shifts[int(np.argmax(scores))]
+    carriers = [start + shift * spacing for shift in (0, -1, 1, -2, 2)]
+    scores = [
+        sum(
+            _CENTRE_WEIGHTS[abs(m)] * float(np.sqrt(row[line]))
+            for _, m, line in _peaks(row, carrier, spacing, _CENTRE_ORDERS)
+        )
+        if carrier > 2 * spacing
+        else 0.0
+        for carrier in carriers
+    ]
+    return carriers[int(np.argmax(scores))]
 
 
-def _peak(row: Array, place: float, *, half: int) -> int | None:
-    """Highest line within ``half`` of a position, if it counts."""
-    first, last = round(place) - half, round(place) + half + 1
-    if first < 1 or last > len(row):
-        return None
-    line = first + int(row[first:last].argmax())
-    return line if row[line] > LINE_EVIDENCE else None
+def _peaks(
+    row: Array, carrier: float, spacing: float, n_orders: int
+) -> Iterator[tuple[int, int, int]]:
+    """Lines of a lattice that count: order, sideband, and the highest line within ``order``."""
+    for k in range(1, n_orders + 1):
+        for m in range(-3, 4):
+            place = round(k * carrier + m * spacing)
+            if place - k >= 1 and place + k < len(row):
+                line = place - k + int(row[place - k : place + k + 1].argmax())
+                if row[line] > LINE_EVIDENCE:
+                    yield k, m, line
 
 
-def difference_spacings(series: list[Series], *, lowest: int, count: int = 2) -> list[float]:
-    """Differences between strong lines of one band that occur at least twice [lines]."""
+def difference_spacings(series: list[Series], *, lowest: int) -> list[float]:
+    """Two differences between strong lines of one band that occur at least twice [lines]."""
     by_band: dict[int, list[float]] = {}
     for one in sorted(series, key=lambda s: -s.evidence)[:24]:
         by_band.setdefault(one.band, []).append(one.fundamental)
@@ -258,7 +255,7 @@ def difference_spacings(series: list[Series], *, lowest: int, count: int = 2) ->
         close = gaps[np.abs(gaps - gap) < 1.5]
         if len(close) >= 2 and all(abs(gap - other) > 3 for other in found):
             found.append(float(close.mean()))
-    return found[:count]
+    return found[:2]
 
 
 def sideband_spacing(evidence: Array, series: Series, *, lowest: int) -> float | None:
@@ -282,18 +279,14 @@ def sideband_spacing(evidence: Array, series: Series, *, lowest: int) -> float |
         best = half + int(score[half : half + 2].argmax())
     if score[best] < 12.0 + np.log(len(spacings)):
         return None
-    return _refined_spacing(evidence, fundamental, float(spacings[best]))
-
-
-def _refined_spacing(evidence: Array, fundamental: float, spacing: float) -> float:
-    """Least-squares spacing from where the sidebands really stand."""
-    offsets, weights = [], []
+    # Least squares from where the sidebands really stand.
+    spacing, offsets, weights = float(spacings[best]), [], []
     for order in (1, 2, 3):
         for side in (-1, 1):
-            nearest = round(order * fundamental + side * spacing)
-            window = evidence[max(1, nearest - 2) : nearest + 3]
+            first = max(1, round(order * fundamental + side * spacing) - 2)
+            window = evidence[first : round(order * fundamental + side * spacing) + 3]
             if len(window) and window.max() > 3.0:
-                line = max(1, nearest - 2) + int(window.argmax())
+                line = first + int(window.argmax())
                 offsets.append(side * (line - order * fundamental))
                 weights.append(min(float(window.max()), 50.0))
     return float(np.average(offsets, weights=weights)) if offsets else spacing
