@@ -7,8 +7,8 @@ autoencoder, and projects the times of the profile on seven machines: everything
 to the number of clips, training to the epochs too. ``--save`` writes
 ``benchmarks/full_profile.json`` and ``.md``.
 
-Of a GPU it says what the training would take at a stated rate of operations; no such rate has
-been measured here, see ``benchmarks/training.py``.
+Of a GPU it says what the training takes at the rate that ``benchmarks/training.py`` measured
+on one.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ N_MACHINES = len(simulate.MACHINES)
 TRAINING = "03_training"
 #: What the notebook calls to train the autoencoder.
 AUTOENCODER_CALL = "open_reconstructions("
-#: Operations per second that a GPU may reach [TFLOP/s]: assumptions.
-GPU_TFLOPS = (10, 50)
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,9 @@ def main() -> None:
     clips_per_epoch = size.train_source + size.train_target + size.supplemental
     table = project(measured, epochs, clips_per_epoch)
     full_epochs, full_ae_epochs = (int(PROFILES["full"][name]) for name in epochs)
-    measured_training = json.loads((FOLDER / "training_cpu.json").read_text())
-    gflop = measured_training["float32"]["gflop_per_clip"]
-    operations = gflop * 1e9 * clips_per_epoch * full_epochs * N_MACHINES
-    gpu = " or ".join(f"{operations / (t * 1e12) / 60:.1f} min at {t} TFLOP/s" for t in GPU_TFLOPS)
+    gpu = json.loads((FOLDER / "training_cuda.json").read_text())
+    gpu_rate = gpu["bfloat16"]["clips_per_s"]
+    gpu_seconds = clips_per_epoch * full_epochs * N_MACHINES / gpu_rate
     memory = measured.memory
     facts = {
         "machine_type": options.machine,
@@ -172,8 +169,9 @@ def main() -> None:
             f"Training: {measured.clips_per_s:.1f} clips/s. Peak memory of all processes: "
             f"{memory.own:.1f} GiB, with pages of files {memory.resident:.1f} GiB.",
             "",
-            "On a GPU (**not measured**) the network's training on seven machines would take "
-            f"{gpu} of sustained operations.",
+            f"On one {gpu['device']}, at the {gpu_rate:.0f} clips/s of "
+            "[training_cuda.json](training_cuda.json), the steps of the network's training on "
+            f"seven machines take {gpu_seconds:.0f} s.",
             "",
         ]
     )

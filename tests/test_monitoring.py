@@ -118,7 +118,7 @@ def listening(simulated_smoke, tmp_path_factory):
     """A detector of one simulated machine that hears by three views, and its waveforms."""
     cache = tmp_path_factory.mktemp("cache")
     clips = read_clips(simulated_smoke, machines=["fanSim"])
-    bank = clips[clips["split"].eq("train")].reset_index(drop=True)
+    bank = clips[clips["split"].eq("train")].reset_index(drop=True).assign(is_learnt=False)
     waveforms = open_waveforms(bank, cache_dir=cache)
     views = ("spectrum", "lines", "envelope")
     stores = {view: spectra.open_profiles(waveforms, bank, kind=view, cache_dir=cache)

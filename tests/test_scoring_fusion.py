@@ -125,3 +125,19 @@ def test_standardised_views_hear_a_quiet_value_beside_loud_ones(rng):
     )
     metrics = scoring.evaluate(tables["spectrum"], n_bootstrap=0)
     assert metrics[metrics["metric"] == "hmean"]["value"].iloc[0] > 0.9
+
+
+def test_a_trained_view_is_calibrated_on_clips_that_it_did_not_learn_from(rng):
+    clips = clip_table(n_source=20, n_target=0, n_test=4)
+    rows = rng.normal(size=(24, 5)) + 3
+    rows[:15] = rows[0] + 1e-3 * rows[:15]  # learnt by heart
+    view = (clips["clip_id"].tolist(), rows)
+    learnt = clips["clip_id"][:15]
+    table = scoring.score_views({"embedding": view}, clips, neighbours=1, seed=0, learnt=learnt)
+    known = table["embedding"]["anomaly_score"].notna()
+    assert known.tolist() == [False] * 15 + [True] * 9
+    # Without other clips there is nothing better than what it says of its own.
+    table = scoring.score_views(
+        {"embedding": view}, clips, neighbours=1, seed=0, learnt=clips["clip_id"][:18]
+    )
+    assert table["embedding"]["anomaly_score"].notna().all()

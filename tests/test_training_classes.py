@@ -6,7 +6,7 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.training.augment import N_VERSIONS
-from asdlib.training.examples import NoiseSources, class_table
+from asdlib.training.examples import NoiseSources, class_table, learnt_clips
 
 
 def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:
@@ -155,3 +155,26 @@ def test_an_attribute_called_noise_is_no_noise_clip() -> None:
     clips = make_clips([("fan", "train", "source", None), ("fan", "train", "target", None)])
     classes = class_table(clips, make_attributes(clips, ["noise", "noise"]))
     assert NoiseSources.of(classes).n_examples == 0
+
+
+def test_one_training_clip_in_ten_is_not_learnt_from() -> None:
+    rows = [("fan", "train", "source", None)] * 40 + [("fan", "train", "target", None)] * 10
+    rows += [("saw", "train", "source", None)] * 8 + [("fan", "test", "source", None)] * 5
+    clips = make_clips(rows)
+    learnt = learnt_clips(clips)
+    counts = learnt.groupby(["machine_type", "domain"]).size()
+    assert counts.to_dict() == {("fan", "source"): 36, ("fan", "target"): 9, ("saw", "source"): 8}
+    aside = [row for row in range(50) if row not in learnt.index]
+    assert aside == [5, 15, 25, 35, 45]
+    table = class_table(clips, make_attributes(clips, [None] * 58))
+    assert set(table.clips["clip_id"]) == set(learnt["clip_id"])
+
+
+def test_a_recording_is_learnt_from_whole_or_not_at_all() -> None:
+    clips = make_clips([("fan", "train", "source", None)] * 60)
+    clips["recording"] = [f"{row // 5}.wav" for row in range(60)]
+    counts = learnt_clips(clips).groupby("recording").size()
+    assert len(counts) == 9
+    assert counts.eq(5).all()
+    clips["recording"] = "one hour.wav"
+    assert len(learnt_clips(clips)) == 54

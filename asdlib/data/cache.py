@@ -44,7 +44,7 @@ VERSIONS = {
     "families": 6,
     "checkpoint": 4,
     "embeddings": 2,
-    "residuals": 2,
+    "residuals": 3,
 }
 _BLOCK_BYTES, _BLOCK_CLIPS = 4 << 20, 32
 

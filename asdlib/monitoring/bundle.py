@@ -27,7 +27,7 @@ from asdlib.monitoring.detector import Detector
 from asdlib.training import load_model, load_reconstruction
 
 #: Of the files' form; a bundle of another one is refused.
-FORMAT = 2
+FORMAT = 3
 _CURRENT, _FACTS, _CLIPS, _THRESHOLDS, _BANK, _NETWORK = (
     "current", "bundle.json", "clips.csv", "thresholds.csv", "bank.npz", "network.pt",
 )  # fmt: skip
@@ -136,6 +136,7 @@ def load_bundle(folder: Path) -> tuple[Detector, dict[str, Any]]:
     rows = read_arrays(place / _BANK, what="rows", made_in="notebook 04")
     del rows["settings"]
     clips = read_clip_table(place / _CLIPS)
+    clips["is_learnt"] = clips["is_learnt"].eq("True").astype(bool)
     thresholds = pd.read_csv(
         place / _THRESHOLDS, dtype={"machine_type": "string", "seed": "Int64"},
         keep_default_na=False, na_values=[""], float_precision="round_trip",

@@ -42,7 +42,7 @@ class Detector:
     #: ``resample``, ``channel``, ``scale``), ``features`` (``log_mel``, ``highpass_hz`` by machine,
     #: ``duration_s``, ``long_clips``, ``pool_bins``)
     settings: dict[str, Any]
-    clips: pd.DataFrame  # normal training clips
+    clips: pd.DataFrame  # normal training clips; ``is_learnt``: network and autoencoder know it
     rows: Mapping[str, Rows]  # by view, ``spectrum`` always among them, (n_clips, n_values)
     residuals: Mapping[str, Arrays]  # of every machine's autoencoder; empty without that view
     model: TrainedModel | None  # None without the embedding
@@ -102,7 +102,8 @@ class Detector:
         Their ``split`` decides: test clips are scored, training clips join the bank.
         """
         bank = self.clips[self.clips["machine_type"].isin(new["machine_type"].unique())]
-        table = pd.concat([bank, new], join="inner", ignore_index=True)
+        unknown = new.assign(is_learnt=False)
+        table = pd.concat([bank, unknown], join="inner", ignore_index=True)
         ids = [*bank["clip_id"], *new["clip_id"]]
         rows: dict[str, scoring.View] = {
             view: (ids, np.concatenate([self.rows[view][bank.index], own]))
@@ -124,11 +125,12 @@ class Detector:
     ) -> dict[str, pd.DataFrame]:
         """Score the clips of a table as `beside_bank` gives it; see `score`."""
         wanted = {view: rows[view] for view in self.settings["views"] if view in rows}
+        learnt = table.loc[table["is_learnt"], "clip_id"]
         by_view = scoring.score_views(
-            wanted, table, neighbours=self.settings["neighbours"], seed=None
+            wanted, table, neighbours=self.settings["neighbours"], seed=None, learnt=learnt
         )
         if residuals:
-            both = scoring.score_autoencoder(residuals, table, seed=None)
+            both = scoring.score_autoencoder(residuals, table, seed=None, learnt=learnt)
             by_view[scoring.AUTOENCODER] = scoring.autoencoder_view(both, seed=None)
         by_view["final"] = scoring.fuse(list(by_view.values()), system="final", seed=None)
         return by_view
@@ -152,7 +154,7 @@ class Detector:
     ) -> Detector:
         """Give the detector with further normal clips in its bank; nothing is trained."""
         new_rows, residuals = described
-        learnt = new.assign(split="train")
+        learnt = new.assign(split="train", is_learnt=False)
         known = [name for name in self.clips.columns if name in learnt]
         rows = {view: np.concatenate([self.rows[view], new_rows[view]]) for view in self.rows}
         return replace(

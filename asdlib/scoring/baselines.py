@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.scores import scored_clips, scores_table
+from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -55,14 +55,12 @@ def score_autoencoder(
     clips: pd.DataFrame,
     *,
     seed: int | None,
+    learnt: Collection[str] = (),
 ) -> pd.DataFrame:
     """Score all training and test clips by the official baseline, in its two ways.
 
     - ``ae_mse``: mean squared error of the clip.
     - ``ae_mahalanobis``: `selective_mahalanobis` of its mean residual.
-
-    The network has learnt from the training clips: unlike those of a leave-one-out backend,
-    their scores are a little lower than a new normal clip's.
 
     Parameters
     ----------
@@ -73,6 +71,9 @@ def score_autoencoder(
         Clip table. Supplemental clips are not scored.
     seed : int or None
         Seed of the training.
+    learnt : collection of str
+        Training clips that the autoencoders learnt from (`asdlib.training.learnt_clips`); they
+        get no score where three others of their machine do.
 
     Returns
     -------
@@ -100,5 +101,6 @@ def score_autoencoder(
     tables = []
     for name, of_clip in scores.items():
         own = np.array([of_clip[clip_id] for clip_id in scored["clip_id"]])
-        tables.append(scores_table(scored, own, system=name, seed=seed))
+        known = without_learnt(scored, own, learnt)
+        tables.append(scores_table(scored, known, system=name, seed=seed))
     return pd.concat(tables, ignore_index=True)

@@ -81,6 +81,8 @@ def decide(
             )
             threshold = float(np.fmax(threshold, of_domain))
             reasons += [f"{domain}: {reason}"] if reason else []
+        if train["domain"].nunique() < 2:
+            reasons.append("one domain: it says nothing of changed conditions")
         if train.empty:
             reasons = ["no training clip has a score"]
         else:

@@ -19,7 +19,7 @@ of another session ring more often then. No weight is fitted to clips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -30,7 +30,7 @@ from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend, held_out_scores, mean_and_scatter
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
-from asdlib.scoring.scores import scored_clips, scores_table
+from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 #: Views of rows, and how rows are compared: by direction, or by the Euclidean distance in units
 #: of every value's scatter over the machine's training clips.
@@ -97,6 +97,7 @@ def score_machines(
     seed: int | None,
     metric: str = "cosine",
     make_backend: Callable[..., Backend] = KNNBackend,
+    learnt: Collection[str] = (),
     on_progress: Callable[[int], object] = lambda machines: None,
 ) -> pd.DataFrame:
     """Score all training and test clips, machine by machine.
@@ -122,6 +123,8 @@ def score_machines(
     make_backend : callable
         Gives a fresh backend for every machine, called with ``metric="cosine"`` or
         ``"euclidean"``; by default 1-NN.
+    learnt : collection of str
+        Training clips that the rows' network learnt from (`asdlib.training.learnt_clips`).
     on_progress : callable
         Called with 1 after every machine.
 
@@ -129,8 +132,8 @@ def score_machines(
     -------
     DataFrame
         Columns ``SCORE_COLUMNS``, in the order of ``clips``, ``is_decided_anomalous`` still
-        empty (see :func:`asdlib.scoring.decide`). The training clip of a one-clip machine has
-        no score (NaN): there is no other clip to compare it with.
+        empty (see :func:`asdlib.scoring.decide`). A training clip has no score (NaN) where it is
+        the machine's only one, or was learnt from and three others of the machine were not.
 
     Raises
     ------
@@ -164,7 +167,8 @@ def score_machines(
         )
         anomaly_score[own.index] = score
         on_progress(1)
-    return scores_table(scored, anomaly_score, system=system, seed=seed)
+    known = without_learnt(scored, anomaly_score, learnt)
+    return scores_table(scored, known, system=system, seed=seed)
 
 
 def score_views(
@@ -173,6 +177,7 @@ def score_views(
     *,
     neighbours: int,
     seed: int | None,
+    learnt: Collection[str] = (),
     on_progress: Callable[[int], object] = lambda machines: None,
 ) -> dict[str, pd.DataFrame]:
     """Score all training and test clips by each view of rows alone.
@@ -187,6 +192,8 @@ def score_views(
         Neighbours in each domain.
     seed : int or None
         Seed of the network among the views.
+    learnt : collection of str
+        Training clips that the network learnt from.
     on_progress : callable
         Called with 1 after every machine of every view.
 
@@ -209,6 +216,7 @@ def score_views(
             seed=seed,
             metric=VIEW_METRICS[view],
             make_backend=partial(DomainMinimumBackend, neighbours),
+            learnt=learnt if view == "embedding" else (),
             on_progress=on_progress,
         )
         for view, (clip_ids, values) in views.items()
@@ -231,7 +239,7 @@ def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd
     -------
     DataFrame
         Of the first table's form: columns ``SCORE_COLUMNS``; ``anomaly_score`` is the mean of
-        the `bounded` scores, about 0 for a normal clip.
+        the `bounded` scores, about 0 for a normal clip, over the tables that know one.
 
     Raises
     ------
@@ -248,7 +256,7 @@ def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd
                 f"The scores of system {table['system'].iloc[0]!r} are not of the same clips as "
                 "the first table's. Fuse systems that were scored on one clip table."
             )
-    fused["anomaly_score"] = np.mean(parts, axis=0)
+    fused["anomaly_score"] = pd.DataFrame(parts).mean().to_numpy()
     fused["is_decided_anomalous"] = pd.array([pd.NA] * len(fused), dtype="boolean")
     fused["system"] = system
     fused["seed"] = pd.array([seed] * len(fused), dtype="Int64")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ SCORE_COLUMNS = [
 
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _DOMAINS = {"source", "target"}
+#: With fewer clips there is no scatter worth the name.
+_FEWEST_OTHERS = 3
 _SPLITS = {"train", "test", "supplemental"}
 
 
@@ -87,6 +90,22 @@ def one_run(scores: pd.DataFrame) -> pd.DataFrame:
 def scored_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Reduce a clip table to the clips that are scored: training and test, rows renumbered."""
     return clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
+
+
+def without_learnt(
+    clips: pd.DataFrame, anomaly_score: npt.NDArray[np.float64], learnt: Collection[str]
+) -> npt.NDArray[np.float64]:
+    """Forget what a trained system gives the training clips that it learnt from: NaN.
+
+    It knows them, new normal clips score higher. Where fewer than three others of a machine are
+    known they are kept: a scatter that is too small says more than none.
+    """
+    score = anomaly_score.copy()
+    is_train, is_learnt = clips["split"].eq("train"), clips["clip_id"].isin(list(learnt))
+    others = is_train & ~is_learnt & np.isfinite(score)
+    enough = others.groupby(clips["machine_type"]).transform("sum") >= _FEWEST_OTHERS
+    score[(is_train & is_learnt & enough).to_numpy()] = np.nan
+    return score
 
 
 def scores_table(

@@ -3,7 +3,7 @@
 from asdlib.training.augment import exchange_statistics, mix_levels
 from asdlib.training.checkpoint import Identity, load_model
 from asdlib.training.embed import Embeddings, embed, load_embeddings, open_embeddings
-from asdlib.training.examples import ClassTable, NoiseSources, class_table
+from asdlib.training.examples import ClassTable, NoiseSources, class_table, learnt_clips
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, AutoencoderSettings
 from asdlib.training.loop import train
 from asdlib.training.losses import initial_scale
@@ -30,6 +30,7 @@ __all__ = [
     "exchange_statistics",
     "initial_scale",
     "layer_table",
+    "learnt_clips",
     "load_embeddings",
     "load_model",
     "load_reconstruction",

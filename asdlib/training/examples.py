@@ -10,6 +10,7 @@ supplemental dataset and combined them with DCASE Task2 data for training." (sam
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ from asdlib.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from asdlib.training.embed import FeatureBatches
+
+#: Share of a domain's recordings that no training sees.
+_SHARE_ASIDE = 0.1
+#: With fewer recordings, or clips, none can be spared.
+_FEWEST = 9
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,43 @@ class ClassTable:
         return pd.DataFrame({"class_name": self.names, "n_clips": n_clips})
 
 
+def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Select the training clips that network and autoencoder learn from: about nine in ten.
+
+    A trained system knows the clips that it was trained on, and new normal clips score higher
+    than those. Every domain of a machine keeps one in ten recordings aside, evenly spaced, at
+    least three in the source domain, so that `asdlib.scoring` can tell what is usual from clips
+    that were not learnt from. Fewer than nine recordings are taken as their clips; fewer than
+    nine clips are all learnt from.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        Clip table (`asdlib.data.read_clips`).
+
+    Returns
+    -------
+    DataFrame
+        Its rows, index kept.
+    """
+    train = clips[clips["split"] == "train"]
+    kept = pd.Series(True, train.index)
+    for (_, domain), own in train.groupby(["machine_type", train["domain"].fillna("")]):
+        recording = own.get("recording", own["clip_id"])
+        unit = recording if recording.nunique() >= _FEWEST else own["clip_id"]
+        names = unit.unique()
+        if len(names) < _FEWEST:
+            continue
+        n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), 1 if domain == "target" else 3)
+        places = ((np.arange(n_aside) + 0.5) * len(names) / n_aside).astype(int)
+        kept[own.index[unit.isin(names[places])]] = False
+    return train[kept]
+
+
 def class_table(
     clips: pd.DataFrame, attributes: pd.DataFrame, *, use_supplemental: bool = False
 ) -> ClassTable:
-    """Give every training clip its class.
+    """Give every training clip that is learnt from (`learnt_clips`) its class.
 
     With two classes or more, a clip is one training example. A single machine without
     attributes and without a target domain gives one class, from which nothing can be learnt:
@@ -103,7 +142,7 @@ def class_table(
     >>> class_table(clips, attributes).names
     ('fan|00|source|m_1', 'fan|00|target|')
     """
-    train = clips[clips["split"] == "train"]
+    train = learnt_clips(clips)
     if train.empty:
         raise InputError("The clip table has no training clips: expected clips in 'train' folders.")
     attribute = _attribute_of(train["clip_id"], attributes)

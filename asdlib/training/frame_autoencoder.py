@@ -26,8 +26,6 @@ from asdlib.errors import InputError
 
 #: Neighbouring frames that the network sees at once.
 STACKED_FRAMES = 5
-#: Share of the training stacks that is held out, to watch the loss only.
-VALIDATION_SHARE = 0.1
 _WIDTHS = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,7 +42,7 @@ class AutoencoderSettings:
     batch_size: int  # stacks per step; officially 256
     learning_rate: float  # of Adam
     min_steps: int  # fewest steps: a machine's few stacks are passed over several times an epoch
-    seed: int  # of the initial weights, the held-out stacks and their order
+    seed: int  # of the initial weights and the order of the stacks
 
 
 class Autoencoder(nn.Sequential):
@@ -106,32 +104,30 @@ def fit(
     network: Autoencoder,
     stacks: FrameStacks,
     starts: npt.NDArray[np.int64],
+    held_out: npt.NDArray[np.int64],
     settings: AutoencoderSettings,
     rng: np.random.Generator,
     *,
     on_epoch: Callable[[], object] = lambda: None,
-) -> tuple[npt.NDArray[np.int64], dict[str, list[float]]]:
+) -> dict[str, list[float]]:
     """Train a network to reconstruct the stacks of one machine: mean squared error, Adam.
 
-    ``rng`` draws the stacks that are held out and every epoch's order. Returns the others, and per
-    epoch [dB²] the mean ``loss`` while they were learnt from and the ``validation_loss``.
+    ``rng`` draws every epoch's order. Returns per epoch [dB²] the mean ``loss`` while the stacks
+    were learnt from and the ``validation_loss`` of those ``held_out`` (NaN without any).
     """
-    order = rng.permutation(starts)
-    n_held_out = math.ceil(VALIDATION_SHARE * len(order))
-    held_out, trained_on = order[:n_held_out], order[n_held_out:]
-    if len(trained_on) < 2:
+    if len(starts) < 2:
         raise InputError(
             f"There are {len(starts)} stacks of {STACKED_FRAMES} frames to train on: expected "
-            "at least 2 besides those held out. Record more, or longer, normal clips."
+            "at least 2. Record more, or longer, normal clips."
         )
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     history: dict[str, list[float]] = {"loss": [], "validation_loss": []}
-    steps = settings.epochs * math.ceil(len(trained_on) / settings.batch_size)
+    steps = settings.epochs * math.ceil(len(starts) / settings.batch_size)
     passes = max(1, math.ceil(settings.min_steps / steps))
     for _ in range(settings.epochs):
         network.train()
         losses = []
-        seen = np.concatenate([rng.permutation(trained_on) for _ in range(passes)])
+        seen = np.concatenate([rng.permutation(starts) for _ in range(passes)])
         for batch in _batches(seen, settings.batch_size):
             values = stacks.gather(batch)
             loss = nn.functional.mse_loss(network(values), values)
@@ -148,7 +144,7 @@ def fit(
         history["loss"].append(mean_loss)
         history["validation_loss"].append(_mean_squared_error(network, stacks, held_out))
         on_epoch()
-    return trained_on, history
+    return history
 
 
 def clip_residuals(

@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
+from asdlib.training.examples import learnt_clips
 from asdlib.training.frame_autoencoder import (
     STACKED_FRAMES,
     Autoencoder,
@@ -59,7 +61,8 @@ def open_reconstructions(
         Ragged rows (n_frames, n_mels) [dB] as from `asdlib.spectra.open_frames`, each of at
         least 5 frames.
     clips : DataFrame
-        Clip table. Training clips are learnt from; training and test clips get residuals.
+        Clip table. `asdlib.training.learnt_clips` are learnt from; training and test clips get
+        residuals.
     settings : AutoencoderSettings
     folder : Path
         Receives ``<machine>.npz``.
@@ -133,6 +136,7 @@ class _Job:
             )
         self.machine, self.path, self._settings, self._device = machine, path, settings, device
         self._clips = clips.reset_index(drop=True)
+        self._learnt = learnt_clips(self._clips)
         self._frames = frames
         self._positions = frames.positions(clips["clip_id"])
         self._rng = np.random.default_rng([settings.seed, zlib.crc32(machine.encode())])
@@ -170,25 +174,28 @@ class _Job:
         )  # fmt: skip
 
     def _train(self, on_epoch: Callable[[], object]) -> Arrays:
-        is_train = self._clips["split"].eq("train").to_numpy()
-        stacks, train_starts = self._stacks(self._positions[is_train])
+        train = self._clips[self._clips["split"].eq("train")]
+        stacks, starts_of_clip = self._stacks(self._positions[train.index])
+        is_learnt = train.index.isin(self._learnt.index)
+        learnt = np.concatenate(list(compress(starts_of_clip, is_learnt)))
+        held_out = [*compress(starts_of_clip, ~is_learnt), learnt[:0]]
         network = self._network.to(self._device)
         try:
-            trained_on, history = fit(
-                network, stacks, np.concatenate(train_starts), self._settings, self._rng,
+            history = fit(
+                network, stacks, learnt, np.concatenate(held_out), self._settings, self._rng,
                 on_epoch=on_epoch,
             )  # fmt: skip
         except InputError as error:
             raise InputError(f"{self.machine}: {error}") from error
-        of_start = np.repeat(
-            self._clips.loc[is_train, "domain"].astype("string").fillna("unknown").to_numpy(str),
-            [len(starts) for starts in train_starts],
+        domain_of_stack = np.repeat(
+            self._learnt["domain"].astype("string").fillna("unknown").to_numpy(str),
+            [len(starts) for starts in compress(starts_of_clip, is_learnt)],
         )
-        lookup = np.empty(int(np.concatenate(train_starts).max()) + 1, of_start.dtype)
-        lookup[np.concatenate(train_starts)] = of_start
+        order = self._rng.permutation(len(learnt))  # batches of many clips
         domain, covariance, n_stacks = residual_covariance(
-            network, stacks, trained_on, lookup[trained_on], batch_size=self._settings.batch_size
-        )
+            network, stacks, learnt[order], domain_of_stack[order],
+            batch_size=self._settings.batch_size,
+        )  # fmt: skip
         return {
             "domain": np.array(domain, dtype=np.str_),
             "covariance": covariance,

@@ -18,7 +18,7 @@ from asdlib.data import ArrayStore
 from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, save_bundle
 from asdlib.spectra import KnownRates
-from asdlib.training import Embeddings, load_model
+from asdlib.training import Embeddings, learnt_clips, load_model
 from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run
 
@@ -65,6 +65,7 @@ def gather_detector(
         When the network's checkpoint is missing or damaged.
     """
     bank = clips[clips["split"].eq("train")].reset_index(drop=True)
+    bank["is_learnt"] = bank["clip_id"].isin(learnt_clips(clips)["clip_id"])
     rows = {
         kind: np.asarray(store.fixed()[store.positions(bank["clip_id"])])
         for kind, store in profiles.items()
