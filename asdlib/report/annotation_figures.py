@@ -15,11 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.annotation.levels import name_frequencies
-from asdlib.report.style import (
-    DOMAIN_COLOURS,
-    GROUP_COLOURS,
-    WIDTH_WIDE_IN,
-)
+from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
@@ -82,12 +78,12 @@ def draw_clip_map(
         for i, name in enumerate(sorted(set(names))):
             colour = GROUP_COLOURS[i % len(GROUP_COLOURS)]
             shapes = {"o": (names == name) & ~is_target, "^": (names == name) & is_target}
-            drawn = {shape: chosen for shape, chosen in shapes.items() if chosen.any()}
-            for number, (shape, chosen) in enumerate(drawn.items()):
-                ax.scatter(
-                    *coordinates[chosen].T, s=10, color=colour, marker=shape, alpha=0.8, lw=0,
-                    label=name if number == 0 else None,
-                )  # fmt: skip
+            label: str | None = name
+            for shape, chosen in shapes.items():
+                if chosen.any():
+                    ax.scatter(*coordinates[chosen].T, s=10, color=colour, marker=shape, alpha=0.8,
+                               lw=0, label=label)  # fmt: skip
+                    label = None  # once in the legend
         ax.set(xlabel="Component 1", ylabel="Component 2", title=title)
         if 1 < len(set(names)) <= _LEGEND_ROWS:
             ax.legend(
@@ -210,9 +206,8 @@ def tabulate_agreement(scores: pd.DataFrame) -> pd.DataFrame:
     if scores.empty:
         return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=keys))
     counts = scores.groupby(keys)[["n_clips", "n_labels", "n_true"]].first()
-    texts = _with_interval(scores).pivot_table(
-        index=keys, columns="metric", values="text", aggfunc="first"
-    )
+    rows = _with_interval(scores)
+    texts = rows.pivot_table(index=keys, columns="metric", values="text", aggfunc="first")
     named = texts[list(_MEASURES)].rename(columns=_MEASURES).rename_axis(columns=None)
     return counts.join(named)
 
@@ -224,10 +219,8 @@ def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
     ``metric`` is "nmi", "ari", "v_measure" or "purity".
     """
     chosen = _with_interval(scores[scores["metric"] == metric])
-    table = chosen.pivot_table(
-        index=["machine_type", "domain"], columns="labelling", values="text", aggfunc="first"
-    )
-    order = list(dict.fromkeys(chosen["labelling"]))
+    keys, order = ["machine_type", "domain"], list(dict.fromkeys(chosen["labelling"]))
+    table = chosen.pivot_table(index=keys, columns="labelling", values="text", aggfunc="first")
     return table.reindex(columns=order).rename_axis(columns=_MEASURES[metric])
 
 

@@ -80,16 +80,9 @@ def make_panels(count: int, *, height_in: float = 1.75) -> tuple[Figure, list[Ax
     columns = min(COLUMNS, max(1, count))
     rows = max(1, math.ceil(count / columns))
     single = columns == 1
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(
-            WIDTH_WIDE_IN / 2 if single else WIDTH_WIDE_IN,
-            0.9 + rows * (max(height_in, _SINGLE_HEIGHT_IN) if single else height_in),
-        ),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (WIDTH_WIDE_IN / 2 if single else WIDTH_WIDE_IN,
+            0.9 + rows * (max(height_in, _SINGLE_HEIGHT_IN) if single else height_in))  # fmt: skip
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     panels = list(axes.ravel())
     for ax in panels[count:]:
         ax.set_axis_off()

@@ -15,19 +15,9 @@ from asdlib.scoring import CELL_METRICS, OFFICIAL_METRICS, mean_over_seeds
 from asdlib.scoring.verdicts import verdict_count
 
 TABLE_COLUMNS = [
-    "machine_type",
-    "metric",
-    "system",
-    "value",
-    "spread",
-    "n_seeds",
-    "ci_low",
-    "ci_high",
-    "n_normal",
-    "n_anomaly",
-    "reason",
-    "source",
-]
+    "machine_type", "metric", "system", "value", "spread", "n_seeds", "ci_low", "ci_high",
+    "n_normal", "n_anomaly", "reason", "source",
+]  # fmt: skip
 METRIC_LABELS = {
     "auc_source": "AUC (source)",
     "auc_target": "AUC (target)",
@@ -102,12 +92,9 @@ def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None
     table = pd.concat([part for part in parts if len(part)], ignore_index=True)
     wanted = [(name, metric) for name in machines for metric in CELL_METRICS]
     wanted += [("all", metric) for metric in (*CELL_METRICS, "official_score")]
-    order = {key: position for position, key in enumerate(wanted)}
-    systems = {name: position for position, name in enumerate(dict.fromkeys(table["system"]))}
-    place = [order.get(key, -1) for key in zip(table["machine_type"], table["metric"], strict=True)]
-    table = table.assign(_place=place, _system=table["system"].map(systems))
-    table = table[table["_place"] >= 0].sort_values(["_place", "_system"], kind="stable")
-    table = table.reindex(columns=TABLE_COLUMNS).reset_index(drop=True)
+    order = pd.DataFrame(wanted, columns=["machine_type", "metric"])
+    order = order.merge(pd.DataFrame({"system": table["system"].unique()}), how="cross")
+    table = order.merge(table).reindex(columns=TABLE_COLUMNS)
     counts = ["n_seeds", "n_normal", "n_anomaly"]
     return table.astype(dict.fromkeys(counts, "Int64")).fillna({"reason": ""})
 
@@ -142,9 +129,7 @@ def _metric_lines(table: pd.DataFrame) -> list[str]:
     previous, lines = "", []
     for (machine_type, metric), rows in table.groupby(["machine_type", "metric"], sort=False):
         label = "**all (harmonic mean)**" if machine_type == "all" else plain(machine_type)
-        cells = {
-            row["system"]: _value_text(row, footnotes) for row in rows.to_dict(orient="records")
-        }
+        cells = {row["system"]: _value_text(row, footnotes) for row in rows.to_dict("records")}
         first = label if machine_type != previous else ""
         values = [cells.get(system, "") for system in systems]
         lines.append([first, METRIC_LABELS[str(metric)], _count_text(rows), *values])
@@ -169,7 +154,7 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
         "score": shown["anomaly_score"].map("{:.2f}".format),
         "threshold": shown["threshold"].map("{:.2f}".format).replace("nan", ""),
         "above": shown["percentile"].map("{:.0f} %".format).replace("nan %", ""),
-        "since": shown["since"].astype(str).map(_moment),
+        "since": shown["since"].astype(str).map(_minute),
         "heard by": shown["heard"],
         "reason": shown["reason"].map(plain),
     }
@@ -185,8 +170,8 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
     return "\n".join([*lines, verdict_count(verdicts, n_shown=len(shown))]) + "\n"
 
 
-def _moment(since: str) -> str:
-    """Date and time to the minute; nothing where a recording without a date stands for them."""
+def _minute(since: str) -> str:
+    """Date and time; nothing where the name of a recording stands for them."""
     return since[:16].replace("T", " ") if re.match(r"\d{4}-\d{2}-\d{2}", since) else ""
 
 
@@ -232,11 +217,10 @@ def render_official(official: pd.DataFrame) -> str:
     header = ["machine", "row", "AUC", "pAUC", "precision", "recall", "F1"]
     for system, rows in official.groupby("system", sort=False):
         values = rows[list(OFFICIAL_METRICS)].to_numpy(dtype=float)
+        named = zip(rows["machine_type"], rows["row"], values, strict=True)
         lines = [
             [plain(machine_type), name, *("" if np.isnan(x) else f"{x:.4f}" for x in row)]
-            for machine_type, name, row in zip(
-                rows["machine_type"], rows["row"], values, strict=True
-            )
+            for machine_type, name, row in named
         ]
         text += ["", f"## {plain(system)}: the organisers' table", ""]
         text += markdown_table(header, lines, n_text=2)
