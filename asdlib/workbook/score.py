@@ -15,37 +15,9 @@ from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.save import collect_provenance, save_table, save_text
 from asdlib.report.tables import render_markdown, render_official, result_table
-from asdlib.scoring import (
-    evaluate,
-    official_table,
-    published_figures,
-    read_submission,
-)
+from asdlib.scoring import evaluate, official_table, published_figures, read_submission
 from asdlib.workbook.datasets import truth_list
 from asdlib.workbook.parameters import check_run_name
-
-
-def with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Give the clips of a submission, by published or true names, their truth: a scores table.
-
-    Refuses evaluation machines whose clips are not exactly those of the list.
-    """
-    names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
-    table = submission.assign(file_name=names)
-    published = truth.set_index(["machine_type", "true_name"])["file_name"]
-    known = [
-        published.get(key, key[1])
-        for key in zip(table["machine_type"], table["file_name"], strict=True)
-    ]
-    table["clip_id"] = table["machine_type"] + "/test/" + pd.Series(known, index=table.index)
-    for machine_type, clips in table.groupby("machine_type"):
-        listed = truth.loc[truth["machine_type"].eq(machine_type), "file_name"]
-        found = clips["clip_id"].str.rsplit("/", n=1).str[-1]
-        _check_complete(folder, str(machine_type), set(found), set(listed))
-    hidden = table.assign(domain=None, is_anomaly=None)
-    named = table[~table["machine_type"].isin(truth["machine_type"])]
-    own = truth_of_names(named["machine_type"].tolist(), named["file_name"].tolist())
-    return reveal(reveal(hidden, truth), own).drop(columns="file_name")
 
 
 def score_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
@@ -56,21 +28,21 @@ def score_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     parser.add_argument("--data-dir", type=Path, default=PROJECT_ROOT / "data")
     options = parser.parse_args(arguments)
-    systems = name_systems(options.folders)
+    systems = _name_systems(options.folders)
     name = options.name or "score_" + "_".join(systems)
     check_run_name(name)
     submissions = {system: read_submission(folder) for system, folder in systems.items()}
     machines = {name for table in submissions.values() for name in table["machine_type"]}
     truth = _read_truth(options.truth, machines, options.data_dir.resolve())
     parts = [
-        with_truth(submissions[system], truth, folder).assign(system=system, seed=None)
+        _with_truth(submissions[system], truth, folder).assign(system=system, seed=None)
         for system, folder in systems.items()
     ]
     _save(pd.concat(parts, ignore_index=True), options, name, truth)
     return 0
 
 
-def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
+def _name_systems(folders: Sequence[Path]) -> dict[str, Path]:
     """Name systems after their folders, or the folder above where it is called ``submission``."""
     systems: dict[str, Path] = {}
     for folder in folders:
@@ -94,16 +66,31 @@ def _read_truth(name: str, machines: set[str], data_dir: Path) -> pd.DataFrame:
     return read_eval_truth(truth_list(name, data_dir, lambda line: None))
 
 
-def _check_complete(folder: Path, machine_type: str, found: set[str], listed: set[str]) -> None:
-    if not listed:
-        return
-    missing, unknown = sorted(listed - found), sorted(found - listed)
-    if missing or unknown:
-        first = missing[0] if missing else unknown[0]
-        raise InputError(
-            f"{folder}: of {machine_type} {len(missing)} of {len(listed)} clips are missing and "
-            f"{len(unknown)} are unknown, such as {first}. Expected exactly the clips of the list."
-        )
+def _with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Give the clips of a submission, by published or true names, their truth: a scores table.
+
+    Refuses evaluation machines whose clips are not exactly those of the list.
+    """
+    names = submission["clip_id"].str.rsplit("/", n=1).str[-1]
+    published = truth.set_index(["machine_type", "true_name"])["file_name"]
+    known = [
+        published.get(key, key[1]) for key in zip(submission["machine_type"], names, strict=True)
+    ]
+    table = submission.assign(file_name=names, published=known, domain=None, is_anomaly=None)
+    table["clip_id"] = table["machine_type"] + "/test/" + table["published"]
+    for machine_type, own in truth.groupby("machine_type"):
+        listed = set(own["file_name"])
+        found = set(table.loc[table["machine_type"].eq(machine_type), "published"])
+        missing, more = sorted(listed - found), sorted(found - listed)
+        if found and (missing or more):
+            raise InputError(
+                f"{folder}: of {machine_type} {len(missing)} of {len(listed)} clips are missing "
+                f"and {len(more)} are unknown, such as {[*missing, *more][0]}. Expected exactly "
+                "the clips of the list."
+            )
+    named = table[~table["machine_type"].isin(truth["machine_type"])]
+    own_truth = truth_of_names(named["machine_type"].tolist(), named["file_name"].tolist())
+    return reveal(reveal(table, truth), own_truth).drop(columns=["file_name", "published"])
 
 
 def _save(
@@ -114,21 +101,20 @@ def _save(
         command="score", folders=[str(path) for path in options.folders], truth=options.truth
     )
     metrics = evaluate(scores)
-    officials = [
-        official_table(rows).assign(system=system)
-        for system, rows in scores.groupby("system", sort=False)
-    ]
-    official = pd.concat(officials, ignore_index=True)
-    official = official[["system", *official.columns.drop("system")]]
-    machines = set(scores["machine_type"])
+    officials = {
+        system: official_table(rows) for system, rows in scores.groupby("system", sort=False)
+    }
+    official = pd.concat(officials, names=["system"]).reset_index("system")
+    machines, listed = set(scores["machine_type"]), set(truth["machine_type"])
     table = result_table(metrics, published=_published(options.truth, machines, scores))
-    notes = _notes(machines, truth)
+    missing = ", ".join(sorted(listed - machines)) if machines & listed else ""
+    notes = (f"Machines of the list without scores: {missing}; means run without them.",)
     title = f"{name}: scored against {Path(options.truth).name}"
-    text = render_markdown(table, title=title, notes=notes) + render_official(official)
-    for part, file_name in (
-        (scores, "scores"), (metrics, "metrics"), (official, "official"), (table, "table"),
-    ):  # fmt: skip
-        save_table(part, folder / f"{file_name}.csv", provenance=provenance)
+    text = render_markdown(table, title=title, notes=notes if missing else ())
+    text += render_official(official)
+    parts = {"scores": scores, "metrics": metrics, "official": official, "table": table}
+    for stem, part in parts.items():
+        save_table(part, folder / f"{stem}.csv", provenance=provenance)
     save_text(text, folder / "table.md", provenance=provenance)
     sys.stdout.write(f"\n{text}\ntables     {folder}\n")
 
@@ -139,11 +125,3 @@ def _published(truth: str, machines: set[str], scores: pd.DataFrame) -> pd.DataF
     subsets = [name for name, known in EDITIONS[truth].machines.items() if machines & set(known)]
     published = published_figures(truth, subsets)
     return published[~published["system"].isin(scores["system"])]
-
-
-def _notes(machines: set[str], truth: pd.DataFrame) -> tuple[str, ...]:
-    listed = set(truth["machine_type"])
-    missing = sorted(listed - machines) if machines & listed else []
-    if not missing:
-        return ()
-    return (f"Machines of the list without scores: {', '.join(missing)}; means run without them.",)
