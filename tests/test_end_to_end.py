@@ -295,20 +295,19 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(simulated_smoke, tmp_pa
     assert cli.main(arguments) == 0
 
 
-def test_killed_at_random_points_it_ends_in_the_same_results(out, simulated_smoke, tmp_path):
-    """Of the training, which leaves most behind; a point is a number of files that lie there."""
-    shutil.copytree(out, tmp_path, dirs_exist_ok=True, symlinks=True)
-    made_anew = [tmp_path / "build" / NAME / part for part in ("checkpoints", "seed_0")]
-    made_anew.append(tmp_path / "build" / "cache" / "frames")
-    n_files = len(files(*made_anew))
-    for folder in made_anew:
-        shutil.rmtree(folder)
-    call = [sys.executable, "-m", "asdlib.workbook.cli"]
-    call += command(simulated_smoke, tmp_path, "--only", "03")
-    points = [(random.randrange(n_files), random.random()) for _ in range(2)]
+def test_killed_at_random_points_of_a_run_it_ends_in_the_same_results(
+    out, simulated_smoke, tmp_path
+):
+    """A point is a number of files that are there; what notebooks 01 and 03 leave is made anew."""
+    shutil.copytree(out / "build" / "cache", tmp_path / "build" / "cache", symlinks=True)
+    shutil.rmtree(tmp_path / "build" / "cache" / "frames")
+    shutil.rmtree(tmp_path / "build" / "cache" / "log_mel")
+    n_before, n_files = len(files(tmp_path)), len(files(*made_by_a_run(out)))
+    call = [sys.executable, "-m", "asdlib.workbook.cli", *command(simulated_smoke, tmp_path)]
+    points = [(n_before + random.randrange(n_files), random.random()) for _ in range(2)]
     for n_there, wait_s in points:
         process = psutil.Popen(call, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        while len(files(*made_anew)) < n_there and process.poll() is None:
+        while len(files(tmp_path)) < n_there and process.poll() is None:
             time.sleep(0.02)
         time.sleep(wait_s)
         with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended before
@@ -316,11 +315,17 @@ def test_killed_at_random_points_it_ends_in_the_same_results(out, simulated_smok
                 part.kill()  # the kernel, too, which is in a session of its own
         process.wait()
     assert cli.main(call[3:]) == 0, f"after kills at {points} of {n_files} files"
-    arrays = [path for path in files(*made_anew) if path.suffix == ".npz"]
-    assert len(arrays) == 5  # embeddings; network and residuals of both autoencoders
-    for path in arrays:
+    # What the training's speed stands in differs from run to run.
+    same = [path for path in files(*made_by_a_run(tmp_path))
+            if path.suffix in (".csv", ".npz", ".png") and "training" not in path.name]  # fmt: skip
+    assert len(same) > 60
+    for path in same:
         before = out / path.relative_to(tmp_path)
         assert path.read_bytes() == before.read_bytes(), f"{path} after kills at {points}"
+
+
+def made_by_a_run(folder: Path) -> list[Path]:
+    return [folder / place / NAME for place in ("build", "results", "figures", "bundles")]
 
 
 def files(*folders: Path) -> list[Path]:

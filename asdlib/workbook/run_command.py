@@ -154,6 +154,9 @@ def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name
     folder = out / "build" / name / "notebooks"
     for notebook in chosen:
         say(f"{notebook.path.stem:<28} started")
+        for figure in (out / "figures" / name).glob(f"*{notebook.number}_*"):
+            if figure.name.removeprefix("simulated_").startswith(notebook.number):
+                figure.unlink()  # an older run's are no longer true, and may bear other names
         elapsed = execute(notebook, parameters, folder)
         say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
     write_run_pages(out, name)
