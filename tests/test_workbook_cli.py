@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from corpus import make_tree, train_and_test
+from corpus import list_chunk, make_tree, train_and_test, wav_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -403,14 +404,44 @@ _FILES = st.lists(
 )  # fmt: skip
 
 
+#: Of one machine that can be used, with recordings in places that are read or passed over.
+_MACHINES = st.lists(
+    st.sampled_from(["check/b.wav", "normal/sub/c.wav", "normal/.d.wav", "old/e.wav", "f.wav",
+                     "check/Messung 3 (Süd).wav", "train/g.wav", "test/2026-05-02/h.wav"]),
+    max_size=4, unique=True,
+).map(["normal/1.wav", "normal/2.wav", "normal/3.wav"].__add__)  # fmt: skip
+_SOUNDS = st.binary(max_size=60) | st.builds(
+    wav_bytes, st.binary(max_size=96), code=st.sampled_from([1, 3, 7, 85, 0xFFFE]),
+    bits=st.sampled_from([0, 8, 12, 16, 24, 32, 64]), channels=st.integers(0, 3),
+    sample_rate=st.sampled_from([0, 1, 8000, 16000, 44100, 192000]),
+    announced=st.none() | st.sampled_from([0, 7, 2**32 - 1]),
+    before=st.just(b"") | st.builds(list_chunk, st.integers(0, 9)),
+)  # fmt: skip
+_COLUMNS = ["path", "machine_type", "domain", "condition", "split", " path", "rpm", "", "file_name"]
+_TABLES = st.builds(
+    lambda rows, end: end.join(",".join(row) for row in rows) + end,
+    st.lists(st.lists(st.sampled_from([*_COLUMNS, *train_and_test("fan"), "normal", "target",
+                                       "fan/a.wav", "../x.wav", "fan", '"']) | _WORDS, max_size=5),
+             max_size=4),
+    st.sampled_from(["\n", "\r\n", ";\n", "\r", ""]),
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None)
-@given(_CALLS, _FILES, _WORDS)
-def test_whatever_is_asked_ends_well_or_in_five_plain_lines(tmp_path_factory, calls, files, text):
+@given(st.just([]) | _CALLS, st.just([]) | _FILES, st.lists(_SOUNDS, max_size=3), _TABLES,
+       st.just([]) | _MACHINES)  # fmt: skip
+def test_whatever_is_asked_ends_well_or_in_five_plain_lines(
+    tmp_path_factory, calls, files, sounds, table, machine
+):
     root = tmp_path_factory.mktemp("call")
     make_tree(root / "set", files)
+    make_tree(root / "set" / "wheel", machine, n_samples=4800)
     (root / "set").mkdir(exist_ok=True)
-    for table in root.rglob("*.csv"):
-        table.write_text(f"path,machine_type\n{text},{text}\n", encoding="utf-8")
+    recordings = sorted((root / "set").rglob("*.wav"))
+    for path, sound in zip(recordings, sounds, strict=False):
+        path.write_bytes(sound)
+    for path in root.rglob("*.csv"):
+        path.write_text(table, encoding="utf-8", newline="")
     words = [word for call in calls for word in call]
     arguments = ["--data", str(root / "set"), "--out", str(root), *words]
     said = io.StringIO()
@@ -423,4 +454,8 @@ def test_whatever_is_asked_ends_well_or_in_five_plain_lines(tmp_path_factory, ca
         end = message[message.index("run_all.sh: ") :]
         assert len(end.splitlines()) <= 5, end
         assert "--debug shows where" not in end
+    elif not {"--machines", "--only", "--from"} & set(words):  # all is read, or counted and named
+        read = int(re.search(r", (\d+) recordings, machines", message)[1])
+        passed_over = sum(map(int, re.findall(r"^(\d+) passed over", message, re.MULTILINE)))
+        assert read + passed_over >= len(recordings), message
     assert "Traceback" not in message

@@ -149,8 +149,9 @@ def execute(
             progress_bar=False,
             stderr_file=messages or sys.stderr,
             cwd=str(notebook.path.parent),
-            # The kernel listens on this machine alone; its warning about that is no news.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            # The kernel listens on this machine alone, and is interrupted before it is ended: that
+            # it says so is no news. What fails in a cell comes as the cell's error.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except (PapermillExecutionError, KeyboardInterrupt, OSError, RuntimeError) as error:
         said = _why(error)
