@@ -154,6 +154,13 @@ def test_sections_split_cells_at_headings(book):
     assert [cell.id for cell in parts["Verdicts"]][1] == "b"
 
 
+VERDICTS = pd.DataFrame(
+    {"machine_type": ["pump", "fan 2"], "recording": ["p.wav", "f.wav"], "start_s": 0.0,
+     "since": "", "verdict": "normal", "anomaly_score": [1.0, 2.0], "threshold": [1.5, None],
+     "percentile": 50.0, "heard": "", "reason": ["a tone", ""]}
+)  # fmt: skip
+
+
 @pytest.fixture
 def out(book, tmp_path):
     """A run that has left a scoring notebook, a figure, a table and the clip table."""
@@ -179,6 +186,7 @@ def out(book, tmp_path):
     facts = {"corpus": "simulated", "utc": "2026-01-02T03:04:05+00:00", "git": {"commit": "abc"},
              "settings": {"data_dir": "<b>$data$</b>", "decision_percentile": 95.0}}  # fmt: skip
     (results / "scores.csv.json").write_text(json.dumps(facts))
+    VERDICTS.to_csv(results / "verdicts.csv", index=False)
     write_run_pages(tmp_path, "my run")
     return tmp_path
 
@@ -186,7 +194,7 @@ def out(book, tmp_path):
 def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     text = run_pages(out, "my run")["report"].read_text().replace("&nbsp;", " ")
     order = ["Report: my run (simulated machines)", "2026-01-02 03:04", "at most 5 %",
-             'id="Verdicts"', 'id="Reasons"', 'id="The-log:-trend"',
+             'id="Verdicts"', "a tone", 'id="Reasons"', 'id="The-log:-trend"',
              'id="What-it-has-learnt-from"', 'id="Limits"',
              "ISO 20816", 'id="Settings"']  # fmt: skip
     places = [text.index(word, text.index("<main>")) for word in order]
@@ -200,17 +208,23 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     assert "@media print" in text
 
 
+@pytest.mark.parametrize("value", [0.5, None])
+def test_a_report_without_labels_has_no_empty_sections(out, value):
+    place = out / "build" / "my run" / "notebooks" / "04_knn_scoring.ipynb"
+    notebook = nbformat.read(place, 4)
+    notebook.cells.append(NEW.new_markdown_cell("## Where the errors lie"))
+    nbformat.write(notebook, place)
+    pd.DataFrame({"value": [value]}).to_csv(out / "results" / "my run" / "table.csv")
+    write_run_pages(out, "my run")
+    text = run_pages(out, "my run")["report"].read_text()
+    assert ('id="Where-the-errors-lie"' in text) == (value is not None)
+
+
 def test_each_of_several_machines_has_a_report_of_its_own(out):
     build, results = out / "build" / "my run", out / "results" / "my run"
     clips = pd.read_csv(build / "clips.csv")
     fan = clips.assign(machine_type="fan 2")
     pd.concat([clips, fan]).to_csv(build / "clips.csv", index=False)
-    verdicts = pd.DataFrame(
-        {"machine_type": ["pump", "fan 2"], "recording": ["p.wav", "f.wav"], "start_s": 0.0,
-         "since": "", "verdict": "normal", "anomaly_score": [1.0, 2.0], "threshold": [1.5, None],
-         "percentile": 50.0, "heard": "", "reason": ""}
-    )  # fmt: skip
-    verdicts.to_csv(results / "verdicts.csv", index=False)
     book = nbformat.read(build / "notebooks" / "04_knn_scoring.ipynb", 4)
     why = next(cell for cell in book.cells if cell.id == "why")
     why.outputs[0].metadata["machine"] = "pump"

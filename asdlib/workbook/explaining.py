@@ -33,6 +33,7 @@ class Explained:
     contributions: pd.Series  # of each view, by its name
     reason: spectra.Reason  # of the view that contributes most
     nearest: list[str]  # ``clip_id`` of the nearest normal clips in that view
+    names: tuple[str, str]  # as the user knows the clip and the nearest normal one
     second: spectra.Reason | None = None  # of the next view, if it contributes nearly as much
 
     @property
@@ -93,7 +94,14 @@ class Explainer:
         enough = _NEARLY if reason.values else _WITHOUT_CAUSE  # noqa: PD011 - no pandas object
         if len(ranked) > 1 and ranked.iloc[1] > enough * ranked.iloc[0] > 0:
             second, _ = self._heard_by(str(ranked.index[1]), clip_id, facts)
-        return Explained(clip_id, contributions, reason, nearest, second)
+        names = (self._name(clip_id), self._name(nearest[0]))
+        return Explained(clip_id, contributions, reason, nearest, names, second)
+
+    def _name(self, clip_id: str) -> str:
+        """Name of a clip's recording, and where in it the clip begins."""
+        row = self.clips[self.clips["clip_id"].eq(clip_id)].iloc[0]
+        start_s = row.get("start_s", 0.0)
+        return f"{row.get('recording', clip_id)}" + (f" from {start_s:g} s" if start_s else "")
 
     def _heard_by(
         self, view: str, clip_id: str, facts: Mapping[str, Any]

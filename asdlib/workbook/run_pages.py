@@ -26,9 +26,13 @@ _Section = tuple[str, list[Any]]  # title and cells
 _LOG = "The log"
 #: Sections of the scoring notebook that a report begins with, by how their titles begin.
 _FIRST = ("Verdict", "Reasons", _LOG, "What would be heard")
-#: Sections that prove the method or serve something else, and stay in the notebook.
-_LEFT_OUT = ("A known answer", "A control", "Submission", LEARNED, WRITTEN,
+#: Sections that prove the method or serve something else, and stay in the notebook. Verdicts are
+#: taken from their table, which has their reasons.
+_LEFT_OUT = ("Verdict", "A known answer", "A control", "Submission", LEARNED, WRITTEN,
              "The report's KNN", "The final system", "Maps of", "A detector")  # fmt: skip
+#: Sections that say nothing without a label.
+_MEASURED = ("Metrics", "The report's Table 2", "What each view hears", "Where the errors lie")
+_VERDICTS_SHOWN = 100
 _LIMITS = """## Limits
 
 - A verdict says that a clip sounds unlike the recordings this run has learnt from, not that
@@ -79,11 +83,13 @@ def _report(scoring: Any, out: Path, name: str, machine: str = "") -> Any:
     Of one machine its verdicts, and what cells have displayed with ``metadata={"machine": ...}``.
     """
     facts = _facts(out / "results" / name)
-    taken = [part for part in sections(scoring) if not part[0].startswith(_LEFT_OUT)][1:]
+    left_out = _LEFT_OUT if _is_labelled(out / "results" / name) else (*_LEFT_OUT, *_MEASURED)
+    taken = [part for part in sections(scoring) if not part[0].startswith(left_out)][1:]
     taken += _trend(out, name)
     if machine:
-        taken = [(_FIRST[0], _book(_verdicts(out / "results" / name, machine)).cells),
-                 *_of_machine(taken, machine)]  # fmt: skip
+        taken = list(_of_machine(taken, machine))
+    verdicts = _book(_verdicts(out / "results" / name, machine))
+    taken = [(_FIRST[0], verdicts.cells), *taken]
     order = {title: next((place for place, begin in enumerate(_FIRST) if title.startswith(begin)),
                          len(_FIRST)) for title, _ in taken}  # fmt: skip
     book = _book(_head(facts, out, name, machine))
@@ -96,14 +102,22 @@ def _report(scoring: Any, out: Path, name: str, machine: str = "") -> Any:
     return book
 
 
+def _is_labelled(results: Path) -> bool:
+    """Whether anything could be measured."""
+    table = results / "table.csv"
+    return not table.exists() or bool(pd.read_csv(table)["value"].notna().any())
+
+
 def _verdicts(results: Path, machine: str) -> str:
-    """All verdicts of a machine."""
+    """Verdicts with their reasons: all of a machine, or the first of a run."""
     numbers = dict.fromkeys(("anomaly_score", "threshold", "percentile", "start_s"), [""])
     table = pd.read_csv(results / "verdicts.csv", dtype=dict.fromkeys(_TEXTS, "string"),
                         keep_default_na=False, na_values=numbers)  # fmt: skip
-    own = table[table["machine_type"].eq(machine)].reset_index(drop=True)
-    shown = render_verdicts(own, most=len(own)) if len(own) else "No test clip."
-    return f"## Verdicts\n\n{shown}"
+    if machine:
+        table = table[table["machine_type"].eq(machine)].reset_index(drop=True)
+    most = len(table) if machine else _VERDICTS_SHOWN
+    shown = render_verdicts(table, most=most) if len(table) else "No test clip."
+    return f"## Verdicts\n\nFlagged clips first, then by score.\n\n{shown}"
 
 
 def _of_machine(

@@ -67,7 +67,7 @@ def draw(
     ``said`` is the verdict in the title.
     """
     figure = explain_figures.draw_reason(
-        one.reason, one.contributions, title=f"{one.clip_id}, {said}: {one.sentence}",
+        one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence}",
         **_spectrogram(one.clip_id, waveforms),
     )  # fmt: skip
     # What is displayed later must not be shown a second time by itself.
@@ -91,9 +91,10 @@ def _excerpts(
     """Cut out the moment that is meant, or the beginning, of the clip and its nearest normal."""
     rate = float(waveforms.settings["sample_rate"])
     cut = {}
-    for what, clip_id in (("clip", explained.clip_id), ("nearest normal", explained.nearest[0])):
+    both = ("clip", explained.clip_id), ("nearest normal", explained.nearest[0])
+    for (what, clip_id), name in zip(both, explained.names, strict=True):
         row = waveforms.row_of(clip_id)
         first = int(rate * max(0.0, (explained.reason.at_s or 0.0) - seconds / 2))
         first = min(first, max(0, len(row) - int(seconds * rate)))
-        cut[f"{what}: {clip_id.rsplit('/', 1)[-1]}"] = row[first : first + int(seconds * rate)]
+        cut[f"{what}: {name.rsplit('/', 1)[-1]}"] = row[first : first + int(seconds * rate)]
     return cut
