@@ -145,6 +145,19 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
         assert again[1] == pytest.approx(hearing.described[0]["embedding"][0], abs=1e-5)
     log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
     assert (len(log), damaged) == (len(told), [])
+    # A recording that cannot be used keeps no other from its verdict.
+    mixed = tmp_path / "bearingSim"
+    shutil.copytree(folder, mixed)
+    (mixed / "damaged.wav").write_bytes(b"RIFF0000")
+    assert check(tmp_path, str(mixed), "--json") == FLAGGED
+    said = capfd.readouterr()
+    assert len(said.out.splitlines()) == len(told)
+    assert "damaged.wav: is not a wav file" in said.err
+    normal = min(mixed.glob("*normal*"))
+    for path in set(mixed.glob("section*")) - {normal}:
+        path.unlink()
+    assert check(tmp_path, str(mixed)) in (2, FLAGGED)
+    assert normal.name in capfd.readouterr().out
     # A machine that no folder names is asked for, or named.
     monkeypatch.chdir(folder)
     one = next(folder.glob("*.wav"))

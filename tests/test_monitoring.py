@@ -181,7 +181,7 @@ def test_watching_hears_every_new_file_once_it_has_stopped_growing(tmp_path, mon
 
     def check(_, paths):
         heard.extend(path.name for path in paths)
-        if paths[0].name == "bad.wav":
+        if paths[-1].name == "bad.wav":
             raise InputError("bad.wav: is no recording.")
 
     monkeypatch.setattr(workbook_check.time, "sleep", wait)

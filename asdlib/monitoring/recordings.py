@@ -70,6 +70,7 @@ def new_clips(
             machine, shown = machine_of(path, machines), printable(str(path))
             row = make_row(machine, "test", path, told, recording=shown)
             row |= {"recorded_at": time, "content": file_digest(str(path))}
+            row["path"] = str(path.absolute())  # notebook 06 looks from elsewhere
             rows += cut_windows(row, window_s)
         except InputError as error:
             problems.append(str(error))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from asdlib import scoring
 from asdlib.data import ArrayStore, open_waveforms
-from asdlib.errors import InputError
+from asdlib.errors import InputError, raise_problems
 from asdlib.files import PROJECT_ROOT
 from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
 from asdlib.monitoring.detector import Detector
@@ -84,19 +84,44 @@ class Checker:
         self._machines = _machines(self._detector, options.machine)
 
     def check(self, paths: Sequence[Path]) -> bool:
-        """Tell and log the verdicts on recordings; whether one is anomalous."""
-        parts = []
+        """Tell and log the verdicts on recordings; whether one is anomalous.
+
+        What cannot be used is refused once the verdicts on all others are told.
+        """
+        parts: list[pd.DataFrame] = []
+        refused: list[str] = []
         for first in range(0, len(paths), _AT_ONCE):
-            some = paths[first : first + _AT_ONCE]
-            new = new_clips(some, self._machines, window_s=self._detector.settings["window_s"])
+            self._hear(paths[first : first + _AT_ONCE], parts, refused)
+        is_flagged = False
+        if parts:
+            told = pd.concat(parts, ignore_index=True)
+            self._tell(scoring.flagged_first(told))
+            is_flagged = bool(told["verdict"].eq("anomalous").any())
+        try:
+            raise_problems(refused)
+        except InputError as error:
+            if not is_flagged:
+                raise
+            say(str(error))  # that something was flagged is what the exit status has to say
+        return is_flagged
+
+    def _hear(self, paths: Sequence[Path], parts: list[pd.DataFrame], refused: list[str]) -> None:
+        """Log and append verdicts, or else why not; what cannot be used is found by halving."""
+        try:
+            new = new_clips(paths, self._machines, window_s=self._detector.settings["window_s"])
             with heard(self._detector, new) as hearing:
                 verdicts = hearing.verdicts.assign(reason=hearing.reasons())
-                now = datetime.now().astimezone().isoformat(timespec="seconds")
-                parts.append(verdicts.assign(version=self._facts["version"], checked_at=now))
-            append_verdicts(self._folder / "log.jsonl", parts[-1])
-        told = pd.concat(parts, ignore_index=True)
-        self._tell(scoring.flagged_first(told))
-        return bool(told["verdict"].eq("anomalous").any())
+        except InputError as error:
+            if len(paths) == 1:
+                refused.append(str(error))
+                return
+            half = len(paths) // 2
+            self._hear(paths[:half], parts, refused)
+            self._hear(paths[half:], parts, refused)
+            return
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        parts.append(verdicts.assign(version=self._facts["version"], checked_at=now))
+        append_verdicts(self._folder / "log.jsonl", parts[-1])
 
     def watch(self, places: Sequence[Path], *, known: Iterable[Path]) -> None:
         """Check what is new in folders, until Ctrl-C; a file counts once it has stopped growing."""
@@ -110,15 +135,10 @@ class Checker:
             sizes = fresh
             if ready:
                 done |= set(ready)
-                self._check_what_can_be(ready)
-
-    def _check_what_can_be(self, paths: Sequence[Path]) -> None:
-        """Let one file that cannot be used not end the watch."""
-        for path in paths:
-            try:
-                self.check([path])
-            except InputError as error:
-                say(f"passed over: {error}")
+                try:
+                    self.check(ready)
+                except InputError as error:
+                    say(f"passed over: {error}")
 
     def _tell(self, verdicts: pd.DataFrame) -> None:
         log, damaged = read_log(self._folder / "log.jsonl")
