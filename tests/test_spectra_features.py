@@ -145,7 +145,7 @@ def test_other_waveforms_or_code_give_another_key(corpus, tmp_path, monkeypatch)
 
 
 def test_a_build_that_breaks_goes_on_where_it_stopped(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_BLOCK_CLIPS", 2)
+    monkeypatch.setattr("asdlib.data.store._BLOCK_ROWS", 2)
     whole = open_features(corpus, tmp_path / "whole")
     real, calls = features.fit_length, []
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.cores import torch_threads_restored, use_one_torch_thread
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
@@ -46,7 +46,6 @@ VERSIONS = {
     "embeddings": 2,
     "residuals": 3,
 }
-_BLOCK_BYTES, _BLOCK_CLIPS = 4 << 20, 32
 
 
 def map_clips(
@@ -98,7 +97,6 @@ def map_clips(
             start = stop
         source.release()
 
-    row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape)) * int(row_lengths.max(initial=1))
     with torch_threads_restored():
         return open_or_build(
             Path(cache_dir) / kind,
@@ -108,8 +106,7 @@ def map_clips(
             row_shape=row_shape,
             dtype=dtype,
             fill=fill,
-            block_rows=min(max(1, _BLOCK_BYTES // max(row_bytes, 1)), _BLOCK_CLIPS),
-            workers=workers or available_cores(),
+            workers=workers,
             on_progress=on_progress,
         )
 

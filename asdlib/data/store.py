@@ -41,6 +41,7 @@ from asdlib.files import reserve, write_atomically, writing
 
 #: A store up to this size is read whole when it is opened; of a larger one, this much [bytes].
 _VERIFIED_WHOLE, _VERIFIED = 1 << 30, 1 << 28
+_BLOCK_BYTES, _BLOCK_ROWS = 4 << 20, 32
 _JOURNAL_LINE = re.compile(r"(\d+)-(\d+) ([0-9a-f]{8})")
 _Block = tuple[int, int]  # first row, row after the last
 
@@ -156,18 +157,17 @@ def open_or_build(
     row_shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     fill: Callable[[int, int, npt.NDArray[Any]], None],
-    block_rows: int,
-    workers: int,
+    block_rows: int | None = None,
+    workers: int | None = None,
     on_progress: Callable[[int], object] = lambda rows: None,
 ) -> ArrayStore:
     """Open the store that these settings describe; build what of it is missing.
 
     ``root`` holds the stores of one kind; ``settings`` (JSON-serialisable) are all that shapes the
     rows, the version of the code included; row i has the shape ``(lengths[i], *row_shape)``.
-    ``fill(first, last, out)`` is called from ``workers`` threads and writes ``block_rows`` rows
-    from ``first`` on into ``out``, zeros as they lie in the flat array, which must not be kept.
-    ``on_progress`` gets the number of rows just finished (those found finished come first).
-    A folder that cannot be written or a full disk raises `InputError`; finished blocks stay.
+    ``fill(first, last, out)``, called from ``workers`` threads, writes ``block_rows`` rows into
+    ``out``, zeros as they lie in the flat array, which must not be kept. ``on_progress`` gets the
+    number of rows just finished. A full disk raises `InputError`; finished blocks stay.
     """
     rows = _Rows(ids, lengths, row_shape, np.dtype(dtype))
     description = {"settings": dict(settings), "shape": rows.description()}
@@ -179,7 +179,9 @@ def open_or_build(
             (directory / "lock").touch()
         with FileLock(directory / "lock"):
             if not is_complete():  # another process may have been faster
-                _build(directory, rows, fill, block_rows, workers, on_progress)
+                longest = int(np.diff(rows.starts).max(initial=1))
+                block_rows = block_rows or min(max(1, _BLOCK_BYTES // longest), _BLOCK_ROWS)
+                _build(directory, rows, fill, block_rows, workers or available_cores(), on_progress)
                 write_atomically(directory / "ids.json", json.dumps(list(ids)))
                 meta = {**description, "lengths": np.asarray(lengths).tolist()}
                 write_atomically(directory / "meta.json", json.dumps(meta, indent=1))

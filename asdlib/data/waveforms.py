@@ -28,7 +28,7 @@ from asdlib.data.cache import VERSIONS
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError, raise_problems
 
-_BLOCK_BYTES, _BLOCK_SAMPLES = 8 << 20, 1 << 20
+_BLOCK_SAMPLES = 1 << 20
 #: Floating point that stays below [full scale] would be a few steps of 16 bits.
 _TOO_QUIET = 2.0**-10
 _SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds no sound
@@ -126,8 +126,7 @@ def open_waveforms(
         row_shape=(),
         dtype="<i2",
         fill=fill,
-        block_rows=max(1, _BLOCK_BYTES // int(2 * lengths.max())),
-        workers=workers or available_cores(),
+        workers=workers,
         on_progress=on_progress,
     )
 

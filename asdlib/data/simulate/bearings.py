@@ -10,6 +10,7 @@ from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, 
 from asdlib.errors import InputError
 
 FAULT_PLACES = ("outer", "inner", "ball")
+SLIP = 0.01  # relative standard deviation of the angle between impacts
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,6 @@ def fault_impacts(
     geometry: BearingGeometry,
     response: FloatArray,
     clip: Clip,
-    *,
-    slip: float = 0.01,
 ) -> FloatArray:
     """Impacts of a local fault of a shaft's bearing, at about unit root mean square.
 
@@ -64,7 +63,7 @@ def fault_impacts(
         "inner": (orders["bpfi_hz"], 1.0),
         "ball": (2 * orders["bsf_hz"], orders["ftf_hz"]),
     }[place]
-    times = clip.events(angle, order, slip)
+    times = clip.events(angle, order, SLIP)
     force = 1.0 + 0.2 * clip.rng.standard_normal(len(times))
     if zone_order:
         turn = np.interp(times * clip.sample_rate, np.arange(len(angle)), angle) * zone_order
@@ -81,9 +80,7 @@ def bearing_signal(
     *,
     fault: str | None,
     geometry: BearingGeometry,
-    snr_db: float = 0.0,
     resonances_hz: tuple[float, ...] = (2800.0, 4300.0),
-    slip: float = 0.01,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Simulate a bearing whose fault lines are known from its geometry.
@@ -98,17 +95,13 @@ def bearing_signal(
         Length [s], sampling rate [Hz], rate of the inner ring [Hz].
     fault : {"outer", "inner", "ball"} or None
         Place of the pit; None: noise alone.
-    snr_db : float
-        Level of the impacts over the noise [dB].
     resonances_hz : tuple of float
         Structural resonances that ring [Hz].
-    slip : float
-        Relative standard deviation of the angle between impacts.
 
     Returns
     -------
     ndarray of float64, shape (round(duration_s * sample_rate),)
-        The noise has unit root mean square.
+        Noise and impacts have unit root mean square.
     """
     if fault is not None and fault not in FAULT_PLACES:
         raise InputError(f"fault {fault!r}: expected one of {', '.join(FAULT_PLACES)}, or None.")
@@ -122,8 +115,7 @@ def bearing_signal(
         return sound
     angle = clip.rotation(shaft_rate_hz, wander=0.0)
     response = clip.ring(resonances_hz, decay_s=0.0015, scatter=0.0)
-    train = fault_impacts(angle, fault, geometry, response, clip, slip=slip)
-    return sound + from_db(snr_db) * train
+    return sound + fault_impacts(angle, fault, geometry, response, clip)
 
 
 # --- bearing rig ------------------------------------------------------------------------
