@@ -88,21 +88,10 @@ def browse_points(
 def browse_recordings(
     clips: pd.DataFrame, waveforms: ArrayStore, settings: LogMelSettings
 ) -> ipywidgets.VBox | None:
-    """Choose any clip by machine, split, domain and condition; see it and hear it.
+    """Choose any clip of a clip table by machine, split, domain and condition; see and hear it.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table.
-    waveforms : ArrayStore
-        Samples of its clips, int16.
-    settings : LogMelSettings
-        Of the log-mel spectrogram beside the waveform and the spectrogram.
-
-    Returns
-    -------
-    ipywidgets.VBox or None
-        None where nobody can choose.
+    ``waveforms`` has its samples (int16), ``settings`` are of the log-mel spectrogram. None where
+    nobody can choose.
     """
     return browse_clips(
         grouped(clips), lambda _, clip_id: show_recording(clip_id, waveforms, settings)
@@ -119,19 +108,25 @@ def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
     return {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
 
 
-def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:
-    """Display a clip of a waveform store as waveform, spectrogram and log-mel, and its sound."""
-    samples = waveforms.row_of(clip_id)
+def draw_recording(
+    clip_id: str, waveforms: ArrayStore, settings: LogMelSettings, *, title: str
+) -> Figure:
+    """Draw a clip of a waveform store (int16) as waveform, spectrogram and log-mel spectrogram."""
+    samples = waveforms.row_of(clip_id) / FULL_SCALE
     rate = int(waveforms.settings["sample_rate"])
     shape = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}
-    figure = draw_clip_overview(
-        samples / FULL_SCALE,
-        spectrogram(samples / FULL_SCALE, **shape),
-        log_mel(samples / FULL_SCALE, sr=rate, n_mels=settings.n_mels, fmin=settings.fmin,
-                fmax=settings.fmax, **shape),
-        sample_rate=rate,
-        band_centres_hz=band_centres_hz(settings),
-        title=clip_id,
+    mel = log_mel(samples, sr=rate, n_mels=settings.n_mels, fmin=settings.fmin,
+                  fmax=settings.fmax, **shape)  # fmt: skip
+    return draw_clip_overview(
+        samples, spectrogram(samples, **shape), mel,
+        sample_rate=rate, band_centres_hz=band_centres_hz(settings), title=title,
     )  # fmt: skip
-    display(figure, audio_players({clip_id: samples}, sample_rate=rate))  # type: ignore[no-untyped-call]
+
+
+def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:
+    """Display a clip of a waveform store as `draw_recording` does, and its sound."""
+    figure = draw_recording(clip_id, waveforms, settings, title=clip_id)
+    rate = int(waveforms.settings["sample_rate"])
+    sound = audio_players({clip_id: waveforms.row_of(clip_id)}, sample_rate=rate)
+    display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)

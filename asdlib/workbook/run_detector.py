@@ -1,9 +1,9 @@
-"""The detector of a run: gathered from its stages, rehearsed, and kept as a bundle."""
+"""The detector of a run: gathered, rehearsed, kept as a bundle; what notebook 06 shows of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from IPython.display import HTML
 
 from asdlib import scoring, spectra
-from asdlib.data import ArrayStore
+from asdlib.data import ArrayStore, open_waveforms
+from asdlib.data.audio import read_mono
 from asdlib.data.waveforms import file_digest
-from asdlib.monitoring import Detector, save_bundle
+from asdlib.errors import InputError
+from asdlib.monitoring import Detector, level_above_normal, new_clips, save_bundle
+from asdlib.report.explain_figures import audio_players
+from asdlib.scoring import read_scores
 from asdlib.spectra import KnownRates
 from asdlib.training import Embeddings, learnt_clips, load_model
 from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run
 
 _OF_WAVEFORMS = ("sample_rate", "resample", "channel", "scale")
+#: Recordings of a machine whose spectra are drawn, the newest ones.
+_MOST_SPECTRA = 300
 _OF_FEATURES = ("log_mel", "highpass_hz", "duration_s", "long_clips")
 
 
@@ -40,29 +47,11 @@ def gather_detector(
 ) -> Detector:
     """Gather the final system of one seed, with the training clips as its bank.
 
-    Parameters
-    ----------
-    run : Run
-    clips : DataFrame
-        Clip table of the scored machines.
-    profiles : mapping of str to ArrayStore
-        Stores of the profiles among the views, and of ``spectrum``.
-    embeddings : Embeddings
-    residuals : mapping of str to mapping of arrays
-        Autoencoder of every machine.
-    views : sequence of str
-        What the final system hears.
-    neighbours : int
-        k in each domain.
-    false_alarm_rate : float
-        What its thresholds promise.
-    known : KnownRates
-        Names frequencies in its reasons.
-
-    Raises
-    ------
-    InputError
-        When the network's checkpoint is missing or damaged.
+    ``clips`` are the clip table of the scored machines, ``profiles`` the stores of the profiles
+    among the ``views`` that the final system hears, ``residuals`` those of every machine's
+    autoencoder. ``neighbours`` is k in each domain, ``false_alarm_rate`` what the thresholds
+    promise; ``known`` names frequencies in reasons. `InputError` when the network's checkpoint is
+    missing or damaged.
     """
     bank = clips[clips["split"].eq("train")].reset_index(drop=True)
     bank["is_learnt"] = bank["clip_id"].isin(learnt_clips(clips)["clip_id"])
@@ -111,23 +100,11 @@ def rehearse(
 ) -> pd.DataFrame:
     """Score changed clips by the final system and each of its views.
 
-    A third of the bank is put aside and plays new recordings. Network and autoencoder are as
-    notebook 03 trained them, on those clips as well: what these two views hear of the changes
-    is an upper bound.
-
-    Parameters
-    ----------
-    run : Run
-    detector : Detector
-    n_clips : int
-        Clips changed per machine.
-    false_alarm_rate : float
-        What the threshold promises.
-
-    Returns
-    -------
-    DataFrame
-        As from `asdlib.scoring.detection_rates`; empty where no machine has clips enough.
+    A third of the bank is put aside and plays new recordings, of which ``n_clips`` per machine are
+    changed. Network and autoencoder are as notebook 03 trained them, on those clips as well: what
+    these two views hear of the changes is an upper bound. Gives a table as from
+    `asdlib.scoring.detection_rates`, whose threshold promises ``false_alarm_rate``; empty where no
+    machine has clips enough.
     """
     clips = detector.clips
     aside = scoring.held_out_part(clips)
@@ -150,3 +127,60 @@ def keep_bundle(run: Run, detector: Detector) -> Path:
     # A bundle goes to other machines, where these paths mean nothing.
     clips = detector.clips.drop(columns="path").assign(content=content)
     return save_bundle(replace(detector, clips=clips), run.bundle, made_from=run.provenance())
+
+
+def compare_with_run(
+    run: Run, detector: Detector, waveforms: ArrayStore, *, per_machine: int
+) -> pd.DataFrame:
+    """Score a run's first test clips of every machine by its bundle: ``clip_id, run, bundle``."""
+    clips = run.clips()
+    is_test = clips["split"].eq("test") & clips["machine_type"].isin(detector.machines)
+    new = clips[is_test].groupby("machine_type").head(per_machine).reset_index(drop=True)
+    if new.empty:
+        return pd.DataFrame({"clip_id": [], "run": [], "bundle": []}, dtype="float64")
+    described = detector.describe(
+        waveforms, new, cache_dir=run.cache, workers=run.workers, progress=run.progress
+    )
+    own = detector.score(new, described)["final"].set_index("clip_id")["anomaly_score"]
+    scores = read_scores(run.stage_file(run.results / "scores.csv"))
+    of_run = scores[scores["system"].eq("final")].drop_duplicates("clip_id")  # of the first seed
+    known = of_run.set_index("clip_id")["anomaly_score"]
+    ids = new["clip_id"].tolist()
+    return pd.DataFrame({"clip_id": ids, "run": known[ids].array, "bundle": own[ids].array})
+
+
+def levels_of_log(
+    run: Run, detector: Detector, log: pd.DataFrame
+) -> dict[str, tuple[npt.NDArray[np.floating], list[str]]]:
+    """Levels above normal of the newest recordings in a log, as far as their files are there.
+
+    By machine, in the order of time: `asdlib.monitoring.level_above_normal` (n_clips, n_bands) and
+    the recordings' times.
+    """
+    levels = {}
+    for machine, own in log.groupby("machine_type"):
+        recordings = own.drop_duplicates("path").tail(_MOST_SPECTRA)
+        paths = [Path(path) for path in recordings["path"] if Path(path).is_file()]
+        if not paths:
+            continue
+        new = new_clips(paths, [str(machine)], window_s=detector.settings["window_s"])
+        new = new.sort_values(["recorded_at", "clip_id"], ignore_index=True)
+        options: dict[str, Any] = {"cache_dir": run.cache, "workers": run.workers}
+        waveforms = open_waveforms(new, **options, **detector.settings["waveforms"])
+        rows = spectra.open_profiles(waveforms, new, kind="spectrum", **options).fixed()
+        above = level_above_normal(detector, str(machine), {"spectrum": rows})
+        levels[str(machine)] = (above, new["recorded_at"].str[:16].tolist())
+    return levels
+
+
+def flagged_players(detector: Detector, flagged: pd.DataFrame) -> Iterator[HTML]:
+    """Give a player for every flagged clip whose recording is still there."""
+    made_with = dict(detector.settings["waveforms"])
+    made_with["scale"] = made_with.get("scale") or 1.0
+    for row in flagged.to_dict("records"):
+        try:
+            samples = read_mono(str(row["path"]), **made_with)
+        except InputError:
+            continue
+        caption = f"{row['machine_type']}: {row['recording']}"
+        yield audio_players({caption: samples}, sample_rate=made_with["sample_rate"])
