@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from asdlib.errors import InputError
+from asdlib.spectra.characteristic import Family
 from asdlib.spectra.tones import is_mains, tonal_families
 
 SR = 16000
@@ -45,7 +46,7 @@ def test_two_fans_are_two_families(rng):
 
 def test_mains_hum_is_told_from_a_blade_pass(rng):
     y = blades(rng, 100.0, orders=(1, 2, 4)) + blades(rng, 143.3)
-    found = {round(f.frequency_hz): f.is_mains for f in tonal_families(y, sr=SR)[:2]}
+    found = {round(f.frequency_hz): is_mains(f) for f in tonal_families(y, sr=SR)[:2]}
     assert found == {100: True, 143: False}
 
 
@@ -54,7 +55,11 @@ def test_mains_hum_is_told_from_a_blade_pass(rng):
     [(50.0, True), (99.95, True), (120.1, True), (97.0, False), (143.5, False), (1450.0, False)],
 )
 def test_multiples_of_the_grid_are_mains(frequency_hz, answer):
-    assert is_mains(frequency_hz) is answer
+    family = Family(
+        frequency_hz=frequency_hz, significance=9.0, harmonics=(1,), sideband_hz=None,
+        resolution_hz=0.1,
+    )  # fmt: skip
+    assert is_mains(family) is answer
 
 
 def test_noise_has_no_tones(rng):

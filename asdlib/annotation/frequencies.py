@@ -26,7 +26,7 @@ from asdlib.data.cache import cached
 from asdlib.data.store import ArrayStore, content_key
 from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
-from asdlib.spectra.tones import cycle_time, tonal_families
+from asdlib.spectra.tones import cycle_time, is_mains, tonal_families
 
 _FAMILY_COLUMNS = [
     "clip_id", "rank", "frequency_hz", "significance", "sideband_hz", "resolution_hz",
@@ -142,7 +142,7 @@ def _rows(
     families: list[FrequencyFamily] = []
     if bands_hz:
         families = characteristic_frequencies(samples, sr=sr, bands_hz=bands_hz, max_hz=MAX_HZ)
-    tones = [f for f in tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ) if not f.is_mains]
+    tones = [f for f in tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ) if not is_mains(f)]
     found: dict[str, Sequence[Family]] = {"envelope": families, "tones": tones}
     rows: list[tuple[object, ...]] = [
         (clip_id, rank, family.frequency_hz, family.significance,

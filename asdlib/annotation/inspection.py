@@ -15,7 +15,7 @@ from asdlib.annotation.choice import MachineEvidence
 from asdlib.annotation.frequencies import MAX_HZ, MIN_TONE_HZ
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
-from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
     Array,
@@ -29,7 +29,6 @@ from asdlib.spectra.envelope import (
 from asdlib.spectra.lines import line_spectra
 from asdlib.spectra.tones import (
     CycleTime,
-    TonalFamily,
     cycle_time,
     level_autocorrelation,
     tonal_families,
@@ -66,7 +65,7 @@ class SoundInspection:
     families: list[FrequencyFamily]
     tone_frequencies_hz: Array
     tone_spectrum: Array  # power spectrum, Blackman-Harris window [unit of the sound squared]
-    tones: list[TonalFamily]
+    tones: list[Family]
     lags_s: Array
     autocorrelation: Array  # of the level; empty for silence
     cycle: CycleTime | None  # None where the level does not repeat

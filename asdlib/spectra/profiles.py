@@ -35,7 +35,7 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.envelope import Array, band_lines, checked_clip, complex_envelope
+from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
 from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import LogMelSettings, band_centres_hz
 
@@ -92,6 +92,15 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     return np.asarray(level - colour + _FLAT_DB)
 
 
+def envelope_bands(sr: float) -> list[tuple[Band, Array]]:
+    """Bands of an envelope profile, each with the edges of its bins, none beyond its width [Hz]."""
+    bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]
+    if not bands:
+        raise InputError(f"sr = {sr:g} Hz: no band of {ENVELOPE_BANDS_HZ} lies below sr / 2.")
+    edges_hz = np.asarray(ENVELOPE_EDGES_HZ, np.float64)
+    return [(band, edges_hz[edges_hz <= band[1] - band[0]]) for band in bands]
+
+
 def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     """Spectrum of the relative envelope in octave bands [dB re 1/Hz], band after band.
 
@@ -99,14 +108,11 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     bins above the band's width: no modulation can be that fast.
     """
     samples = checked_clip(y, sr=sr)
-    bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sr / 2]
-    if not bands:
-        raise InputError(f"sr = {sr:g} Hz: no band of {ENVELOPE_BANDS_HZ} lies below sr / 2.")
     n_samples = len(samples)
     n_resampled = max(round(n_samples / sr * _ENVELOPE_RATE_HZ), 8)
     spectrum = fft.rfft(samples)
     parts = []
-    for band in bands:
+    for band, edges_hz in envelope_bands(sr):
         first, last = band_lines(band, sr=sr, n_samples=n_samples)
         envelope = np.abs(complex_envelope(spectrum, first, last, n_samples=n_samples))
         mean = envelope.mean()
@@ -115,7 +121,6 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
             np.asarray(signal.resample(relative, n_resampled)),
             sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT,
         )  # fmt: skip
-        edges_hz = ENVELOPE_EDGES_HZ[band[1] - band[0] >= ENVELOPE_EDGES_HZ]
         parts.append(_decibels(_in_bins(power, frequencies_hz, edges_hz, np.max)))
     return np.concatenate(parts)
 

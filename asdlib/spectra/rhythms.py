@@ -5,6 +5,7 @@ Called by `asdlib.spectra.reasons.find_reason`.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -25,9 +26,9 @@ from asdlib.spectra.heard import (
     strongest_event,
 )
 from asdlib.spectra.profiles import (
-    ENVELOPE_BANDS_HZ,
     ENVELOPE_EDGES_HZ,
     MEL_GROUPS,
+    envelope_bands,
     modulation_edges_hz,
 )
 from asdlib.spectra.tones import tonal_families
@@ -111,13 +112,15 @@ def _root(heard: Heard, tone_hz: float, difference: Array, x_hz: Array) -> float
 
 def envelope(heard: Heard) -> Reason:
     """Tell impacts or modulation at a rate, in the octave band that shows it most."""
-    bands, of_band = _envelope_layout(heard.sound.sample_rate)
+    layout = envelope_bands(heard.sound.sample_rate)
+    ends = np.cumsum([0, *(len(edges) - 1 for _, edges in layout)]).tolist()
+    of_band = [slice(first, last) for first, last in itertools.pairwise(ends)]
     rises = [float((np.maximum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
     falls = [float((np.minimum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
     sign = 1.0 if max(rises) >= max(falls) else -1.0
     number = int(np.argmax(rises if sign > 0 else falls))
-    band, part = bands[number], of_band[number]
-    centres_hz = np.sqrt(ENVELOPE_EDGES_HZ[1:] * ENVELOPE_EDGES_HZ[:-1])[: part.stop - part.start]
+    (band, edges_hz), part = layout[number], of_band[number]
+    centres_hz = np.sqrt(edges_hz[1:] * edges_hz[:-1])
     excess, difference = heard.excess[part], sign * heard.difference[part]
     family, at_s = _family(heard, band, difference) if sign > 0 else None, None
     if family is not None:
@@ -132,7 +135,7 @@ def envelope(heard: Heard) -> Reason:
         place = int(difference.argmax())
         run = run_around(place, sign * excess)
         level_db, side_hz, marks, rate_hz = float(excess[run].mean()), None, (), 0.0
-        rates = (float(ENVELOPE_EDGES_HZ[run.start]), float(ENVELOPE_EDGES_HZ[run.stop]))
+        rates = (float(edges_hz[run.start]), float(edges_hz[run.stop]))
         said = f"fluctuation at {hertz(rates)} without a rhythm"
         if sign > 0:
             first, last = np.searchsorted(heard.sound.centres_hz, band)
@@ -151,14 +154,6 @@ def envelope(heard: Heard) -> Reason:
         marks_hz=marks or ((rate_hz,) if rate_hz else ()),
     )  # fmt: skip
     return Reason("envelope", said, values, picture, band, at_s)
-
-
-def _envelope_layout(sample_rate: float) -> tuple[list[Band], list[slice]]:
-    """Octave bands of an envelope profile, and where the values of each stand."""
-    bands = [band for band in ENVELOPE_BANDS_HZ if band[1] <= sample_rate / 2]
-    counts = [int((high - low >= ENVELOPE_EDGES_HZ).sum()) - 1 for low, high in bands]
-    ends = np.cumsum(counts)
-    return bands, [slice(int(end - n), int(end)) for n, end in zip(counts, ends, strict=True)]
 
 
 def _bins(family: FrequencyFamily, n_bins: int) -> list[int]:

@@ -39,14 +39,7 @@ _LEVEL_RATE_HZ, _LOWEST_DB = 100.0, -30.0
 _SHORTER_SHARE = 0.75
 
 
-@dataclass(frozen=True, kw_only=True)
-class TonalFamily(Family):
-    """Tones at multiples of one frequency, such as blade pass or gear mesh."""
-
-    is_mains: bool  # fundamental is a multiple of 50 or 60 Hz
-
-
-def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list[TonalFamily]:
+def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list[Family]:
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 
     Lines of the power spectrum (Blackman-Harris: no skirts of a strong tone), judged as in
@@ -69,11 +62,7 @@ def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list
         max_series=8,
         false_alarm=FALSE_ALARM,
     )
-    facts = [family_facts(spectra, series) for series in found]
-    families = [
-        TonalFamily(**one, is_mains=is_mains(one["frequency_hz"], resolution_hz=spectra.spacing_hz))
-        for one in facts
-    ]
+    families = [Family(**family_facts(spectra, series)) for series in found]
     return sorted(families, key=lambda family: -family.significance)
 
 
@@ -101,12 +90,12 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
     return LineSpectra(evidence[None], relative[None], bands_hz, spectrum, step, n_samples, sr)
 
 
-def is_mains(frequency_hz: float, *, resolution_hz: float = 0.0) -> bool:
+def is_mains(family: Family) -> bool:
     """Whether a frequency is a multiple of the grid's, 50 or 60 Hz, within 0.2 %."""
     for grid_hz in MAINS_HZ:
-        order = max(1, round(frequency_hz / grid_hz))
-        distance = abs(frequency_hz - order * grid_hz)
-        if distance <= max(_MAINS_TOLERANCE * order * grid_hz, 0.5 * resolution_hz):
+        order = max(1, round(family.frequency_hz / grid_hz))
+        distance = abs(family.frequency_hz - order * grid_hz)
+        if distance <= max(_MAINS_TOLERANCE * order * grid_hz, 0.5 * family.resolution_hz):
             # High multiples lie so close together that any tone would be one.
             return order <= 12
     return False
