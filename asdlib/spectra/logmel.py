@@ -13,6 +13,7 @@ Everything after them is single precision.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,13 +24,11 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.errors import InputError
 from asdlib.spectra.mel import LogMelSettings, check_highpass, mel_slices
 
-_CLIPS_AT_ONCE_GPU = 64
-
 Samples = TypeVar("Samples", npt.NDArray[Any], torch.Tensor)
 
 
 class LogMelTransform:
-    """Log-mel of many clips of one length with the same settings, in reused memory.
+    """Log-mel of clips with the same settings, one by one in reused memory.
 
     Fresh large temporaries cost more in page faults than the arithmetic that fills them. An
     instance keeps its buffers, hence belongs to one thread.
@@ -44,23 +43,23 @@ class LogMelTransform:
         self.settings = settings
         self._slices = mel_slices(settings, highpass_hz, device)
         self._window = torch.hann_window(settings.n_fft, dtype=torch.float64, device=device)
-        self._at_once = 1 if device.type == "cpu" else _CLIPS_AT_ONCE_GPU
         self._buffers: dict[str, torch.Tensor] = {}
 
-    def __call__(self, samples: torch.Tensor, out: torch.Tensor) -> None:
-        """Write the log-mel of ``samples`` (n_clips, n_samples) to ``out``.
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        """Compute the log-mel (n_mels, n_frames) of a clip (n_samples,), floating or int16.
 
-        ``out`` is (n_clips, n_mels, n_frames), any floating type; samples are floating or
-        int16, on the transform's device.
+        It lies in a buffer that the next clip will overwrite.
         """
-        for first in range(0, len(samples), self._at_once):
-            last = first + self._at_once
-            out[first:last] = self.decibel(self._mel(self.spectrum(samples[first:last])))
+        spectrum = self.spectrum(samples)
+        mel = self._buffer("mel", (self.settings.n_mels, len(spectrum)), torch.float32)
+        for bands, bins, weights in self._slices:
+            torch.mm(weights, spectrum[:, bins].T, out=mel[bands])
+        return self.decibel(mel)
 
     def write_clip(self, samples: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
-        """Write the log-mel of one clip (n_samples,) to ``out`` (n_mels, n_frames)."""
-        batch = torch.from_numpy(np.require(samples, requirements=["C", "W"]))[None]
-        self(batch, torch.from_numpy(out)[None])
+        """Write the log-mel of a clip to an array of any floating type."""
+        level = self(torch.from_numpy(np.require(samples, requirements=["C", "W"])))
+        torch.from_numpy(out).copy_(level)
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         held = self._buffers.get(name)
@@ -70,12 +69,10 @@ class LogMelTransform:
         return held
 
     def spectrum(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute |STFT|^power, centred, zero-padded: (n_clips, n_frames, n_bins), float32."""
-        settings = self.settings
-        clips, n_samples = samples.shape
-        margin = settings.n_fft // 2
-        padded = self._buffer("padded", (clips, n_samples + 2 * margin), torch.float64)
-        inside = padded[:, margin : margin + n_samples]
+        """Compute |STFT|^power, centred, zero-padded: (n_frames, n_bins), float32."""
+        settings, margin = self.settings, self.settings.n_fft // 2
+        padded = self._buffer("padded", (len(samples) + 2 * margin,), torch.float64)
+        inside = padded[margin : margin + len(samples)]
         inside.copy_(samples)
         if samples.dtype == torch.int16:
             inside.mul_(1.0 / FULL_SCALE)
@@ -87,22 +84,12 @@ class LogMelTransform:
         torch.add(parts[..., 0], parts[..., 1], out=spectrum)
         return spectrum if settings.power == 2 else spectrum.pow_(settings.power / 2)
 
-    def _mel(self, spectrum: torch.Tensor) -> torch.Tensor:
-        clips, n_frames, _ = spectrum.shape
-        mel = self._buffer("mel", (clips, self.settings.n_mels, n_frames), torch.float32)
-        for bands, bins, weights in self._slices:
-            # A loop, not one batched product: that one would copy the weights per clip.
-            for clip in range(clips):
-                torch.mm(weights, spectrum[clip, :, bins].T, out=mel[clip, bands])
-        return mel
-
-    def decibel(self, mel: torch.Tensor) -> torch.Tensor:
+    def decibel(self, power: torch.Tensor) -> torch.Tensor:
         """Take 10 log10 in place, with the floors of the settings."""
-        mel.clamp_(min=self.settings.amin).log10_().mul_(10.0)
+        power.clamp_(min=self.settings.amin).log10_().mul_(10.0)
         if self.settings.top_db is not None:
-            floor = mel.amax(dim=(-2, -1), keepdim=True) - self.settings.top_db
-            torch.maximum(mel, floor, out=mel)
-        return mel
+            power.clamp_(min=power.max() - self.settings.top_db)
+        return power
 
 
 def log_mel(
@@ -168,11 +155,8 @@ def log_mel(
     )  # fmt: skip
     check_highpass(highpass_hz, settings)
     samples = _as_samples(y)
-    batch = samples.reshape(-1, samples.shape[-1])
-    out = torch.empty((len(batch), n_mels, settings.n_frames(batch.shape[-1])), device=batch.device)
-    LogMelTransform(settings, highpass_hz, batch.device)(batch, out)
-    out = out.reshape(*samples.shape[:-1], *out.shape[1:])
-    return out if isinstance(y, torch.Tensor) else out.numpy()
+    transform = LogMelTransform(settings, highpass_hz, samples.device)
+    return _of_every_clip(y, samples, lambda clip: transform(clip).clone())
 
 
 def spectrogram(y: Samples, *, n_fft: int = 1024, hop_length: int = 512) -> Samples:
@@ -184,10 +168,17 @@ def spectrogram(y: Samples, *, n_fft: int = 1024, hop_length: int = 512) -> Samp
     samples = _as_samples(y)
     settings = LogMelSettings(n_fft=n_fft, hop_length=hop_length, n_mels=1)
     transform = LogMelTransform(settings, device=samples.device)
-    clips = samples.reshape(-1, samples.shape[-1])
-    levels = torch.stack(
-        [transform.decibel(transform.spectrum(clip[None]).mT.clone())[0] for clip in clips]
+    return _of_every_clip(
+        y, samples, lambda clip: transform.decibel(transform.spectrum(clip).T.clone())
     )
+
+
+def _of_every_clip(
+    y: Samples, samples: torch.Tensor, level_of: Callable[[torch.Tensor], torch.Tensor]
+) -> Samples:
+    """Stack what a function gives for every clip of (..., n_samples), in the kind of ``y``."""
+    clips = samples.reshape(-1, samples.shape[-1])
+    levels = torch.stack([level_of(clip) for clip in clips])
     levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
     return levels if isinstance(y, torch.Tensor) else levels.numpy()
 
