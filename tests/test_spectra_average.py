@@ -1,5 +1,7 @@
 """Average spectra, bands, signal-to-noise ratio and attribute differences, with known answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,10 @@ from asdlib.errors import InputError
 from asdlib.spectra import average_spectra, band_information, open_average_spectra
 from asdlib.spectra.average import (
     attribute_groups,
-    band_power,
     bin_frequencies_hz,
     explained_variance,
     group_of_clip,
+    power_in_bands,
     signal_to_noise,
     third_octave_edges_hz,
     to_db,
@@ -191,14 +193,24 @@ def test_bands_share_the_bins_out(fmin, fmax):
     assert edges[0] == fmin
     assert edges[-1] == fmax
     assert (np.diff(edges) > 0).all()
-    frequencies = np.arange(0, 8001, 2.0)
-    power = np.ones((1, len(frequencies)))
-    inside = np.count_nonzero((frequencies >= fmin) & (frequencies <= fmax))
-    assert band_power(power, frequencies, edges).sum() == inside
+    flat = flat_spectra(n_fft=8000)
+    inside = np.arange(0, 8001, 2.0)
+    inside = np.count_nonzero((inside >= fmin) & (inside <= fmax))
+    assert power_in_bands(*flat, edges).sum() == inside
+
+
+def flat_spectra(n_fft):
+    """Store of one clip with a power of 1 in every bin, and its table."""
+    store = SimpleNamespace(
+        settings={"n_fft": n_fft, "sample_rate": SR},
+        fixed=lambda: np.ones((1, n_fft // 2 + 1)),
+        positions=lambda ids: np.arange(len(ids)),
+    )
+    return store, pd.DataFrame({"clip_id": ["a"]})
 
 
 def test_bands_narrower_than_the_bins_are_refused():
     with pytest.raises(InputError, match="No bin lies in the band 20 to"):
-        band_power(np.ones((1, 513)), np.fft.rfftfreq(1024, 1 / SR), np.array([20, 25.0, 8000]))
+        power_in_bands(*flat_spectra(n_fft=1024), np.array([20, 25.0, 8000]))
     with pytest.raises(InputError, match="expected 0 < fmin < fmax"):
         third_octave_edges_hz(0, 100)

@@ -141,8 +141,12 @@ def third_octave_edges_hz(fmin: float, fmax: float) -> Array:
     return edges
 
 
-def band_power(power: Array, frequencies_hz: Array, edges_hz: Array) -> Array:
-    """Add up the bins of every band, the upper edge of the last included: (n_clips, n_bands)."""
+def power_in_bands(spectra: ArrayStore, clips: pd.DataFrame, edges_hz: Array) -> Array:
+    """Power of clips per band [full scale squared], shape (n_clips, n_bands).
+
+    The upper edge of the last band is included.
+    """
+    frequencies_hz, power = bin_frequencies_hz(spectra), power_of_clips(spectra, clips)
     last = np.append(edges_hz[1:-1], np.nextafter(edges_hz[-1], np.inf))
     starts = np.searchsorted(frequencies_hz, edges_hz[:-1])
     stops = np.searchsorted(frequencies_hz, last)
@@ -245,8 +249,3 @@ def supplemental_levels(
         if len(members):
             return kind, to_db(power_in_bands(spectra, members, edges_hz))
     return None
-
-
-def power_in_bands(spectra: ArrayStore, clips: pd.DataFrame, edges_hz: Array) -> Array:
-    """Power of clips per band [full scale squared], shape (n_clips, n_bands)."""
-    return band_power(power_of_clips(spectra, clips), bin_frequencies_hz(spectra), edges_hz)

@@ -1,4 +1,4 @@
-"""What a view heard: the rows that it compared, the clip's sound, and what is made of them."""
+"""What a view heard: the rows it compared, the sound, the words, and rates that a user knows."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _TONE_BANDWIDTH = 2.0
 MIN_LINES = 64
 #: Share of the clip at either end over which it is faded, against leakage of tones.
 _FADE = 0.1
-#: A tone counts up to this share of the noise in the narrowest band.
+#: A single bin counts up to this share of the noise in the narrowest band.
 _TONE_LIMIT = 0.05
 #: Envelopes are limited to this many medians, so that a bang does not outweigh the clip.
 _ENVELOPE_LIMIT = 10.0
@@ -226,7 +226,13 @@ def line_spectra(
     floor, _ = noise_floor(np.abs(spectrum) ** 2)
     lowest = max(10 * n_samples * step**2 / 12, 1e-12 * floor.max())
     whitened = spectrum / np.sqrt(np.maximum(floor, lowest))
-    _limit_tones(whitened, n_narrowest=min(high - low for low, high in bands_hz) * n_samples / sr)
+    # A steady tone times the noise around it has steps at the band's edges, which would pass for
+    # lines. Modulated tones keep theirs: all of their bins stay well above noise.
+    n_narrowest = min(high - low for low, high in bands_hz) * n_samples / sr
+    bins = whitened.real**2 + whitened.imag**2
+    highest = max(_TONE_LIMIT * n_narrowest, 10.0)
+    loud = np.flatnonzero(bins > highest)
+    whitened[loud] *= np.sqrt(highest / bins[loud])
     n_lines = min(n_samples // 2, int(max_hz * n_samples / sr) + 1)
     rows: list[tuple[Array, Array]] = []
     used: list[Band] = []
@@ -248,18 +254,6 @@ def line_spectra(
         relative[i, : len(own_relative)] = own_relative
         evidence[i, : len(own_evidence)] = own_evidence
     return LineSpectra(evidence, relative, used, spectrum, step, n_samples, sr)
-
-
-def _limit_tones(whitened: Spectrum, *, n_narrowest: float) -> None:
-    """Limit single bins to a twentieth of the noise in the narrowest band.
-
-    A steady tone times the noise around it has steps at the band's edges, which would pass
-    for lines. Modulated tones keep their lines: all of their bins stay well above noise.
-    """
-    power = whitened.real**2 + whitened.imag**2
-    limit = max(_TONE_LIMIT * n_narrowest, 10.0)
-    high = np.flatnonzero(power > limit)
-    whitened[high] *= np.sqrt(limit / power[high])
 
 
 def _modulation(spectrum: Spectrum, first: int, last: int, *, n_samples: int) -> Array:

@@ -47,6 +47,7 @@ _LINE_SEGMENT = 4096
 _COLOUR_LINES = 31
 #: Added to every line: a silent clip is flat, but it must have a direction to be compared by.
 _FLAT_DB = 1e-3
+_TINY = 1e-12
 #: Octave bands whose envelopes are analysed [Hz].
 ENVELOPE_BANDS_HZ = ((250.0, 500.0), (500.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0),
                      (4000.0, 7600.0))  # fmt: skip
@@ -87,7 +88,7 @@ def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
     samples = checked_clip(y, sr=sr)
     frequencies_hz, power = _averaged_power(samples, sr=sr, segment=_LINE_SEGMENT)
     wanted_hz = np.arange(N_LINES) * (sr / 2 / N_LINES)
-    level = _decibels(np.interp(wanted_hz, frequencies_hz, power))
+    level = 10 * np.log10(np.interp(wanted_hz, frequencies_hz, power) + _TINY)
     colour = ndimage.median_filter(level, size=_COLOUR_LINES, mode="nearest")
     return np.asarray(level - colour + _FLAT_DB)
 
@@ -121,7 +122,7 @@ def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
             np.asarray(signal.resample(relative, n_resampled)),
             sr=_ENVELOPE_RATE_HZ, segment=_ENVELOPE_SEGMENT,
         )  # fmt: skip
-        parts.append(_decibels(_in_bins(power, frequencies_hz, edges_hz, np.max)))
+        parts.append(10 * np.log10(_in_bins(power, frequencies_hz, edges_hz, np.max) + _TINY))
     return np.concatenate(parts)
 
 
@@ -223,10 +224,6 @@ def _averaged_power(series: Array, *, sr: float, segment: int) -> tuple[Array, A
     lines = fft.rfft((pieces - pieces.mean(axis=-1, keepdims=True)) * window)
     power = (np.abs(lines) ** 2).mean(axis=-2) * 2 / (sr * np.sum(window**2))
     return np.asarray(fft.rfftfreq(length, 1 / sr)), np.asarray(power)
-
-
-def _decibels(power: Array) -> Array:
-    return np.asarray(10 * np.log10(power + 1e-12))
 
 
 def _in_bins(
