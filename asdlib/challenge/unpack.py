@@ -1,8 +1,8 @@
 """Unpacking an archive so that a half-unpacked one is never taken for data.
 
-An archive is extracted to a hidden folder beside its destination (``.<archive>.partial``),
-which is renamed to ``.<archive>.complete`` once every file is there and its checksum holds.
-Only then do its pieces move into the machine's folder, the training clips last.
+An archive is extracted to a hidden folder beside its destination (``.<archive>.partial``), which is
+renamed to ``.<archive>.complete`` once every file is there and its checksum holds. Only then do its
+pieces move into the machine's folder, the training clips last.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from asdlib.challenge.transfer import StoppedError
@@ -32,11 +33,7 @@ _Member = tuple[zipfile.ZipInfo, PurePosixPath]
 
 
 def _read_members(archive: zipfile.ZipFile, path: Path, machine_type: str) -> list[_Member]:
-    """List the files of an archive with their places; the folders above a split do not matter.
-
-    A file beside the splits belongs into the machine's folder, texts elsewhere are passed over;
-    what would leave that folder or come twice is refused.
-    """
+    """List the files of an archive with their places; texts elsewhere stay where they are."""
     members: dict[str, _Member] = {}
     for info in archive.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/")).parts
@@ -77,28 +74,25 @@ def unpack(
     stem = machine_folder.parent / f".{machine_folder.name}@{path.stem}"
     partial, complete = Path(f"{stem}.partial"), Path(f"{stem}.complete")
     shutil.rmtree(partial, ignore_errors=True)
-    is_whole = False
     remedy = "Free space or name another folder (--data-dir), then run the same command."
-    try:
-        with writing(partial, remedy), zipfile.ZipFile(path) as archive:
-            members = _read_members(archive, path, machine_folder.name)
-            wavs = [place for _, place in members if place.suffix.lower() == ".wav"]
-            clips = dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
-            _check_content(path, clips, splits, machine_folder)
-            _check_room(path, members, machine_folder.parent)
-            for info, place in members:
-                if stopped is not None and stopped.is_set():
-                    raise StoppedError
-                (partial / place).parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as source, (partial / place).open("wb") as sink:
-                    shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged ({error}). Fetch it again.") from error
-    else:
-        is_whole = True
-    finally:
-        if not is_whole:
-            shutil.rmtree(partial, ignore_errors=True)
+    with ExitStack() as failed:
+        failed.callback(shutil.rmtree, partial, ignore_errors=True)
+        try:
+            with writing(partial, remedy), zipfile.ZipFile(path) as archive:
+                members = _read_members(archive, path, machine_folder.name)
+                wavs = [place for _, place in members if place.suffix.lower() == ".wav"]
+                clips = dict(Counter(place.parts[0] for place in wavs if len(place.parts) > 1))
+                _check_content(path, clips, splits, machine_folder)
+                _check_room(path, members, machine_folder.parent)
+                for info, place in members:
+                    if stopped is not None and stopped.is_set():
+                        raise StoppedError
+                    (partial / place).parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(info) as source, (partial / place).open("wb") as sink:
+                        shutil.copyfileobj(source, sink, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise InputError(f"{path}: is damaged ({error}). Fetch it again.") from error
+        failed.pop_all()
     on_ready(clips)
     partial.rename(complete)
     settle(complete, machine_folder)

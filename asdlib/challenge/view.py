@@ -1,10 +1,9 @@
 """What a run may see of the fetched data: links to recordings, and nothing of the truth.
 
-A view is a data folder in the challenge's layout made of links. Machines that are scored have
-their training and test clips in it as they were published; machines that only train along have
-their training clips. The truth of evaluation clips is not in it, so that whatever reads clips,
-annotates, trains or selects cannot see it. The released lists lie in ``<edition>t2/truth``,
-outside every folder that clips are read from.
+A view is a data folder in the challenge's layout made of links: training and test clips of machines
+that are scored, training clips of those that only train along. The truth of evaluation clips is not
+in it, so that whatever reads clips, annotates, trains or selects cannot see it; the released lists
+lie in ``<edition>t2/truth``, outside every folder that clips are read from.
 """
 
 from __future__ import annotations
