@@ -141,7 +141,7 @@ def test_the_bundle_gives_the_verdicts_of_the_run_anywhere(
     detector, _ = load_bundle(tmp_path / "bundles" / NAME)
     new = new_clips(sorted(folder.glob("*.wav"))[:1], ["bearingSim"])
     with heard(detector, new) as hearing:
-        again = hearing.hear_shifted(new["clip_id"][0], np.zeros((2, 128)))
+        again = hearing.explainer.hear_shifted(new["clip_id"][0], np.zeros((2, 128)))
         assert again[1] == pytest.approx(hearing.described[0]["embedding"][0], abs=1e-5)
     log, damaged = read_log(tmp_path / "bundles" / NAME / "log.jsonl")
     assert (len(log), damaged) == (len(told), [])

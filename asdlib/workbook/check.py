@@ -29,7 +29,6 @@ from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
 from asdlib.workbook.explaining import (
     Explainer,
-    HearShifted,
     explain_verdicts,
     residual_rows,
     sentences,
@@ -164,29 +163,17 @@ class Checker:
 class Hearing:
     """What a detector made of new clips."""
 
-    detector: Detector
-    new: pd.DataFrame
     waveforms: ArrayStore
     described: Any  # as from `Detector.describe`
-    beside: tuple[pd.DataFrame, dict[str, scoring.View]]  # as from `Detector.beside_bank`
     verdicts: pd.DataFrame  # with content and path of every clip, reasons still empty
     views: pd.DataFrame  # contributions to the scores
-    hear_shifted: HearShifted | None
+    explainer: Explainer
 
     def reasons(self) -> list[str]:
         """Say what was heard in the flagged clips."""
-        table, rows = self.beside
-        if self.described[1]:
-            rows = {**rows, scoring.AUTOENCODER: residual_rows(self.described[1])}
-        settings = self.detector.settings
-        known = KnownRates(settings["shaft_rate_hz"], settings["bearing"])
         flagged = self.verdicts[self.verdicts["verdict"].eq("anomalous")]
-        explainer = Explainer(
-            rows, table, known=known, k=settings["neighbours"], hear_shifted=self.hear_shifted
-        )
-        return sentences(
-            self.verdicts, explain_verdicts(flagged, self.views, self.waveforms, explainer)
-        )
+        explained = explain_verdicts(flagged, self.views, self.waveforms, self.explainer)
+        return sentences(self.verdicts, explained)
 
 
 @contextmanager
@@ -205,11 +192,16 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
         views = scoring.with_contributions(tables.values())
         verdicts = scoring.verdict_table(decided, views, detector.thresholds, new)
         verdicts = verdicts.merge(new[["clip_id", "content", "path"]], on="clip_id")
-        hear_shifted = None
+        table, rows = beside
+        if described[1]:
+            rows = {**rows, scoring.AUTOENCODER: residual_rows(described[1])}
+        settings = detector.settings
+        known = KnownRates(settings["shaft_rate_hz"], settings["bearing"])
+        explainer = Explainer(rows, table, known=known, k=settings["neighbours"])
         if detector.model is not None:
             features = detector.open_features(waveforms, new, cache_dir=place)
-            hear_shifted = partial(detector.hear_shifted, *features)
-        yield Hearing(detector, new, waveforms, described, beside, verdicts, views, hear_shifted)
+            explainer.hear_shifted = partial(detector.hear_shifted, *features)
+        yield Hearing(waveforms, described, verdicts, views, explainer)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:

@@ -47,29 +47,17 @@ class Explained:
 class Explainer:
     """Says what the view that contributes most heard in a clip.
 
-    Parameters
-    ----------
-    rows : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
-        Rows of every view, of the clips and of their machines' training clips; the autoencoder's
-        are mean residuals. Where the embedding is among the views, ``spectrum`` is, too.
-    clips : DataFrame
-        Clip table: ``clip_id, machine_type, split, domain``.
-    neighbours : int
-        Normal clips that a clip is compared with.
-    known : KnownRates
-        Names frequencies.
-    k : int
-        Neighbours in each domain that a score is the mean of.
-    hear_shifted : callable, optional
-        `asdlib.monitoring.Detector.hear_shifted` of the clips' features, where the embedding is
-        among the views.
+    ``rows`` of every view (clip ids, and an array (n_clips, n_values)) are those of the clips and
+    of their machines' training clips; the autoencoder's are mean residuals. Where the embedding is
+    among the views, ``spectrum`` is, too, and ``hear_shifted`` is
+    `asdlib.monitoring.Detector.hear_shifted` of the clips' features.
     """
 
     rows: Mapping[str, scoring.View]
-    clips: pd.DataFrame
-    neighbours: int = 5
-    known: spectra.KnownRates = field(default_factory=spectra.KnownRates)
-    k: int = 2
+    clips: pd.DataFrame  # clip table: ``clip_id, machine_type, split, domain``
+    neighbours: int = 5  # normal clips that a clip is compared with
+    known: spectra.KnownRates = field(default_factory=spectra.KnownRates)  # names frequencies
+    k: int = 2  # neighbours in each domain that a score is the mean of
     hear_shifted: HearShifted | None = None
     _banks: dict[tuple[str, str], tuple[list[str], scoring.NormalBank]] = field(
         default_factory=dict
@@ -147,24 +135,11 @@ def explain_verdicts(
     *,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> dict[str, Explained]:
-    """Explain all flagged clips and the extremes of every machine.
+    """Explain all flagged clips and the extremes of every machine, by ``clip_id``.
 
-    Parameters
-    ----------
-    verdicts : DataFrame
-        As from `asdlib.scoring.verdict_table`.
-    view_scores : DataFrame
-        What they were made of.
-    waveforms : ArrayStore
-        Samples of the clips.
-    explainer : Explainer
-    on_progress : callable
-        Called with the number of clips just finished.
-
-    Returns
-    -------
-    dict of str to Explained
-        By ``clip_id``.
+    ``verdicts`` are as from `asdlib.scoring.verdict_table`, ``view_scores`` what they were made of;
+    ``waveforms`` has the clips' samples. ``on_progress`` is called with the number of clips just
+    finished.
     """
     shares = scoring.contribution_table(view_scores).T
     sample_rate = float(waveforms.settings["sample_rate"])
