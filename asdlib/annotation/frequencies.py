@@ -66,20 +66,10 @@ def track_frequencies(
 ) -> FrequencyTrack:
     """Find the characteristic frequencies of all clips of a machine, in the machine's own bands.
 
-    Parameters
-    ----------
-    clip_ids : sequence of str
-        Clips of one machine.
-    waveforms : ArrayStore
-        int16 samples, one ragged row per clip, at ``sr`` [Hz].
-    seed : int
-        Draws the clips from which the bands are chosen.
-    bands_hz : list of (float, float), optional
-        Bands to look at [Hz]; chosen from 16 clips by default.
-    cache_dir : Path, optional
-        Folder of the caches; what was found before is read from ``families/<key>.npz``.
-    workers, on_progress
-        Threads, all processors by default; called with the number of clips just finished.
+    ``waveforms`` holds int16 samples at ``sr`` [Hz], one ragged row per clip. ``bands_hz`` are by
+    default chosen from 16 clips that ``seed`` draws. With ``cache_dir`` what was found before is
+    read from ``families/<key>.npz``. ``workers`` threads, all processors by default;
+    ``on_progress`` is called with the number of clips just finished.
     """
     ids = list(clip_ids)
     positions = dict(zip(ids, waveforms.positions(ids).tolist(), strict=True))

@@ -39,24 +39,14 @@ ORACLE = "oracle: the true attributes, which no annotation can know"
 
 @dataclass(frozen=True)
 class Annotation:
-    """Attributes of all training clips, and why they are what they are.
+    """Attributes of all training clips, and why they are what they are."""
 
-    Attributes
-    ----------
-    attributes : DataFrame
-        ``clip_id, attribute, method, confidence``, one row per training clip in the order of
-        the clip table. ``method`` is given, none, clusters, frequencies, both or true (an
-        oracle); the confidence lies in 0 to 1.
-    evidence : DataFrame
-        One row per machine and section: the chosen method, the reason in words, and the
-        quantities that the rule looks at.
-    machines : dict of (str, str) to MachineEvidence
-        Details of every annotated machine and section.
-    """
-
+    #: ``clip_id, attribute, method, confidence``, a row per training clip in the clip table's
+    #: order: given, none, clusters, frequencies, both or true (an oracle); confidence 0 to 1.
     attributes: pd.DataFrame
+    #: A row per machine and section: method, reason in words, the quantities the rule looks at.
     evidence: pd.DataFrame
-    machines: dict[tuple[str, str], MachineEvidence]
+    machines: dict[tuple[str, str], MachineEvidence]  # details by machine and section
 
 
 def annotate(
@@ -83,10 +73,9 @@ def annotate(
         wants it.
     method : str or mapping of machine type to str
         "auto" follows the rule of `asdlib.annotation.choice`; the others overrule it for
-        machines without attributes. "true" is an oracle, for comparison only: it takes the
-        attributes from ``truth``.
+        machines without attributes. "true", an oracle, takes them from ``truth``.
     truth : DataFrame, optional
-        ``clip_id, attribute``: hidden attributes; read for machines of method "true" alone.
+        ``clip_id, attribute``; read for machines of method "true" alone.
     seed : int
         Everything random follows from it.
     cache_dir : Path, optional

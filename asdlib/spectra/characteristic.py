@@ -78,27 +78,19 @@ def characteristic_frequencies(
     Parameters
     ----------
     y : array_like, shape (n_samples,)
-        Sound or acceleration, any unit.
-    sr : float
-        Sampling rate [Hz].
+        Sound or acceleration, any unit, at ``sr`` [Hz].
     bands_hz : sequence of (float, float), optional
         Bands to look at [Hz]. By default all 1/3-binary bands of 500 Hz and more; one band
         is about fifty times faster.
-    min_hz : float, optional
-        Lowest fundamental [Hz]; by default six periods in the clip.
-    max_hz : float
-        Highest fundamental [Hz]; harmonics are followed to twice this frequency.
+    min_hz, max_hz : float
+        Lowest fundamental, by default six periods in the clip, and highest; harmonics are
+        followed to twice this frequency [Hz].
     max_families : int
         Longest list.
     false_alarm : float
         Share of noise clips that may give a family.
     shaft_rate_hz : float, optional
         Spacing of sidebands to try even if the shaft is not heard [Hz].
-
-    Returns
-    -------
-    list of FrequencyFamily
-        Strongest first; empty when no line stands out.
 
     Raises
     ------

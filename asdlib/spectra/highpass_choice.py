@@ -105,20 +105,9 @@ def choose_highpass(
 ) -> HighpassChoice:
     """Choose a high-pass cut-off per machine, or none, by the criterion of this module.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table. Test clips are not looked at.
-    spectra : ArrayStore
-        Store of `open_average_spectra`.
-    fmin, fmax : float
-        Range of the mel filter bank [Hz]; candidates are ``fmin * 2**(k/3)`` up to ``fmax / 2``,
-        rounded to 1 Hz.
-
-    Raises
-    ------
-    InputError
-        When no machine has a training clip.
+    Of a clip table, whose test clips are not looked at, and its `open_average_spectra`. Candidates
+    are ``fmin * 2**(k/3)`` up to ``fmax / 2``, the range of the mel filters [Hz], rounded to 1 Hz.
+    An `InputError` when no machine has a training clip.
     """
     edges_hz = third_octave_edges_hz(fmin, fmax)
     rows, curves = [], [pd.DataFrame(columns=_COLUMNS)]

@@ -66,11 +66,9 @@ def find_reason(
     ----------
     view : str
         A profile of `asdlib.spectra.PROFILES`, "autoencoder" or "embedding".
-    row : array_like, shape (n_values,)
-        The clip in this view: its profile; the autoencoder's mean residual [dB]; for the
-        embedding the clip's ``spectrum`` profile.
-    normal_rows : array_like, shape (n_neighbours, n_values)
-        The same of its nearest normal clips, nearest in this view.
+    row, normal_rows : array_like, shapes (n_values,), (n_neighbours, n_values)
+        The clip in this view, and its nearest normal clips: profiles; for the autoencoder the
+        mean residual [dB]; for the embedding the ``spectrum`` profile.
     samples : array_like, shape (n_samples,)
         The clip at ``sample_rate`` [Hz]: int16, or floating point re full scale.
     scatter : array_like, shape (n_values,), optional
