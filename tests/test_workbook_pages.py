@@ -139,6 +139,21 @@ def test_short_cells_stay_in_one_line_and_the_list_of_files_is_folded(page):
     assert "<details><summary>1 files</summary>" in page
 
 
+def test_numbers_of_rows_and_missing_values_are_left_out(tmp_path):
+    frame = pd.DataFrame({"kind": ["tone", "level"], "auc": [0.5, None]}, index=[7, 3])
+    named = frame.set_index("kind")
+    shown = [frame.to_html(), named.to_html(classes="tex2jax_ignore")]
+    outputs = [NEW.new_output("display_data", {"text/html": one}) for one in shown]
+    cells = [NEW.new_markdown_cell("# T"), NEW.new_code_cell("", outputs=outputs)]
+    write_page(NEW.new_notebook(cells=cells), tmp_path / "t.html")
+    first, second = re.findall("<table.*?</table>", (tmp_path / "t.html").read_text(), re.DOTALL)
+    assert "<th>7</th>" not in first
+    assert "NaN" not in first + second
+    assert "<th class=words>kind</th>" in first
+    assert "<th>auc</th>" in first
+    assert "<th>tone</th>" in second
+
+
 def test_code_is_folded_or_left_out(book, page, tmp_path):
     assert "secret_code" in page
     assert 'id="show-code"' in page

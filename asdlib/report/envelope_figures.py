@@ -133,8 +133,9 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
     max_hz = min(1.15 * max(tops, default=250.0), float(frequencies_hz[-1]))
     shown = frequencies_hz <= max_hz
     anywhere, own = inspection.evidence_anywhere[shown], inspection.evidence[shown]
-    ax.plot(frequencies_hz[shown], anywhere, color="0.75", lw=0.7,
-            label=f"highest of {inspection.n_bands} bands")  # fmt: skip
+    if inspection.n_bands > 1:
+        ax.plot(frequencies_hz[shown], anywhere, color="0.75", lw=0.7,
+                label=f"highest of {inspection.n_bands} bands")  # fmt: skip
     where = "the family's band" if families else "the band of most evidence"
     ax.plot(frequencies_hz[shown], own, color="0.25", lw=0.7, label=where)
     ax.axhline(inspection.threshold, color="0.25", lw=0.8, ls="--", label="threshold of a family")

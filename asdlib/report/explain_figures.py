@@ -77,7 +77,7 @@ def _draw_contributions(ax: Axes, contributions: pd.Series, deciding: str) -> No
     ax.axvline(0, color="k", lw=0.6)
     ax.set_yticks(places, contributions.index, fontsize=7)
     ax.set(xlabel="Contribution [1]", title="views")
-    ax.xaxis.set_major_locator(MaxNLocator(3))
+    ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
 
 
 def _draw_rows(ax: Axes, picture: Picture) -> None:

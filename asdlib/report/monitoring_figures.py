@@ -103,7 +103,7 @@ def draw_settings(table: pd.DataFrame, *, title: str) -> Figure:
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 0.9 + 0.3 * len(table)))
     sns.heatmap(table, ax=ax, annot=True, fmt=".0f", cmap="Blues", vmin=0, cbar=False,
                 linewidths=0.5)  # fmt: skip
-    ax.set(title=title)
+    ax.set(title=title, xlabel="Anomalous among the last recordings, to raise an alarm")
     ax.tick_params(axis="y", rotation=0)
     return figure
 
@@ -123,10 +123,10 @@ def draw_found_from(rates: pd.DataFrame, *, corpus: str) -> Figure:
     for row in shown[shown["found_from"].notna()].reset_index().itertuples():
         words.loc[row.kind, row.machine_type] = f"{row.found_from:.0f} {row.unit}"
     figure, ax = heat_map(
-        share, height_in=1.2 + 0.27 * len(share), label="Probability of detection", vmin=0, vmax=1,
-        cmap="viridis", annot=words, fmt="", annot_kws={"size": 8}, linewidths=0.5,
+        share, height_in=1.2 + 0.27 * len(share), label="Probability of detection, all strengths",
+        vmin=0, vmax=1, cmap="viridis", annot=words, fmt="", annot_kws={"size": 8}, linewidths=0.5,
     )  # fmt: skip
-    ax.set_title(f"Found with 90 % probability from ... on ({corpus})")
+    ax.set_title(f"Strength from which on 90 % are found, – where none suffices ({corpus})")
     return figure
 
 

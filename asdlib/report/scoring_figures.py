@@ -175,7 +175,7 @@ def draw_score_histograms(
             logarithmic_ticks(ax, "x")
     label_outside(panels, "Anomaly score [1]", "Share of clips")
     handles = [Line2D([], [], label=style, **_line(style)) for style in styles]
-    handles.append(Line2D([], [], color=_TRAINING_COLOUR, lw=5, label="training, left out"))
+    handles.append(Line2D([], [], color=_TRAINING_COLOUR, lw=5, label="training, left out in turn"))
     if thresholds is not None:
         handles.append(Line2D([], [], color="k", lw=0.8, label="threshold"))
     finish_panels(figure, handles, _decision_finding(scores))

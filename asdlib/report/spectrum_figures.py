@@ -148,7 +148,7 @@ def _draw_groups(ax: Axes, own: pd.DataFrame) -> None:
 
 
 def _average_finding(spectra: pd.DataFrame) -> str:
-    """Say where the groups of a machine differ most, in averages over a twelfth of the bins."""
+    """Say where the groups of a machine differ most, in averages over a fortieth of the axis."""
     best: tuple[float, str, float] | None = None
     for machine, own in spectra[spectra["frequency_hz"] >= 100].groupby("machine_type"):
         table = own.pivot_table(index="frequency_hz", columns="group", values="mean_db")
@@ -160,7 +160,9 @@ def _average_finding(spectra: pd.DataFrame) -> str:
             best = (float(spread.max()), str(machine), round(float(spread.idxmax()), -1))
     if best is None:
         return "One group of clips per machine: nothing to compare"
-    return f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz"
+    width_hz = round(float(spectra["frequency_hz"].max()) / 40, -1)
+    return (f"Groups differ most in {best[1]}: {best[0]:.0f} dB near {best[2]:.0f} Hz, in averages "
+            f"over {width_hz:.0f} Hz")  # fmt: skip
 
 
 def draw_band_information(bands: pd.DataFrame) -> Figure:

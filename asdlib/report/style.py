@@ -72,7 +72,8 @@ def use_style() -> None:
         }
     )
     pd.set_option("display.html.use_mathjax", False)
-    pd.set_option("display.max_colwidth", 200)
+    pd.set_option("display.max_colwidth", None)
+    pd.set_option("display.precision", 3)
 
 
 def make_panels(count: int, *, height_in: float = 1.75) -> tuple[Figure, list[Axes]]:
@@ -159,7 +160,7 @@ def logarithmic_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:
             break
     ticks = ticks[:: math.ceil(len(ticks) / _MOST_TICKS)] if ticks else [low]
     ax.minorticks_off()
-    ax.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": [f"{tick:.3g}" for tick in ticks]})
+    ax.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": [f"{tick:g}" for tick in ticks]})
 
 
 def heat_map(

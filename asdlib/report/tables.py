@@ -143,7 +143,8 @@ def _metric_lines(table: pd.DataFrame) -> list[str]:
 def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
     """Write the first verdicts (`asdlib.scoring.verdict_table`) and how many there are of a kind.
 
-    Columns are as wide as their entries, for terminals; ``since`` only where times are known.
+    Columns are as wide as their entries, for terminals; ``since`` and ``reason`` only
+    where there are any.
     """
     shown = verdicts.head(most)
     records = shown.to_dict(orient="records")
@@ -158,8 +159,9 @@ def render_verdicts(verdicts: pd.DataFrame, *, most: int = 20) -> str:
         "heard by": shown["heard"],
         "reason": shown["reason"].map(plain),
     }
-    if not columns["since"].any():
-        del columns["since"]
+    for name in ("since", "reason"):
+        if not columns[name].any():
+            del columns[name]
     cells = [[name, *map(str, values)] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
     padded = [[text.ljust(width) for text in column]

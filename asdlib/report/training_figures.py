@@ -121,18 +121,19 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
     parts = counts["class_name"].str.split("|", expand=True, n=3)
     machines = sorted(parts[0].unique())
     domain = parts[2].where(parts[2].isin(["source", "target"]), "unknown")
+    size = counts.groupby([parts[0], domain, counts["n_clips"]])["n_clips"].transform("size")
     figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 0.9 + 0.25 * len(machines)))
     row = parts[0].map({name: number for number, name in enumerate(machines)})
     for name, offset in {"source": -0.2, "target": 0.0, "unknown": 0.2}.items():
         of_domain = (domain == name).to_numpy()
         label = "supplemental" if name == "unknown" else name
-        axis.plot(counts["n_clips"][of_domain], row[of_domain] + offset, ".", alpha=0.7,
-                  color=DOMAIN_COLOURS[name], label=label)  # fmt: skip
+        axis.scatter(counts["n_clips"][of_domain], row[of_domain] + offset, 10 * size[of_domain],
+                     lw=0, color=DOMAIN_COLOURS[name], label=label)  # fmt: skip
     axis.set_yticks(range(len(machines)), machines)
     axis.set(ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
     logarithmic_ticks(axis, "x")
     smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
-    axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips")
+    axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips (larger dot: several)")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

@@ -165,8 +165,9 @@ def _decide(curve: pd.DataFrame, information: float, kind: str) -> tuple[float |
     cutoff = float(best["cutoff_hz"])
     if best["ci_low"] < MIN_GAIN:
         return None, (
-            f"{cutoff:.0f} Hz, the best, gains {best['criterion']:.2f}, perhaps only "
-            f"{best['ci_low']:.2f}; asked for is a sure {MIN_GAIN:.2f}"
+            f"{cutoff:.0f} Hz, the best that keeps {MIN_KEPT:.0%} of the information, gains "
+            f"{best['criterion']:.2f}, perhaps only {best['ci_low']:.2f}; asked for is a sure "
+            f"{MIN_GAIN:.2f}"
         )
     return cutoff, (
         f"keeps {best['information_kept']:.0%} of the information and "

@@ -34,9 +34,12 @@ _PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8
 _FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.DOTALL)
 _HEADING = re.compile(r'<h([123]) id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
 _BAR = re.compile(r"\d+%\|")
+_FRAME = re.compile(r'<table[^>]* class="dataframe\b.*?</table>', re.DOTALL)
 _TABLE_CELL = re.compile(r"<td([^>]*)>([^<]*)</td>")
-_TABLE_HEAD = re.compile(r"<th>([^<]*)</th>")
-_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?|nan|", re.IGNORECASE)
+_TABLE_HEAD = re.compile(r"<th(?: class=words)?>[^<]*</th>")
+_ROW_NUMBER = re.compile(r"<th>\d+</th>\s*(?=<td)")
+_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?|")
+_MISSING = {"NaN", "nan", "None", "<NA>", "NaT"}
 #: Texts of table cells up to this length stay in one line, so that no interval is torn apart.
 _SHORT = 32
 
@@ -59,7 +62,7 @@ def write_page(
     body, _ = HTMLExporter(**options).from_notebook_node(book)  # type: ignore[no-untyped-call]
     for number, formula in enumerate(formulas):
         body = body.replace(_token(number), formula)
-    body = _TABLE_CELL.sub(_table_cell, body)
+    body = _TABLE_CELL.sub(_table_cell, _FRAME.sub(_tidy_frame, body))
     body = _TABLE_HEAD.sub(lambda found: found[0].replace("_", "_<wbr>"), body)
     title = next((re.sub("<[^>]*>", "", text) for _, _, text in _HEADING.findall(body)), path.stem)
     style = HtmlFormatter().get_style_defs(".highlight")
@@ -128,7 +131,7 @@ def _repeat_what_was_learned(book: Any) -> None:
     if printed:
         text = literally("".join(printed).strip())
         lines = text.replace("\n\n", "\n").replace("\n", "<br>\n")
-        box = f'<div class="learned"><b>{LEARNED}</b><br>\n{lines}</div>'
+        box = f'<div class="learned"><b>{LEARNED}</b>\n{lines}</div>'
         book.cells.insert(1, nbformat.v4.new_markdown_cell(box))  # type: ignore[no-untyped-call]
 
 
@@ -159,10 +162,30 @@ def _take_formulas(book: Any) -> Iterator[str]:
         yield from formulas
 
 
+def _tidy_frame(found: re.Match[str]) -> str:
+    """Leave out what only counts a frame's rows, and put heads of words above the words."""
+    table = found[0]
+    if 0 < len(_ROW_NUMBER.findall(table)) == table.count("<tr") - 1:
+        table = _ROW_NUMBER.sub("", table).replace("<th></th>", "", 1)
+    head, body = table.split("<tbody>", 1)
+    rows = [[text for _, text in _TABLE_CELL.findall(row)] for row in body.split("</tr>")]
+    heads = head.split("<th>")
+    for place, column in enumerate(zip(*filter(None, rows), strict=False)):
+        number = len(heads) - len(rows[0]) + place
+        if head.count("<tr") == 1 and any(not _is_number(text) for text in column):
+            heads[number] = f"\0{heads[number]}"
+    return "<th>".join(heads).replace("<th>\0", "<th class=words>") + "<tbody>" + body
+
+
+def _is_number(text: str) -> bool:
+    return html.unescape(text.strip()) in _MISSING or bool(_NUMBER.fullmatch(text.strip()))
+
+
 def _table_cell(found: re.Match[str]) -> str:
     """Keep a short text in one line; words stand left where nothing else is said."""
     style, text = found[1], found[2].strip()
-    is_number = _NUMBER.fullmatch(text)
+    is_number = _is_number(text)
+    text = "" if html.unescape(text) in _MISSING else text
     if len(html.unescape(text)) <= _SHORT:
         text = text.replace(" ", "&nbsp;")
     return f"<td{style or (' class=words' if not is_number else '')}>{text}</td>"

@@ -179,5 +179,5 @@ def print_results(out: Path, name: str, *, is_new: bool) -> None:
         "report": out / "results" / name / "report.html",
         "all runs": out / "results" / "index.html",
     }
-    for what, place in places.items():
+    for what, place in ((what, place) for what, place in places.items() if place.exists()):
         sys.stdout.write(f"{what:<10} {os.path.relpath(place)}\n")
