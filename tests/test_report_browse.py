@@ -1,5 +1,7 @@
 """Menus of clips: they show what was chosen, and nothing where nobody can choose."""
 
+from types import SimpleNamespace
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backend_bases import MouseEvent
 
 from asdlib.data import open_waveforms, read_clips
-from asdlib.report import browse, progress
+from asdlib.report import browse, envelope_figures, progress
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.spectra import LogMelSettings
 
@@ -64,6 +66,24 @@ def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkey
     machine.value = "fan, test, source, anomalous"
     figure, sound = shown[-1]
     assert figure.get_suptitle() == clip.value
+    assert clip.value in sound.data
+
+
+def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(tmp_path, monkeypatch):
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    clips = read_clips(make_tree(tmp_path / "data", train_and_test("fan"), n_samples=8000))
+    waveforms = open_waveforms(clips, cache_dir=tmp_path / "cache")
+    shown = []
+    monkeypatch.setattr(browse, "display", lambda figure, sound: shown.append((figure, sound)))
+    evidence = SimpleNamespace(
+        clip_ids=clips["clip_id"].tolist(), track=SimpleNamespace(bands_hz=[(1000.0, 2000.0)])
+    )
+    box = envelope_figures.browse_envelopes({("fan", "00"): evidence}, waveforms)
+    machine, clip = box.children[0].children
+    assert machine.options == ("fan, section 00",)
+    clip.value = evidence.clip_ids[2]
+    figure, sound = shown[-1]
+    assert figure.get_suptitle().startswith(f"{clip.value}\nenvelope: ")
     assert clip.value in sound.data
 
 

@@ -125,8 +125,12 @@ def draw_recording(
 
 def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:
     """Display a clip of a waveform store as `draw_recording` does, and its sound."""
-    figure = draw_recording(clip_id, waveforms, settings, title=clip_id)
-    rate = int(waveforms.settings["sample_rate"])
-    sound = audio_players({clip_id: waveforms.row_of(clip_id)}, sample_rate=rate)
+    show_with_sound(draw_recording(clip_id, waveforms, settings, title=clip_id), clip_id, waveforms)
+
+
+def show_with_sound(figure: Figure, clip_id: str, waveforms: ArrayStore) -> None:
+    """Display a figure of a clip and the clip's sound; close the figure, or it is shown again."""
+    samples, rate = waveforms.row_of(clip_id), int(waveforms.settings["sample_rate"])
+    sound = audio_players({clip_id: samples}, sample_rate=rate)
     display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -17,8 +15,7 @@ from matplotlib.patches import Rectangle
 from asdlib.annotation import MachineEvidence, inspect_clip
 from asdlib.annotation.inspection import BandLevel, SoundInspection
 from asdlib.data.store import ArrayStore
-from asdlib.report.browse import browse_clips
-from asdlib.report.explain_figures import audio_players
+from asdlib.report.browse import browse_clips, show_with_sound
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.envelope import Band
 
@@ -165,16 +162,9 @@ def browse_envelopes(
     the int16 samples of the clips. Returns what `browse_clips` does.
     """
     named = {f"{machine}, section {section}": m for (machine, section), m in machines.items()}
-    clip_ids = {name: details.clip_ids for name, details in named.items()}
-    return browse_clips(clip_ids, partial(_show_clip, named, waveforms))
 
+    def show(name: str, clip_id: str) -> None:
+        inspection = inspect_clip(clip_id, waveforms, bands_hz=named[name].track.bands_hz)
+        show_with_sound(draw_inspection(inspection, title=clip_id), clip_id, waveforms)
 
-def _show_clip(
-    machines: Mapping[str, MachineEvidence], waveforms: ArrayStore, name: str, clip_id: str
-) -> None:
-    inspection = inspect_clip(clip_id, waveforms, bands_hz=machines[name].track.bands_hz)
-    figure = draw_inspection(inspection, title=clip_id)
-    samples = {clip_id: waveforms.row_of(clip_id)}
-    sound = audio_players(samples, sample_rate=waveforms.settings["sample_rate"])
-    display(figure, sound)  # type: ignore[no-untyped-call]
-    plt.close(figure)
+    return browse_clips({name: details.clip_ids for name, details in named.items()}, show)
