@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -166,11 +167,10 @@ def _to_json(content: dict[str, Any]) -> str:
 def _write_clips(
     jobs: list[Job], workers: int | None, on_progress: Callable[[int], object]
 ) -> None:
-    tasks = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
-    workers = min(workers or available_cores(), len(tasks))
+    workers = min(workers or available_cores(), math.ceil(len(jobs) / _CLIPS_PER_TASK))
     if workers <= 1:
-        for task in tasks:
-            on_progress(_work(task))
+        for job in jobs:
+            on_progress(_write_clip(job))
         return
     # Spawned, not forked: the calling process may hold threads (torch, Jupyter), and a fork
     # of those can deadlock. Ctrl-C is left to the parent process.
@@ -181,18 +181,17 @@ def _write_clips(
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        futures = [pool.submit(_work, task) for task in tasks]
-        for future in as_completed(futures):
-            on_progress(future.result())
+        for n_clips in pool.map(_write_clip, jobs, chunksize=_CLIPS_PER_TASK):
+            on_progress(n_clips)
     finally:
         # After an error or Ctrl-C only the clips in work are finished.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work(task: list[Job]) -> int:
-    for path, plan, seed in task:
-        write_wav(path, render(plan, seed))
-    return len(task)
+def _write_clip(job: Job) -> int:
+    path, plan, seed = job
+    write_wav(path, render(plan, seed))
+    return 1
 
 
 def render(plan: ClipPlan, seed: int) -> FloatArray:
