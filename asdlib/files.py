@@ -18,10 +18,19 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses to give into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+@contextmanager
 def writing(
     path: Path, remedy: str = "Free space or choose a writable folder (--out)."
 ) -> Iterator[None]:
-    """Turn what the file system refuses into one clear error."""
+    """Turn what the file system refuses to take into one clear error."""
     try:
         yield
     except OSError as error:
@@ -76,11 +85,9 @@ def file_hash(path: Path) -> str:
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Read a CSV: line number and stripped fields of every line that is not empty."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV in UTF-8 ({error}).") from error
     return [(number, fields) for number, fields in rows if any(fields)]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asdlib.errors import InputError
+from asdlib.files import reading
 
 FULL_SCALE = 32768
 #: Level of a band that a high-pass took away [dB], whatever the clip: far below every level that
@@ -61,11 +62,8 @@ class Header:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
     """Open a recording whose header is read; a file that is missing or not whole is refused."""
-    try:
-        with path.open("rb", buffering=1024) as file:
-            yield file, _parse_header(file, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    with reading(path), path.open("rb", buffering=1024) as file:
+        yield file, _parse_header(file, path)
 
 
 def read_header(path: str | Path) -> Header:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from asdlib.errors import InputError
+from asdlib.files import reading
 
 #: Extensions of what is taken for a recording; libsndfile knows its format by the content.
 _RECORDINGS = (
@@ -228,7 +229,5 @@ def folders_in(root: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    try:
+    with reading(folder):
         return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}).") from error

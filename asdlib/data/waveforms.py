@@ -27,6 +27,7 @@ from asdlib.data.audio import (
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError, raise_problems
+from asdlib.files import reading
 
 _BLOCK_SAMPLES = 1 << 20
 #: Floating point that stays below [full scale] would be a few steps of 16 bits.
@@ -185,12 +186,9 @@ def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
 def file_digest(path: str) -> str:
     """Hash what a file holds; refuses one that cannot be read."""
     digest, buffer = hashlib.blake2b(digest_size=16), bytearray(1 << 18)
-    try:
-        with Path(path).open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(memoryview(buffer)[:count])
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    with reading(Path(path)), Path(path).open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from asdlib.errors import InputError
+from asdlib.files import writing
 from asdlib.monitoring.alarms import persistent_alarms
 from asdlib.scoring import since_when
 
@@ -32,7 +32,7 @@ def append_verdicts(path: Path, verdicts: pd.DataFrame) -> None:
     lines = json_lines(verdicts[LOG_COLUMNS])
     if not lines:
         return
-    try:
+    with writing(path, "Free space or make it writable."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")), path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)
@@ -41,10 +41,6 @@ def append_verdicts(path: Path, verdicts: pd.DataFrame) -> None:
             file.write((("\n" if torn else "") + "\n".join(lines) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Free space or make it writable."
-        ) from error
 
 
 def json_lines(table: pd.DataFrame) -> list[str]:

@@ -22,7 +22,7 @@ from filelock import FileLock
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
-from asdlib.files import write_atomically
+from asdlib.files import write_atomically, writing
 from asdlib.training.examples import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
@@ -140,14 +140,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def locked(path: Path) -> FileLock:
     """Keep a second process from training the same network at once."""
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "lock").touch()
-    except OSError as error:
-        raise InputError(
-            f"{path.parent}: cannot be written ({error.strerror}). "
-            "Choose a writable folder (--out)."
-        ) from error
     return FileLock(path.parent / "lock")
 
 
