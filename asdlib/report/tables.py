@@ -230,14 +230,12 @@ def render_official(official: pd.DataFrame) -> str:
 
 
 def _comparable(published: pd.DataFrame, machines: list[str]) -> pd.DataFrame:
-    parts = []
-    for _, rows in published.groupby("system", sort=False):
-        theirs = set(rows["machine_type"]) - {"all"}
-        kept = set(machines) & theirs
-        if theirs == set(machines):
-            kept.add("all")
-        parts.append(rows[rows["machine_type"].isin(kept)])
-    return pd.concat(parts, ignore_index=True) if parts else published
+    """Keep the machines of a run, and means over machines where these are the run's."""
+    known = published["machine_type"]
+    has_all = known.groupby(published["system"]).transform(
+        lambda names: set(names) - {"all"} == set(machines)
+    )
+    return published[known.isin(machines) | (known.eq("all") & has_all)]
 
 
 def _value_text(row: dict[Hashable, Any], footnotes: dict[str, int]) -> str:
