@@ -79,7 +79,7 @@ class Detector:
                     rows[view] = store.fixed()
                 else:
                     features, spectrum = self.open_features(waveforms, new, **options)
-                    rows[view] = self._embed(features.fixed(), spectrum, on_progress=count)
+                    rows[view] = self._kept_embeddings(features, spectrum, cache_dir, count)
         if not self.residuals:
             return rows, {}
         frames = spectra.open_frames(
@@ -208,6 +208,23 @@ class Detector:
         shifted = np.where(level > REMOVED_DB / 2, level + shift[:, :, None], level)
         same = None if spectrum is None else spectrum[np.repeat(place, len(shifted))]
         return self._embed(shifted, same)
+
+    def _kept_embeddings(
+        self,
+        features: ArrayStore,
+        spectrum: Rows | None,
+        cache_dir: Path,
+        on_progress: Callable[[int], object],
+    ) -> Rows:
+        """Embed all clips of a store, once for the same network."""
+        if self.model is None:
+            raise AssertionError("A detector with the view 'embedding' has its network.")
+        key = features.directory.name
+        path = cache_dir / "embeddings" / f"{key}_{self.model.path.parent.name}.npz"
+        return training.open_embeddings(
+            path, self.model, features.fixed(), np.arange(len(features)), features.ids.tolist(),
+            feature_key=key, spectrum=spectrum, device="cpu", on_progress=on_progress,
+        ).embedding  # fmt: skip
 
     def _embed(self, features: Rows, spectrum: Rows | None, **options: Any) -> Rows:
         if self.model is None:
