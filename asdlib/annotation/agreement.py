@@ -13,6 +13,7 @@ from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 
 METRICS = ("ari", "nmi", "v_measure", "purity")
+_LEVEL = 0.95  # of the intervals
 #: Half of fewer clips than these is a single clip, which agrees with everything.
 _FEWEST_HALVED = 4
 
@@ -90,7 +91,9 @@ def _score(part: pd.DataFrame, n_halves: int) -> list[tuple[object, ...]]:
     draws = pd.DataFrame([agreement(labels[half], true[half]) for half in told or halves])
     rows: list[tuple[object, ...]] = []
     for metric in METRICS:
-        lower, upper = (draws[metric] - draws[metric].mean()).quantile([0.025, 0.975])
+        lower, upper = (draws[metric] - draws[metric].mean()).quantile(
+            [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+        )
         # Nearly all draws alike and a few far off move their mean past the quantiles.
         around = values[metric] + np.array([min(lower, 0.0), max(upper, 0.0)])
         low, high = np.clip(around, -1.0 if metric == "ari" else 0.0, 1.0)
