@@ -6,7 +6,8 @@ import torch
 
 from asdlib.errors import InputError
 from asdlib.training.augment import N_VERSIONS
-from asdlib.training.examples import NoiseSources, class_table, learnt_clips
+from asdlib.training.classes import class_table, learnt_clips
+from asdlib.training.examples import NoiseSources
 
 
 def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
 from asdlib.scoring.backends import make_backend, neighbour_agreement
-from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis
+from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis, time_average
 from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms, roc_curves
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
@@ -13,7 +13,6 @@ from asdlib.scoring.final import (
     fuse,
     score_machines,
     score_views,
-    time_average,
 )
 from asdlib.scoring.knn import KNNBackend, embedding_map
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc

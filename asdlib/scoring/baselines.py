@@ -1,4 +1,4 @@
-"""The official baseline's two scores, from the residuals of its autoencoder."""
+"""What a system must beat: the trivial detector's rows, the official baseline's two scores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
@@ -18,6 +19,21 @@ FloatArray = npt.NDArray[np.float64]
 FEWEST_STACKS = 128
 #: Added to every variance, as a share of their mean: bands that never vary keep a distance finite.
 _RIDGE = 1e-6
+
+
+def time_average(log_mel: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Average log-mel spectrum of each clip: the trivial detector, scored by cosine 1-NN.
+
+    Levels (n_clips, n_mels, n_frames) [dB], which may be memory-mapped, → float32
+    (n_clips, n_mels); 0 in bands that a high-pass took away, which adds nothing to a product.
+    """
+    if log_mel.ndim != 3 or log_mel.shape[2] == 0:
+        raise InputError(
+            f"log_mel has shape {log_mel.shape}: expected (n_clips, n_mels, n_frames)."
+        )
+    average = np.asarray(log_mel.mean(axis=2, dtype=np.float32))
+    average[average < REMOVED_DB / 2] = 0.0
+    return average
 
 
 def selective_mahalanobis(

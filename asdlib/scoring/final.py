@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend, held_out_scores, mean_and_scatter
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend
@@ -51,41 +50,6 @@ _MORE_USUAL = 0.25
 
 #: Clips of the rows, and the rows, shape (n_clips, n_values).
 View = tuple[Sequence[str], npt.NDArray[np.floating]]
-
-
-def time_average(log_mel: npt.NDArray[np.floating], *, block: int = 64) -> npt.NDArray[np.float32]:
-    """Average log-mel spectrum of each clip, the rows of the trivial detector.
-
-    Scored by `KNNBackend` with one neighbour it is the trivial detector: cosine 1-NN on the
-    time-averaged log-mel, no training.
-
-    Parameters
-    ----------
-    log_mel : ndarray of float, shape (n_clips, n_mels, n_frames)
-        Level [dB]; may be memory-mapped.
-    block : int
-        Clips converted at once.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_clips, n_mels)
-        Level [dB]; 0 in bands that a high-pass took away, which adds nothing to a product.
-
-    Raises
-    ------
-    InputError
-        When the array has another number of axes or no frame.
-    """
-    if log_mel.ndim != 3 or log_mel.shape[2] == 0:
-        raise InputError(
-            f"log_mel has shape {log_mel.shape}: expected (n_clips, n_mels, n_frames)."
-        )
-    average = np.empty(log_mel.shape[:2], np.float32)
-    for first in range(0, len(log_mel), block):
-        rows = slice(first, first + block)
-        average[rows] = log_mel[rows].mean(axis=2, dtype=np.float32)
-    average[average < REMOVED_DB / 2] = 0.0
-    return average
 
 
 def score_machines(

@@ -2,8 +2,9 @@
 
 from asdlib.training.augment import exchange_statistics, mix_levels
 from asdlib.training.checkpoint import Identity, load_model
+from asdlib.training.classes import ClassTable, class_table, learnt_clips
 from asdlib.training.embed import Embeddings, embed, load_embeddings, open_embeddings
-from asdlib.training.examples import ClassTable, NoiseSources, class_table, learnt_clips
+from asdlib.training.examples import NoiseSources
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, AutoencoderSettings
 from asdlib.training.loop import train
 from asdlib.training.losses import initial_scale

@@ -23,7 +23,7 @@ from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.files import write_atomically, writing
-from asdlib.training.examples import ClassTable
+from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork
 from asdlib.training.settings import TrainSettings, make_network

@@ -1,16 +1,7 @@
-"""Training examples: the class of every clip, and features as augmented batches on a device.
-
-"For classification, the total number of classes encompasses all unique combinations of
-machine IDs, domain labels, and attribute labels present in the dataset." (report, section
-2.3)
-
-"To further diversify the categories, we curated clean machine data or noise-only data from
-supplemental dataset and combined them with DCASE Task2 data for training." (same section)
-"""
+"""Training examples: features and noise as augmented batches on a device."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,185 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from asdlib.data.store import content_key
-from asdlib.errors import InputError
 from asdlib.training import augment
-from asdlib.training.augment import N_VERSIONS
+from asdlib.training.classes import ClassTable
 from asdlib.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from asdlib.training.embed import FeatureBatches
-
-#: Share of a domain's recordings that no training sees.
-_SHARE_ASIDE = 0.1
-#: With fewer recordings, or clips, none can be spared.
-_FEWEST = 9
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """Classes of the training clips.
-
-    Attributes
-    ----------
-    names : tuple of str
-        ``"machine|section|domain|attribute"``, sorted; a part that is unknown is empty.
-        Supplemental clips have no domain and the attribute ``clean`` or ``noise``.
-        Where the task is made up (see `class_table`), ``@`` and a number stand behind.
-    clips : DataFrame
-        ``clip_id``, ``class_index`` (int64, into ``names``) and ``version`` (int64; 0 for the
-        clip itself, see `asdlib.training.augment.transform`), sorted by ``clip_id``.
-    """
-
-    names: tuple[str, ...]
-    clips: pd.DataFrame
-
-    @property
-    def key(self) -> str:
-        """Hash of all classes and of which clip belongs to which."""
-        return content_key(
-            {
-                "names": list(self.names),
-                "clips": self.clips["clip_id"].tolist(),
-                "class_index": self.clips["class_index"].tolist(),
-                "version": self.clips["version"].tolist(),
-            }
-        )
-
-    @property
-    def is_made_up(self) -> bool:
-        """Whether the classes are versions of the clips, because the data has only one class."""
-        return bool(self.clips["version"].any())
-
-    def counts(self) -> pd.DataFrame:
-        """Training clips per class: ``class_name, n_clips``, in the order of ``names``."""
-        n_clips = np.bincount(self.clips["class_index"], minlength=len(self.names))
-        return pd.DataFrame({"class_name": self.names, "n_clips": n_clips})
-
-
-def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
-    """Select the training clips that network and autoencoder learn from: about nine in ten.
-
-    A trained system knows the clips that it was trained on, and new normal clips score higher
-    than those. Every domain of a machine keeps one in ten recordings aside, evenly spaced, at
-    least three in the source domain, so that `asdlib.scoring` can tell what is usual from clips
-    that were not learnt from. Fewer than nine recordings are taken as their clips; fewer than
-    nine clips are all learnt from.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table (`asdlib.data.read_clips`).
-
-    Returns
-    -------
-    DataFrame
-        Its rows, index kept.
-    """
-    train = clips[clips["split"] == "train"]
-    kept = pd.Series(True, train.index)
-    for (_, domain), own in train.groupby(["machine_type", train["domain"].fillna("")]):
-        recording = own.get("recording", own["clip_id"])
-        unit = recording if recording.nunique() >= _FEWEST else own["clip_id"]
-        names = unit.unique()
-        if len(names) < _FEWEST:
-            continue
-        n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), 1 if domain == "target" else 3)
-        places = ((np.arange(n_aside) + 0.5) * len(names) / n_aside).astype(int)
-        kept[own.index[unit.isin(names[places])]] = False
-    return train[kept]
-
-
-def class_table(
-    clips: pd.DataFrame, attributes: pd.DataFrame, *, use_supplemental: bool = False
-) -> ClassTable:
-    """Give every training clip that is learnt from (`learnt_clips`) its class.
-
-    With two classes or more, a clip is one training example. A single machine without
-    attributes and without a target domain gives one class, from which nothing can be learnt:
-    each clip then counts ``N_VERSIONS`` times, its mel bands rolled by 0 to 3 quarters, and the
-    versions are the classes.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table (`asdlib.data.read_clips`).
-    attributes : DataFrame
-        ``clip_id, attribute`` for every training clip; NA or empty for no attribute. Rows of
-        clips that are not in ``clips`` are not used.
-    use_supplemental : bool
-        Whether clean and noise-only clips form classes of their own.
-
-    Raises
-    ------
-    InputError
-        When there is no training clip, or one has no row or several in ``attributes``.
-
-    Examples
-    --------
-    >>> clips = pd.DataFrame({"clip_id": ["fan/train/a.wav", "fan/train/b.wav"],
-    ...     "machine_type": "fan", "section": "00", "domain": ["source", "target"],
-    ...     "split": "train", "supplemental_kind": None})
-    >>> attributes = pd.DataFrame({"clip_id": clips["clip_id"], "attribute": ["m_1", None]})
-    >>> class_table(clips, attributes).names
-    ('fan|00|source|m_1', 'fan|00|target|')
-    """
-    train = learnt_clips(clips)
-    if train.empty:
-        raise InputError("The clip table has no training clips: expected clips in 'train' folders.")
-    attribute = _attribute_of(train["clip_id"], attributes)
-    labels = pd.DataFrame(
-        {
-            "clip_id": train["clip_id"].to_numpy(),
-            "class_name": _join(train, domain=_text(train["domain"]), attribute=attribute),
-        }
-    )
-    if use_supplemental:
-        extra = clips[clips["split"] == "supplemental"]
-        names = _join(extra, domain=[""] * len(extra), attribute=_text(extra["supplemental_kind"]))
-        extra_labels = pd.DataFrame({"clip_id": extra["clip_id"].to_numpy(), "class_name": names})
-        labels = pd.concat([labels, extra_labels], ignore_index=True)
-    labels = labels.sort_values("clip_id", ignore_index=True)
-    labels["version"] = 0
-    if len(labels["class_name"].unique()) == 1:
-        labels = _made_up(labels)
-    names = sorted(labels["class_name"].unique())
-    index = pd.Index(names).get_indexer(pd.Index(labels["class_name"])).astype(np.int64)
-    table = labels[["clip_id"]].assign(class_index=index, version=labels["version"])
-    return ClassTable(tuple(names), table)
-
-
-def _attribute_of(clip_ids: pd.Series, attributes: pd.DataFrame) -> list[str]:
-    used = attributes[attributes["clip_id"].isin(clip_ids)]
-    twice = used["clip_id"][used["clip_id"].duplicated()]
-    if len(twice):
-        raise InputError(
-            f"attributes.csv: has several rows for {twice.iloc[0]}. Keep one row per clip."
-        )
-    missing = clip_ids[~clip_ids.isin(used["clip_id"])]
-    if len(missing):
-        raise InputError(
-            f"attributes.csv: has no row for {len(missing)} training clips, the first is "
-            f"{missing.iloc[0]}. Run the annotation on the same data again."
-        )
-    return _text(used.set_index("clip_id")["attribute"].reindex(clip_ids))
-
-
-def _text(column: pd.Series) -> list[str]:
-    return ["" if pd.isna(value) else str(value) for value in column]
-
-
-def _join(clips: pd.DataFrame, *, domain: list[str], attribute: list[str]) -> list[str]:
-    parts = zip(clips["machine_type"], clips["section"], domain, attribute, strict=True)
-    return ["|".join(part) for part in parts]
-
-
-def _made_up(labels: pd.DataFrame) -> pd.DataFrame:
-    versions = [
-        labels.assign(class_name=labels["class_name"] + f"@{version}", version=version)
-        for version in range(N_VERSIONS)
-    ]
-    return pd.concat(versions, ignore_index=True)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ from asdlib.training.checkpoint import (
     locked,
     save_checkpoint,
 )
+from asdlib.training.classes import ClassTable
 from asdlib.training.embed import feature_batches
-from asdlib.training.examples import Batch, ClassTable, Examples
+from asdlib.training.examples import Batch, Examples
 from asdlib.training.losses import TrainingLoss
 from asdlib.training.network import EmbeddingNetwork, parameter_groups
 from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format

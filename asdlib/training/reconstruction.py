@@ -19,7 +19,7 @@ from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.training.examples import learnt_clips
+from asdlib.training.classes import learnt_clips
 from asdlib.training.frame_autoencoder import (
     STACKED_FRAMES,
     Autoencoder,
