@@ -333,8 +333,8 @@ def test_killed_at_random_points_of_a_run_it_ends_in_the_same_results(
     assert cli.main(call) == 0, f"after kills at {points} of {n_files} files"
     # What the training's speed stands in differs from run to run.
     same = [path for path in files(*made_by_a_run(tmp_path))
-            if path.suffix in (".csv", ".npz", ".png") and "training" not in path.name]  # fmt: skip
-    assert len(same) > 60
+            if path.suffix in (".csv", ".npz") and path.name != "training.csv"]  # fmt: skip
+    assert len(same) > 25
     for path in same:
         before = out / path.relative_to(tmp_path)
         assert path.read_bytes() == before.read_bytes(), f"{path} after kills at {points}"
