@@ -448,6 +448,7 @@ def test_smoke_sweep_of_the_workbook(simulated_smoke, tmp_path):
     assert "smoke_simulated: simulated machines" in (results / "sweep.md").read_text()
     scores = pd.read_csv(next(stages.glob("04*/*/results/*/scores.csv")))
     assert {"knn", "trivial"} <= set(scores["system"])
+    assert not list(stages.rglob("bundles"))
     assert (tmp_path / "figures/smoke_simulated/simulated_sweep_machines.png").exists()
 
 

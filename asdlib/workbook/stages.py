@@ -245,6 +245,7 @@ def _execute(stage: Stage) -> None:
     }
     with (stage.folder / "messages.txt").open("w", encoding="utf-8") as messages:
         seconds = execute(stage.notebook, values, stage.build / "notebooks", messages=messages)
+    shutil.rmtree(stage.folder / "bundles", ignore_errors=True)  # cells are compared, not kept
     stage.finish(seconds)
 
 
