@@ -144,7 +144,8 @@ def markdown(
         "# Detection on recorded and simulated machines\n",
         "Harmonic mean of AUC source, AUC target and pAUC of a machine (of the cells that it has). "
         "Gain: final minus the best baseline of that machine, chosen in hindsight, with its paired "
-        "95 % bootstrap interval over test clips.\n",
+        "95 % bootstrap interval over test clips. Network and autoencoder learn from nine in ten "
+        "of the training clips (`asdlib.training.learnt_clips`).\n",
         shown.to_markdown(index=False, floatfmt=".3f"),
     ]
     is_real = ~table["run"].str.contains("simulated")
