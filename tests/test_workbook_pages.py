@@ -139,6 +139,13 @@ def test_short_cells_stay_in_one_line_and_the_list_of_files_is_folded(page):
     assert "<details><summary>1 files</summary>" in page
 
 
+def test_long_names_may_break_so_that_the_last_column_stays_on_the_page(tmp_path):
+    name = "section_00_source_test_anomaly_0006_volt_2.5_wt_50.wav"
+    cell = NEW.new_markdown_cell(f"# Names\n\n| a | b |\n|---|---|\n| {name} | 1 |")
+    write_page(NEW.new_notebook(cells=[cell]), tmp_path / "page.html")
+    assert name.replace("_", "_<wbr>") in (tmp_path / "page.html").read_text()
+
+
 def test_numbers_of_rows_and_missing_values_are_left_out(tmp_path):
     frame = pd.DataFrame({"kind": ["tone", "level"], "auc": [0.5, None]}, index=[7, 3])
     named = frame.set_index("kind")

@@ -188,6 +188,8 @@ def _table_cell(found: re.Match[str]) -> str:
     text = "" if html.unescape(text) in _MISSING else text
     if len(html.unescape(text)) <= _SHORT:
         text = text.replace(" ", "&nbsp;")
+    elif " " not in text and "<" not in text:
+        text = text.replace("_", "_<wbr>")  # a long name must not push the last column out
     return f"<td{style or (' class=words' if not is_number else '')}>{text}</td>"
 
 
