@@ -53,12 +53,18 @@ def test_a_click_on_a_map_shows_the_nearest_point(monkeypatch):
     plt.close(figure)
 
 
-def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkeypatch):
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    """Clips, their waveforms, and what is displayed of them where somebody can choose."""
     monkeypatch.delenv(STATIC_VARIABLE, raising=False)
     clips = read_clips(make_tree(tmp_path / "data", train_and_test("fan"), n_samples=8000))
-    waveforms = open_waveforms(clips, cache_dir=tmp_path / "cache")
     shown = []
     monkeypatch.setattr(browse, "display", lambda figure, sound: shown.append((figure, sound)))
+    return clips, open_waveforms(clips, cache_dir=tmp_path / "cache"), shown
+
+
+def test_any_recording_is_found_by_machine_domain_and_condition(recordings):
+    clips, waveforms, shown = recordings
     box = browse.browse_recordings(clips, waveforms, LogMelSettings())
     machine, clip = box.children[0].children
     assert "fan, test, source, anomalous" in machine.options
@@ -69,12 +75,8 @@ def test_any_recording_is_found_by_machine_domain_and_condition(tmp_path, monkey
     assert clip.value in sound.data
 
 
-def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(tmp_path, monkeypatch):
-    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
-    clips = read_clips(make_tree(tmp_path / "data", train_and_test("fan"), n_samples=8000))
-    waveforms = open_waveforms(clips, cache_dir=tmp_path / "cache")
-    shown = []
-    monkeypatch.setattr(browse, "display", lambda figure, sound: shown.append((figure, sound)))
+def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(recordings):
+    clips, waveforms, shown = recordings
     evidence = SimpleNamespace(
         clip_ids=clips["clip_id"].tolist(), track=SimpleNamespace(bands_hz=[(1000.0, 2000.0)])
     )

@@ -22,7 +22,7 @@ import pandas as pd
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
 from asdlib.data.clips import read_clip_table
 from asdlib.errors import InputError
-from asdlib.files import file_hash, write_atomically
+from asdlib.files import file_hash, write_atomically, writing
 from asdlib.monitoring.detector import Detector
 from asdlib.training import load_model, load_reconstruction
 
@@ -43,33 +43,29 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
     target = folder / f"v{number:03d}"
     partial = folder / f".{target.name}.{os.getpid()}.tmp"
     try:
-        partial.mkdir(parents=True)
-        write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
-        write_atomically(partial / _THRESHOLDS, detector.calibrate().to_csv(index=False))
-        settings = np.asarray(_as_text(detector.settings))
-        write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
-        for machine, arrays in detector.residuals.items():
-            write_arrays(partial / f"autoencoder_{machine}.npz", dict(arrays))
-        if detector.model is not None:
-            shutil.copyfile(detector.model.path, partial / _NETWORK)
-        facts = {
-            "format": FORMAT,
-            "version": target.name,
-            "settings": detector.settings,
-            "computations": VERSIONS,
-            "made_from": dict(made_from),
-            "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
-        }
-        for version in versions(folder):
-            if _is_same(folder / version / _FACTS, facts):
-                return folder / version
-        write_atomically(partial / _FACTS, _as_text(facts) + "\n")
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}). Free space or choose a writable "
-            "folder (--out)."
-        ) from error
+        with writing(folder):
+            partial.mkdir(parents=True)
+            write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
+            write_atomically(partial / _THRESHOLDS, detector.calibrate().to_csv(index=False))
+            settings = np.asarray(_as_text(detector.settings))
+            write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
+            for machine, arrays in detector.residuals.items():
+                write_arrays(partial / f"autoencoder_{machine}.npz", dict(arrays))
+            if detector.model is not None:
+                shutil.copyfile(detector.model.path, partial / _NETWORK)
+            facts = {
+                "format": FORMAT,
+                "version": target.name,
+                "settings": detector.settings,
+                "computations": VERSIONS,
+                "made_from": dict(made_from),
+                "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
+            }
+            for version in versions(folder):
+                if _is_same(folder / version / _FACTS, facts):
+                    return folder / version
+            write_atomically(partial / _FACTS, _as_text(facts) + "\n")
+            partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     use_version(folder, target.name)

@@ -54,6 +54,12 @@ class Detector:
         """Machine types that it knows."""
         return sorted(self.clips["machine_type"].unique())
 
+    @property
+    def _network(self) -> TrainedModel:
+        if self.model is None:
+            raise AssertionError("A detector with the view 'embedding' has its network.")
+        return self.model
+
     def describe(
         self,
         waveforms: ArrayStore,
@@ -207,7 +213,8 @@ class Detector:
         shift = np.array([np.interp(own_hz, given_hz, row) for row in shift_db], np.float32)
         shifted = np.where(level > REMOVED_DB / 2, level + shift[:, :, None], level)
         same = None if spectrum is None else spectrum[np.repeat(place, len(shifted))]
-        return self._embed(shifted, same)
+        rows = np.arange(len(shifted))
+        return training.embed(self._network, shifted, rows, spectrum=same, device="cpu")
 
     def _kept_embeddings(
         self,
@@ -217,22 +224,12 @@ class Detector:
         on_progress: Callable[[int], object],
     ) -> Rows:
         """Embed all clips of a store, once for the same network."""
-        if self.model is None:
-            raise AssertionError("A detector with the view 'embedding' has its network.")
-        key = features.directory.name
-        path = cache_dir / "embeddings" / f"{key}_{self.model.path.parent.name}.npz"
+        key, model = features.directory.name, self._network
+        path = cache_dir / "embeddings" / f"{key}_{model.path.parent.name}.npz"
         return training.open_embeddings(
-            path, self.model, features.fixed(), np.arange(len(features)), features.ids.tolist(),
+            path, model, features.fixed(), np.arange(len(features)), features.ids.tolist(),
             feature_key=key, spectrum=spectrum, device="cpu", on_progress=on_progress,
         ).embedding  # fmt: skip
-
-    def _embed(self, features: Rows, spectrum: Rows | None, **options: Any) -> Rows:
-        if self.model is None:
-            raise AssertionError("A detector with the view 'embedding' has its network.")
-        rows = np.arange(len(features))
-        return training.embed(
-            self.model, features, rows, spectrum=spectrum, device="cpu", **options
-        )
 
 
 def level_above_normal(detector: Detector, machine_type: str, rows: Mapping[str, Rows]) -> Rows:

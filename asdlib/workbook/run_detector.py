@@ -28,9 +28,9 @@ from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run
 
 _OF_WAVEFORMS = ("sample_rate", "resample", "channel", "scale")
+_OF_FEATURES = ("log_mel", "highpass_hz", "duration_s", "long_clips")
 #: Recordings of a machine whose spectra are drawn, the newest ones.
 _MOST_SPECTRA = 300
-_OF_FEATURES = ("log_mel", "highpass_hz", "duration_s", "long_clips")
 
 
 def gather_detector(
