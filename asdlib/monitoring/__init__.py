@@ -5,18 +5,15 @@ from asdlib.monitoring.alarms import (
     alarm_rate,
     alarms_by_settings,
     choose_k,
-    persistent_alarms,
-)
-from asdlib.monitoring.bundle import load_bundle, save_bundle
-from asdlib.monitoring.detector import Detector, level_above_normal
-from asdlib.monitoring.growth import (
     days_to_alarm,
     machine_to_rehearse,
+    persistent_alarms,
     plan_growth,
     rehearse_growth,
 )
-from asdlib.monitoring.log import read_log, trend
-from asdlib.monitoring.recordings import new_clips
+from asdlib.monitoring.bundle import load_bundle, save_bundle
+from asdlib.monitoring.detector import Detector, level_above_normal
+from asdlib.monitoring.recordings import new_clips, read_log, trend
 
 __all__ = [
     "Detector",

@@ -96,24 +96,10 @@ def use_version(folder: Path, version: str) -> None:
 
 
 def load_bundle(folder: Path) -> tuple[Detector, dict[str, Any]]:
-    """Read the current version of a bundle; every file's hash is compared.
+    """Read the current version of ``bundles/<name>``, and the content of its ``bundle.json``.
 
-    Parameters
-    ----------
-    folder : Path
-        ``bundles/<name>``.
-
-    Returns
-    -------
-    detector : Detector
-    facts : dict
-        Content of ``bundle.json``.
-
-    Raises
-    ------
-    InputError
-        When there is no bundle, a file is missing or not what was written, or the code computes
-        otherwise than when the bundle was made.
+    Every file's hash is compared. `InputError` when there is no bundle, a file is missing or not
+    what was written, or the code computes otherwise than when the bundle was made.
     """
     try:
         place = folder / (folder / _CURRENT).read_text(encoding="utf-8").strip()

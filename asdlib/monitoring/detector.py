@@ -54,12 +54,6 @@ class Detector:
         """Machine types that it knows."""
         return sorted(self.clips["machine_type"].unique())
 
-    @property
-    def _network(self) -> TrainedModel:
-        if self.model is None:
-            raise AssertionError("A detector with the view 'embedding' has its network.")
-        return self.model
-
     def describe(
         self,
         waveforms: ArrayStore,
@@ -84,8 +78,8 @@ class Detector:
                     )
                     rows[view] = store.fixed()
                 else:
-                    features, spectrum = self.open_features(waveforms, new, **options)
-                    rows[view] = self._kept_embeddings(features, spectrum, cache_dir, count)
+                    opened = self.open_features(waveforms, new, **options)
+                    rows[view] = self._embed(*opened, cache_dir, count)
         if not self.residuals:
             return rows, {}
         frames = spectra.open_frames(
@@ -204,6 +198,7 @@ class Detector:
 
         Bands are those of the view ``spectrum``. The spectrum of a second branch stays.
         """
+        assert self.model is not None  # a detector without one has nothing to hear again with
         own_hz = spectra.band_centres_hz(
             spectra.LogMelSettings(**self.settings["features"]["log_mel"])
         )
@@ -214,9 +209,9 @@ class Detector:
         shifted = np.where(level > REMOVED_DB / 2, level + shift[:, :, None], level)
         same = None if spectrum is None else spectrum[np.repeat(place, len(shifted))]
         rows = np.arange(len(shifted))
-        return training.embed(self._network, shifted, rows, spectrum=same, device="cpu")
+        return training.embed(self.model, shifted, rows, spectrum=same, device="cpu")
 
-    def _kept_embeddings(
+    def _embed(
         self,
         features: ArrayStore,
         spectrum: Rows | None,
@@ -224,10 +219,11 @@ class Detector:
         on_progress: Callable[[int], object],
     ) -> Rows:
         """Embed all clips of a store, once for the same network."""
-        key, model = features.directory.name, self._network
-        path = cache_dir / "embeddings" / f"{key}_{model.path.parent.name}.npz"
+        assert self.model is not None  # with the view ``embedding`` it has one
+        key = features.directory.name
+        path = cache_dir / "embeddings" / f"{key}_{self.model.path.parent.name}.npz"
         return training.open_embeddings(
-            path, model, features.fixed(), np.arange(len(features)), features.ids.tolist(),
+            path, self.model, features.fixed(), np.arange(len(features)), features.ids.tolist(),
             feature_key=key, spectrum=spectrum, device="cpu", on_progress=on_progress,
         ).embedding  # fmt: skip
 

@@ -22,8 +22,14 @@ from asdlib.errors import InputError, raise_problems
 from asdlib.files import PROJECT_ROOT
 from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
 from asdlib.monitoring.detector import Detector
-from asdlib.monitoring.log import append_verdicts, json_lines, read_log, trend
-from asdlib.monitoring.recordings import find_recordings, new_clips
+from asdlib.monitoring.recordings import (
+    append_verdicts,
+    find_recordings,
+    json_lines,
+    new_clips,
+    read_log,
+    trend,
+)
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
