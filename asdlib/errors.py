@@ -1,4 +1,4 @@
-"""The one error type for bad input, many faults in one message, and a notebook that failed."""
+"""The one error type for bad input, and many faults in one message."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ class InputError(ValueError):
     The message names the file or value, says what was expected and what to do about it.
     Nothing half-written is left behind when it is raised.
     """
-
-
-class NotebookFailed(Exception):  # noqa: N818 - it reads as what happened
-    """A cell raised, or was ``interrupted`` by the user; the message is what the user sees."""
-
-    def __init__(self, message: str, *, interrupted: bool) -> None:
-        super().__init__(message)
-        self.interrupted = interrupted
 
 
 def raise_problems(problems: Sequence[str], *, what: str = "files") -> None:

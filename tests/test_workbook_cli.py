@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from asdlib.workbook import cli, environment, notebooks, run_command
 from asdlib.workbook.check import add_options as add_check_options
 from asdlib.workbook.run_command import add_options, print_results
-from asdlib.workbook.sweep_results import add_sweep_options
+from asdlib.workbook.sweep import add_sweep_options
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from asdlib.errors import InputError
-from asdlib.workbook import cli, lab, notebooks, run_command
+from asdlib.workbook import cli, notebooks, run_command
 
 VALUES = {"data_dir": "/recordings/of pumps", "run_name": "pumps", "machines": ["pump"],
           "seeds": [0, 1], "epochs": 3, "highpass_hz": {"pump": 400.0}}  # fmt: skip
@@ -17,7 +17,7 @@ VALUES = {"data_dir": "/recordings/of pumps", "run_name": "pumps", "machines": [
 @pytest.fixture
 def out(tmp_path):
     """A run that has left its parameters, stage files and attributes."""
-    lab.note_parameters(tmp_path, "pumps", {**VALUES, "out_dir": str(tmp_path)})
+    run_command.note_parameters(tmp_path, "pumps", {**VALUES, "out_dir": str(tmp_path)})
     build, results = tmp_path / "build" / "pumps", tmp_path / "results" / "pumps"
     for path in (build / "clips.csv", build / "seed_0" / "embeddings.npz",
                  build / "notebooks" / "01_x.html", results / "attributes.csv",
@@ -35,7 +35,7 @@ def values_of(path):
 
 
 def test_copies_hold_the_parameters_of_the_run_under_a_name_of_their_own(out):
-    first = lab.prepare_lab(out, "pumps")
+    first = run_command.prepare_lab(out, "pumps")
     assert first == out / "build" / "pumps_lab" / "notebooks" / "01_spectrum_exploration.ipynb"
     for book in notebooks.list_notebooks():
         expected = {**book.parameters, **VALUES, "run_name": "pumps_lab", "out_dir": str(out)}
@@ -46,7 +46,7 @@ def test_copies_hold_the_parameters_of_the_run_under_a_name_of_their_own(out):
 
 
 def test_stage_files_are_at_hand_and_results_of_the_run_are_out_of_reach(out):
-    lab.prepare_lab(out, "pumps")
+    run_command.prepare_lab(out, "pumps")
     assert (out / "build" / "pumps_lab" / "seed_0" / "embeddings.npz").exists()
     assert [path.name for path in (out / "results" / "pumps_lab").iterdir()] == ["attributes.csv"]
     assert (out / "bundles" / "pumps_lab" / "log.jsonl").exists()
@@ -55,19 +55,19 @@ def test_stage_files_are_at_hand_and_results_of_the_run_are_out_of_reach(out):
 
 
 def test_what_the_reader_made_stays_until_the_run_is_newer(out):
-    first = lab.prepare_lab(out, "pumps")
+    first = run_command.prepare_lab(out, "pumps")
     table = out / "build" / "pumps_lab" / "clips.csv"
     table.write_text("of the lab")
     book = nbformat.read(first, as_version=4)
     book.cells[0].source = "# mine"
     nbformat.write(book, first)
-    lab.prepare_lab(out, "pumps")
+    run_command.prepare_lab(out, "pumps")
     assert table.read_text() == "of the lab"
     assert "# mine" in first.read_text()
     source = out / "build" / "pumps" / "clips.csv"
     os.utime(source, (table.stat().st_mtime + 5,) * 2)
-    lab.note_parameters(out, "pumps", {**VALUES, "n_mels": 64})
-    lab.prepare_lab(out, "pumps")
+    run_command.note_parameters(out, "pumps", {**VALUES, "n_mels": 64})
+    run_command.prepare_lab(out, "pumps")
     assert table.read_text() == "of the run"
     assert values_of(first)["n_mels"] == 64
     (older,) = first.parent.glob("older_01_*.ipynb")
@@ -76,13 +76,13 @@ def test_what_the_reader_made_stays_until_the_run_is_newer(out):
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(out):
     with pytest.raises(InputError, match="fans: there is no such run in .*There are: pumps"):
-        lab.prepare_lab(out, "fans")
+        run_command.prepare_lab(out, "fans")
 
 
 def test_without_a_name_the_simulated_corpus_is_opened(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(lab, "ensure_corpus", made.append)
-    values = values_of(lab.prepare_lab(tmp_path, None))
+    monkeypatch.setattr(run_command, "ensure_corpus", made.append)
+    values = values_of(run_command.prepare_lab(tmp_path, None))
     assert made == ["demo"]
     assert values["run_name"] == "simulated_demo_lab"
     assert values["data_dir"].endswith("data/simulated_demo")

@@ -21,9 +21,8 @@ from asdlib.errors import InputError
 from asdlib.workbook import cli
 from asdlib.workbook.notebooks import NOTEBOOK_FOLDER, list_notebooks
 from asdlib.workbook.stages import Place, code_key, key_of_data, plan_chain
-from asdlib.workbook.sweep import plan_cells, run_cells
-from asdlib.workbook.sweep_file import read_sweep_file
-from asdlib.workbook.sweep_results import save_results
+from asdlib.workbook.sweep import run_cells, save_results
+from asdlib.workbook.sweep_file import plan_cells, read_sweep_file
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from asdlib.errors import InputError, NotebookFailed
+from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import PROGRESS_VARIABLE, say
 
@@ -37,8 +37,8 @@ def _carry_out(command: str, module: str, function: str, arguments: list[str]) -
 
 
 def lab(arguments: list[str]) -> NoReturn:
-    """Become JupyterLab on copies of the notebooks that open a run; see ``lab.py``."""
-    from asdlib.workbook.lab import prepare_lab
+    """Become JupyterLab on copies of the notebooks that open a run; see ``prepare_lab``."""
+    from asdlib.workbook.run_command import prepare_lab
 
     parser = _parser_of("lab")
     parser.add_argument("--name")
@@ -66,7 +66,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "learn": partial(_carry_out, "learn", "check", "learn_command"),
     "fetch": partial(_carry_out, "fetch", "datasets", "fetch_command"),
     "score": partial(_carry_out, "score", "score", "score_command"),
-    "sweep": partial(_carry_out, "sweep", "sweep_results", "sweep_command"),
+    "sweep": partial(_carry_out, "sweep", "sweep", "sweep_command"),
     "lab": lab,
     "test": test,
 }
@@ -82,12 +82,14 @@ def _stop_as_ctrl_c() -> None:
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Give message and exit status of what ended a command."""
-    if isinstance(error, NotebookFailed):
-        return (f"{error}\n{_GOES_ON}", 130) if error.interrupted else (str(error), 1)
     if isinstance(error, InputError):
         return f"run_all.sh: {error}", 2
     if isinstance(error, KeyboardInterrupt):
         return f"run_all.sh: interrupted. {_GOES_ON}", 130
+    from asdlib.workbook.notebooks import NotebookFailed  # whoever raises it has loaded it
+
+    if isinstance(error, NotebookFailed):
+        return (f"{error}\n{_GOES_ON}", 130) if error.interrupted else (str(error), 1)
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return f"run_all.sh: {said}\n--debug shows where it happened.", 2
 

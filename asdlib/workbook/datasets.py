@@ -53,16 +53,16 @@ def corpus_folder(size: str) -> Path:
     return PROJECT_ROOT / "data" / f"simulated_{size}"
 
 
-def ensure_corpus(size: str, machines: list[str] | None = None) -> None:
+def ensure_corpus(size: str, machines: list[str] | None = None) -> Path:
     """Generate what is missing of these machines (default: all) of the simulated corpus."""
     folder = corpus_folder(size)
     there, wanted = finished_machines(folder), set(machines or MACHINES)
-    if wanted <= there:
-        return
-    plan = SIZES[size]
-    per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
-    with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as count:
-        write_corpus(folder, size=size, machines=sorted(wanted), on_progress=count)
+    if not wanted <= there:
+        plan = SIZES[size]
+        per_machine = plan.train_source + plan.train_target + 4 * plan.test + plan.supplemental
+        with progress_bar(len(wanted | there) * per_machine, "simulated corpus") as count:
+            write_corpus(folder, size=size, machines=sorted(wanted), on_progress=count)
+    return folder
 
 
 def require_folder(data: Path) -> None:

@@ -21,7 +21,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from asdlib.errors import InputError, NotebookFailed
+from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.workbook.pages import write_page
@@ -57,6 +57,14 @@ PROFILES: dict[str, dict[str, Any]] = {
         "crop_frames": 0,
     },
 }
+
+
+class NotebookFailed(Exception):  # noqa: N818 - it reads as what happened
+    """A cell raised, or was ``interrupted`` by the user; the message is what the user sees."""
+
+    def __init__(self, message: str, *, interrupted: bool) -> None:
+        super().__init__(message)
+        self.interrupted = interrupted
 
 
 @dataclass(frozen=True)

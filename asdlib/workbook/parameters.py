@@ -1,39 +1,128 @@
 """Type and range of every parameter of the notebooks, alone and together.
 
 The literals stand in the notebooks' ``parameters`` cells alone; here are no defaults. A notebook,
-``--set`` and a sweep file are held to this one declaration.
+``--set`` and a sweep file are held to this one declaration. In text a number is what C and JSON
+take for one: ``1e-3`` is, ``032``, ``1_0``, ``0x10`` and ``inf`` are not.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from asdlib.data.scan import machine_types
 from asdlib.errors import InputError
-from asdlib.workbook.kinds import (
-    FLAG,
-    TEXT,
-    Kind,
-    by_machine,
-    choice,
-    list_of,
-    name_among,
-    number,
-    optional,
-    read_whole,
-    taken_by,
-    whole,
-    word,
-)
 
 #: Names below ``build/`` that all runs share, and of the committed results.
 RESERVED_NAMES = ("cache", "sweeps", "reference")
 _LONGEST_NAME = 100
 _NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{_LONGEST_NAME}}}")
+_LARGEST = 2**53  # whole numbers beyond are not told apart as floating-point numbers
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_FLAGS = {"true": True, "True": True, "false": False, "False": False}
+_NOTHING = ("null", "None", "~")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a parameter may be: ``expected`` in words.
+
+    ``read`` gives back the text that it cannot read, which ``accepts`` then refuses.
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any], Any] = str
+
+    def refusal(self, value: Any) -> str | None:
+        """Say what was expected of a value that is refused."""
+        try:
+            return None if self.accepts(value) else f"expected {self.expected}."
+        except InputError as error:
+            return str(error)
+
+
+def read_whole(text: Any) -> Any:
+    """Read a whole number, or give back what is none."""
+    return int(text) if isinstance(text, str) and _WHOLE.fullmatch(text) else text
+
+
+def _whole(lowest: int) -> Kind:
+    return Kind(
+        f"a whole number, {lowest} or more",
+        lambda value: type(value) is int and lowest <= value <= _LARGEST,
+        read_whole,
+    )
+
+
+def _number(words: str, is_in: Callable[[float], bool] = lambda _: True) -> Kind:
+    def read(text: Any) -> Any:
+        return float(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else text
+
+    def accepts(value: Any) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and is_in(value)
+
+    return Kind(f"a number {words}".rstrip(), accepts, read)
+
+
+def _word(expected: str, accepts: Callable[[str], bool] = lambda _: True) -> Kind:
+    return Kind(expected, lambda value: type(value) is str and accepts(value))
+
+
+def _choice(*names: str) -> Kind:
+    return _word(" or ".join(names), lambda name: name in names)
+
+
+def _known_to(room: str, what: str, names: str) -> Kind:
+    """Name among a room's, or that its function takes; the room is loaded when it is asked for."""
+
+    def accepts(name: str) -> bool:
+        known = getattr(import_module(room), names)
+        if callable(known):
+            known(name)  # raises, and says what there is
+        elif name not in known:
+            raise InputError(f"{what} {name!r}: expected one of {', '.join(known)}.")
+        return True
+
+    return _word(f"the name of a {what}", accepts)
+
+
+def _optional(kind: Kind) -> Kind:
+    return Kind(
+        f"{kind.expected}, or null",
+        lambda value: value is None or kind.accepts(value),
+        lambda text: None if text in _NOTHING else kind.read(text),
+    )
+
+
+def _list_of(kind: Kind, words: str = "", accepts: Callable[[Any], bool] = lambda _: True) -> Kind:
+    """List of a kind; text without brackets is a list of one."""
+    return Kind(
+        f"a list{words}, each entry {kind.expected}",
+        lambda value: type(value) is list and all(map(kind.accepts, value)) and accepts(value),
+        lambda text: [kind.read(entry) for entry in (text if isinstance(text, list) else [text])],
+    )
+
+
+def _by_name(kind: Kind, expected: str = "") -> Kind:
+    """Values of a kind by names, of machines if not ``expected`` otherwise."""
+
+    def accepts(value: Any) -> bool:
+        return type(value) is dict and all(
+            type(name) is str and kind.accepts(entry) for name, entry in value.items()
+        )
+
+    def read(text: Any) -> Any:
+        is_dict = isinstance(text, dict)
+        return {name: kind.read(entry) for name, entry in text.items()} if is_dict else text
+
+    return Kind(expected or f"{{machine: {kind.expected}}}", accepts, read)
 
 
 def _is_device(name: str) -> bool:
@@ -50,109 +139,81 @@ def _is_distinct(entries: list[Any]) -> bool:
     return len(set(entries)) == len(entries)
 
 
-_POSITIVE = number("above 0", lambda x: x > 0)
-_NOT_NEGATIVE = number("of 0 or more", lambda x: x >= 0)
-_SHARE = number("from 0 to 1", lambda x: 0 <= x <= 1)
-_METHOD = choice("auto", "none", "clusters", "frequencies", "both", "true")
-_RUN_NAME = word(
+def _all(names: str, kind: Kind) -> dict[str, Kind]:
+    return dict.fromkeys(names.split(), kind)
+
+
+_FLAG = Kind(
+    "true or false",
+    lambda value: type(value) is bool,
+    lambda text: _FLAGS.get(text, text) if isinstance(text, str) else text,
+)
+_TEXT = _word("a text")
+_POSITIVE = _number("above 0", lambda x: x > 0)
+_NOT_NEGATIVE = _number("of 0 or more", lambda x: x >= 0)
+_SHARE = _number("from 0 to 1", lambda x: 0 <= x <= 1)
+_METHOD = _choice("auto", "none", "clusters", "frequencies", "both", "true")
+_RUN_NAME = _word(
     f"letters, digits, '.', '_' and '-' alone, {_LONGEST_NAME} at most, and not "
     f"{' or '.join(RESERVED_NAMES)}",
     lambda name: bool(_NAME.fullmatch(name)) and name.lower() not in RESERVED_NAMES,
 )
 
 PARAMETERS: dict[str, Kind] = {
-    # of all notebooks
-    "data_dir": word("an existing folder of recordings", lambda path: Path(path).is_dir()),
-    "out_dir": TEXT,
+    "data_dir": _word("an existing folder of recordings", lambda path: Path(path).is_dir()),
     "run_name": _RUN_NAME,
-    "machines": list_of(TEXT),
-    "workers": whole(0),
-    # 01
-    "resample": FLAG,
-    "channel": Kind(
-        "a channel from 0, mean for the mean of all, or -1",
-        lambda value: value == "mean" or whole(-1).accepts(value),
-        read_whole,
-    ),
-    "window_s": number("of 1 or more, or 0", lambda x: x == 0 or x >= 1),
-    "drawn_machines": whole(1),
-    "n_fft": whole(2),
-    "hop_length": whole(1),
-    "n_mels": whole(1),
-    "fmin_hz": _NOT_NEGATIVE,
-    "fmax_hz": number("above 0, 8000 at most (half the sample rate)", lambda x: 0 < x <= 8000),
-    "duration_s": _POSITIVE,
-    "long_clips": choice("start", "centre", "end"),
-    "highpass": FLAG,
-    "highpass_hz": by_machine(optional(_NOT_NEGATIVE)),
-    # 02
-    "method": _METHOD,
-    "method_by_machine": by_machine(_METHOD),
-    "annotation_seed": whole(0),
-    # 03
-    "seeds": list_of(whole(0), " of one or more, none twice", lambda x: x and _is_distinct(x)),
-    "device": word("auto, cpu, cuda or cuda:N", _is_device),
-    "stem_channels": whole(1),
-    "embedding_dim": whole(2),
-    "input_norm": choice("clip", "corpus"),
-    "epochs": whole(1),
-    "batch_size": whole(2),
-    "learning_rate": _POSITIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "warmup_epochs": _NOT_NEGATIVE,
-    "mixup_probability": _SHARE,
-    "branches": choice("one", "two"),
-    "spectrum_pool_bins": whole(1),
-    "statex_probability": _SHARE,
-    "statex_axis": choice("frequency", "time"),
-    "featex_probability": _SHARE,
-    "noise_mix_probability": _SHARE,
-    "noise_mix_snr_db": list_of(
-        number(""), " of the lowest and the highest", lambda x: len(x) == 2 and x[0] <= x[1]
-    ),
-    "scale": choice("dynamic", "fixed"),
-    "centres": choice("trainable", "fixed"),
-    "sub_clusters": whole(1),
-    "average_decay": number("from 0 to below 1", lambda x: 0 <= x < 1),
-    "crop_frames": whole(0),
-    "use_supplemental": FLAG,
-    "ae_epochs": whole(1),
-    "ae_batch_size": whole(2),
-    "ae_learning_rate": _POSITIVE,
-    "ae_min_steps": whole(0),
-    # 04
-    "neighbours": whole(1),
-    "backends": list_of(taken_by("the name of a backend", "asdlib.scoring", "make_backend")),
-    "views": list_of(name_among("view", "asdlib.scoring", "VIEWS"), ", none twice", _is_distinct),
-    "final_neighbours": whole(1),
-    "sensitivity_clips": whole(0),
-    "decision_percentile": number("between 0 and 100", lambda x: 0 < x < 100),
-    "confidence": number("between 0 and 1", lambda x: 0 < x < 1),
-    "n_bootstrap": whole(100),
-    "explained_clips": whole(0),
-    "explained_neighbours": whole(1),
-    "shaft_rate_hz": _NOT_NEGATIVE,
-    "bearing": by_machine(
-        _NOT_NEGATIVE,
-        "{n_balls: 8, ball_diameter: 0.3, pitch_diameter: 1.3, contact_deg: 0}, or {}",
-    ),
-    "excerpt_s": number("of 0.1 or more", lambda x: x >= 0.1),
-    "truth": word(
+    **_all("out_dir growth_machine", _TEXT),
+    "machines": _list_of(_TEXT),
+    **_all("sweeps runs", _list_of(_TEXT, " of names, none twice", _is_distinct)),
+    "truth": _word(
         "a released eval_data_list_20XX.csv, or nothing",
         lambda path: not path or Path(path).is_file(),
     ),
-    "details": FLAG,
-    # 05
-    "sweeps": list_of(TEXT, " of names, none twice", _is_distinct),
-    "runs": list_of(TEXT, " of names, none twice", _is_distinct),
-    # 06
-    "growth_machine": TEXT,
-    "growth_kind": name_among("change", "asdlib.spectra.injection", "INJECTIONS"),
-    "growth_days": whole(1),
-    "onset_day": whole(1),
-    "recordings_per_day": whole(1),
-    "alarm_window": whole(1),
-    "alarms_a_year": _POSITIVE,
+    **_all("resample highpass use_supplemental details", _FLAG),
+    "channel": Kind(
+        "a channel from 0, mean for the mean of all, or -1",
+        lambda value: value == "mean" or _whole(-1).accepts(value),
+        read_whole,
+    ),
+    "seeds": _list_of(_whole(0), " of one or more, none twice", lambda x: x and _is_distinct(x)),
+    **_all("workers annotation_seed crop_frames ae_min_steps", _whole(0)),
+    **_all("sensitivity_clips explained_clips", _whole(0)),
+    **_all("drawn_machines hop_length n_mels stem_channels epochs ae_epochs", _whole(1)),
+    **_all("spectrum_pool_bins sub_clusters", _whole(1)),
+    **_all("neighbours final_neighbours explained_neighbours", _whole(1)),
+    **_all("growth_days onset_day recordings_per_day alarm_window", _whole(1)),
+    **_all("n_fft embedding_dim batch_size ae_batch_size", _whole(2)),
+    "n_bootstrap": _whole(100),
+    **_all("duration_s learning_rate ae_learning_rate alarms_a_year", _POSITIVE),
+    **_all("fmin_hz weight_decay warmup_epochs shaft_rate_hz", _NOT_NEGATIVE),
+    **_all("mixup_probability statex_probability", _SHARE),
+    **_all("featex_probability noise_mix_probability", _SHARE),
+    "average_decay": _number("from 0 to below 1", lambda x: 0 <= x < 1),
+    "confidence": _number("between 0 and 1", lambda x: 0 < x < 1),
+    "decision_percentile": _number("between 0 and 100", lambda x: 0 < x < 100),
+    "window_s": _number("of 1 or more, or 0", lambda x: x == 0 or x >= 1),
+    "excerpt_s": _number("of 0.1 or more", lambda x: x >= 0.1),
+    "fmax_hz": _number("above 0, 8000 at most (half the sample rate)", lambda x: 0 < x <= 8000),
+    "noise_mix_snr_db": _list_of(
+        _number(""), " of the lowest and the highest", lambda x: len(x) == 2 and x[0] <= x[1]
+    ),
+    "highpass_hz": _by_name(_optional(_NOT_NEGATIVE)),
+    "bearing": _by_name(
+        _NOT_NEGATIVE,
+        "{n_balls: 8, ball_diameter: 0.3, pitch_diameter: 1.3, contact_deg: 0}, or {}",
+    ),
+    "method": _METHOD,
+    "method_by_machine": _by_name(_METHOD),
+    "device": _word("auto, cpu, cuda or cuda:N", _is_device),
+    "long_clips": _choice("start", "centre", "end"),
+    "input_norm": _choice("clip", "corpus"),
+    "branches": _choice("one", "two"),
+    "statex_axis": _choice("frequency", "time"),
+    "scale": _choice("dynamic", "fixed"),
+    "centres": _choice("trainable", "fixed"),
+    "backends": _list_of(_known_to("asdlib.scoring", "backend", "make_backend")),
+    "views": _list_of(_known_to("asdlib.scoring", "view", "VIEWS"), ", none twice", _is_distinct),
+    "growth_kind": _known_to("asdlib.spectra.injection", "change", "INJECTIONS"),
 }
 
 
@@ -203,15 +264,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     onset, days = values.get("onset_day", 1), values.get("growth_days", math.inf)
     if onset > days:
         yield f"onset_day={onset}: expected a day of growth_days={days}."
-    if {"decision_percentile", "alarm_window"} <= set(values):
-        yield from _impossible_alarm(values)
-
-
-def _impossible_alarm(values: Mapping[str, Any]) -> Iterator[str]:
-    """Say that no rule of the alarm could keep its promise, which notebook 06 would find."""
+    if not {"decision_percentile", "alarm_window"} <= set(values):
+        return
     from asdlib.monitoring import choose_k  # brings torch
 
-    try:
+    try:  # notebook 06 would find that no rule of the alarm can keep its promise
         choose_k(
             1 - values["decision_percentile"] / 100, n=values["alarm_window"],
             per_day=values["recordings_per_day"], alarms_a_year=values["alarms_a_year"],

@@ -251,11 +251,12 @@ class Run:
         )
 
     def save_figure(self, figure: Figure, name: str) -> None:
-        """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``.
+        """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``, a sweep's without.
 
         The figure is closed: the notebook shows it once, where it displays it.
         """
-        stem = self.figures / f"{self.notebook[:2]}_{name}"
+        number = f"{self.notebook[:2]}_" if self.notebook[:2].isdecimal() else ""
+        stem = self.figures / f"{number}{name}"
         self._written += save_figure(
             figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
         )

@@ -32,10 +32,10 @@ from asdlib.data import read_clips, read_true_attributes
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
-from asdlib.errors import InputError, NotebookFailed
+from asdlib.errors import InputError
 from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.save import package_versions
-from asdlib.workbook.notebooks import Notebook, execute
+from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 
 #: Parameters that say where a notebook works, not what it computes.
 PLACE_PARAMETERS = ("data_dir", "out_dir", "run_name", "workers")

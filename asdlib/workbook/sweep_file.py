@@ -1,9 +1,12 @@
-"""The file of a sweep: what is compared with what, read and checked before anything runs."""
+"""The file of a sweep, read and checked before anything runs, and the cells that follow from it.
+
+Every variant and seed is a *cell*: one chain of notebooks, whose stages may belong to several.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,9 @@ from typing import Any
 import yaml
 
 from asdlib.errors import InputError
-from asdlib.workbook.kinds import read_whole
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
+from asdlib.workbook.parameters import read_whole
+from asdlib.workbook.stages import Place, Stage, code_key, key_of_data, plan_chain
 
 #: Name of the variant that the others are compared with.
 REFERENCE = "reference"
@@ -158,3 +162,49 @@ def _seeds(value: Any, where: str) -> tuple[Seeds, ...]:
     if not is_whole or not all(seeds) or len(set(seeds)) != len(seeds) or not seeds:
         raise InputError(f"{where} {value!r}: expected different whole numbers, such as [0, 1, 2].")
     return seeds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant with one of its seeds."""
+
+    variant: Variant
+    position: int  # which of the variant's seeds; cells of one position are paired
+    chain: list[Stage]  # the notebooks, in order
+
+    @property
+    def seeds(self) -> str:
+        """Its seed, or those of an ensemble, as text."""
+        return "+".join(map(str, self.variant.seeds[self.position]))
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return f"{self.variant.name}, seed {self.seeds}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last notebook ran to the end."""
+        return self.chain[-1].is_finished
+
+    @property
+    def missing(self) -> list[Stage]:
+        """Its stages behind the last finished one."""
+        finished = [place for place, stage in enumerate(self.chain) if stage.is_finished]
+        return self.chain[finished[-1] + 1 :] if finished else self.chain
+
+
+def plan_cells(
+    sweep: SweepFile, notebooks: Sequence[Notebook], *, data: Path, build: Path
+) -> list[Cell]:
+    """Give all cells of a sweep: first those of the first seed, so that each seed is complete."""
+    place = Place(data.resolve(), key_of_data(data, sweep.machines), build.resolve() / "sweeps")
+    books = [(notebook, code_key(notebook.path)) for notebook in notebooks]
+    common = {**PROFILES[sweep.profile], **sweep.parameters, "machines": sweep.machines}
+    cells = []
+    for position in range(len(sweep.variants[0].seeds)):
+        for variant in sweep.variants:
+            seeds = list(variant.seeds[position])
+            chain = plan_chain(books, {**common, **variant.changes, "seeds": seeds}, place)
+            cells.append(Cell(variant, position, chain))
+    return cells

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from asdlib.workbook import lab
+from asdlib.workbook import run_command
 from asdlib.workbook.notebooks import PROFILES, SCORING, list_notebooks
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -65,7 +65,7 @@ def server(simulated_smoke, tmp_path_factory) -> Iterator[str]:
     out = tmp_path_factory.mktemp("lab")
     values = {**PROFILES["smoke"], "data_dir": str(simulated_smoke), "out_dir": str(out),
               "machines": ["bearingSim"], "details": True, "epochs": 1, "ae_epochs": 1}  # fmt: skip
-    lab.note_parameters(out, "simulated_browser", values)
+    run_command.note_parameters(out, "simulated_browser", values)
     settings = out / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps(SETTINGS))
