@@ -19,7 +19,7 @@ from asdlib.data.layout import (
     PLAIN,
 )
 from asdlib.data.scan import Scan, given_attributes, scan_folder
-from asdlib.data.told import Entry, make_row, recorded_at, told_by
+from asdlib.data.told import Entry, make_row, named_day, recorded_at, told_by
 from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
@@ -38,6 +38,7 @@ _DTYPES = {
     "recording": "object",
     "start_s": "float64",
     "recorded_at": "string",
+    "session": "string",
 }
 _BEHIND_ATTRIBUTES = list(_DTYPES)[list(_DTYPES).index("path") :]
 
@@ -88,7 +89,9 @@ def read_clips(
         - ``path``; ``n_samples`` (frames of the clip); ``sample_rate`` [Hz]; ``channels``;
         - ``recording``: path of the file below ``root``; ``start_s``: where in it the clip begins
           [s]; ``recorded_at``: when, ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and
-          folders, else by the file's time; NA but for plain folders.
+          folders, else by the file's time; NA but for plain folders;
+        - ``session``: what was recorded in one go, by ``clips.csv`` or, in plain folders, the day
+          that the names tell; NA where nothing does.
 
     Raises
     ------
@@ -136,7 +139,10 @@ def scan_clips(
     if scan.layout == PLAIN:
         inside = [str(row["recording"]) for row in found]
         times = recorded_at([Path(row["path"]) for row in found], inside)
-        found = [{**row, "recorded_at": time} for row, time in zip(found, times, strict=True)]
+        found = [
+            {**row, "recorded_at": time, "session": row["session"] or named_day(name)}
+            for row, time, name in zip(found, times, inside, strict=True)
+        ]
     windows = [window for row in found for window in cut_windows(row, window_s)]
     paths: dict[str, str] = {}
     for row in windows:

@@ -4,10 +4,11 @@ In layouts other than the challenge's a clip without any information on its doma
 ``source``: it then counts as one of the many that the normal condition is learnt from.
 
 The columns of a ``clips.csv`` are ``path`` (below the folder) and, as far as names do not tell,
-``machine_type``, ``split`` (train, test, supplemental), ``domain`` (source, target) and
-``condition`` (normal, anomaly; clean or noise for supplemental recordings). Every further column is
-an attribute. Empty fields are unknown. Without a split, in the column or as a folder, normal
-recordings are learnt from and all others are judged.
+``machine_type``, ``split`` (train, test, supplemental), ``domain`` (source, target), ``condition``
+(normal, anomaly; clean or noise for supplemental recordings) and ``session`` (what was recorded in
+one go: a day, a set-up of the microphone). Every further column is an attribute. Empty fields are
+unknown. Without a split, in the column or as a folder, normal recordings are learnt from and all
+others are judged.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from asdlib.files import read_table
 
 #: Folders whose name does not become part of the clip's, being its split.
 _UNNAMED = ("train", "normal", "test", "check", "supplemental")
-_OWN_COLUMNS = ("path", "machine_type", "split", "domain", "condition")
+_OWN_COLUMNS = ("path", "machine_type", "split", "domain", "condition", "session")
 # A time of four or six digits may follow without a separator.
 _DATE = re.compile(
     r"(?<![0-9])((?:19|20)[0-9]{2})([-_.]?)([0-9]{2})\2([0-9]{2})(?=(?:[0-9]{4}(?:[0-9]{2})?)?(?![0-9]))"
@@ -60,6 +61,7 @@ class Told:
     is_anomaly: bool | None = None
     attribute: str | None = None
     supplemental_kind: str | None = None
+    session: str | None = None
     pairs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -232,6 +234,7 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
         is_anomaly=False if split == "train" else CONDITIONS.get(condition or ""),
         attribute="_".join(f"{name}_{text}" for name, text in pairs.items()) or None,
         supplemental_kind=condition if split == "supplemental" else None,
+        session=row.get("session") or None,
         pairs=pairs,
     )
     return Entry(machine_type, split, root / place, told)
@@ -269,6 +272,12 @@ def recorded_at(paths: Sequence[Path], inside: Sequence[str]) -> list[str]:
             moment = datetime.datetime.combine(date, midnight if is_number else time or midnight)
         moments.append(moment.isoformat())
     return moments
+
+
+def named_day(inside: str) -> str | None:
+    """Day that the names of file and folders tell, ``YYYY-MM-DD``."""
+    date = _read_date(inside)[0]
+    return None if date is None else date.isoformat()
 
 
 def _read_date(text: str) -> tuple[datetime.date | None, datetime.time | None, str]:

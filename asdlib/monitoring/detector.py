@@ -140,7 +140,8 @@ class Detector:
         ids = self.clips["clip_id"].tolist()
         rows = {view: (ids, values) for view, values in self.rows.items()}
         final = self.score_beside(self.clips, rows, self.residuals)["final"]
-        return scoring.decide(final, false_alarm_rate=self.settings["false_alarm_rate"])[1]
+        rate = self.settings["false_alarm_rate"]
+        return scoring.decide(final, false_alarm_rate=rate, clips=self.clips)[1]
 
     def decide(self, final: pd.DataFrame) -> pd.DataFrame:
         """Fill ``is_decided_anomalous`` of final scores by the kept thresholds."""

@@ -18,7 +18,7 @@ from filelock import FileLock
 from asdlib.data.clips import cut_windows
 from asdlib.data.layout import is_recording, walk
 from asdlib.data.names import printable
-from asdlib.data.told import Told, make_row, recorded_at
+from asdlib.data.told import Told, make_row, named_day, recorded_at
 from asdlib.data.waveforms import file_digest
 from asdlib.errors import InputError, raise_problems
 from asdlib.files import writing
@@ -84,7 +84,7 @@ def new_clips(
     times = recorded_at(paths, [str(path.absolute()) for path in paths])
     for path, time in zip(paths, times, strict=True):
         try:
-            told = Told(name=str(path), domain=domain)
+            told = Told(str(path), domain=domain, session=named_day(str(path.absolute())))
             machine, shown = machine_of(path, machines), printable(str(path))
             row = make_row(machine, "test", path, told, recording=shown)
             row |= {"recorded_at": time, "content": file_digest(str(path))}
@@ -93,7 +93,8 @@ def new_clips(
         except InputError as error:
             problems.append(str(error))
     raise_problems(problems)
-    texts = dict.fromkeys(("domain", "attribute", "supplemental_kind", "recorded_at"), "string")
+    names = ("domain", "attribute", "supplemental_kind", "recorded_at", "session")
+    texts = dict.fromkeys(names, "string")
     table = pd.DataFrame(rows).drop(columns=["name", "pairs"])
     return table.astype({**texts, "is_anomaly": "boolean"})
 

@@ -47,7 +47,7 @@ def conformal_threshold(
 
 
 def decide(
-    scores: pd.DataFrame, *, false_alarm_rate: float = 0.1
+    scores: pd.DataFrame, *, false_alarm_rate: float = 0.1, clips: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fill ``is_decided_anomalous``: score above the machine's threshold.
 
@@ -61,6 +61,8 @@ def decide(
         by clips of other parts of the recordings (`asdlib.scoring.score_machines`).
     false_alarm_rate : float
         Promised, over 0 and under 1.
+    clips : DataFrame, optional
+        Clip table that was scored; its ``session`` tells of which sessions the promise holds.
 
     Returns
     -------
@@ -71,6 +73,7 @@ def decide(
         what the promise does not cover.
     """
     table = validate_scores(scores)
+    of_sessions = _with_sessions(clips)
     thresholds = []
     for _, machine in table.groupby(_KEYS, dropna=False, sort=False):
         train = machine[machine["split"].eq("train") & machine["anomaly_score"].notna()]
@@ -83,6 +86,8 @@ def decide(
             reasons += [f"{domain}: {reason}"] if reason else []
         if train["domain"].nunique() < 2:
             reasons.append("one domain: it says nothing of changed conditions")
+        if machine["machine_type"].iloc[0] not in of_sessions:
+            reasons.append("no second session is told: in a new one more may ring")
         if train.empty:
             reasons = ["no training clip has a score"]
         else:
@@ -93,6 +98,15 @@ def decide(
         thresholds.append([*first[_KEYS], threshold, false_alarm_rate, len(train), reason])
     found = pd.DataFrame(thresholds, columns=THRESHOLD_COLUMNS).astype({"seed": "Int64"})
     return table, found
+
+
+def _with_sessions(clips: pd.DataFrame | None) -> set[str]:
+    """Machines whose training clips are of two told sessions or more, in one domain."""
+    if clips is None or "session" not in clips:
+        return set()
+    train = clips[clips["split"].eq("train")].assign(domain=clips["domain"].fillna(""))
+    count = train.groupby(["machine_type", "domain"])["session"].nunique()
+    return set(count[count > 1].index.get_level_values("machine_type"))
 
 
 def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, Rows
 
 #: Parts of a domain's training clips that are scored by the others.
 N_PARTS = 3
+#: Sessions are left out one by one up to so many, else in groups.
+_MOST_SESSIONS = 10
 #: A domain of fewer clips has no scatter worth a standard deviation; it joins the others.
 _FEWEST_CLIPS = 3
 #: Scatter is taken as at least this share of the mean score: of a few clips it can be zero.
@@ -58,12 +60,18 @@ class DomainMinimumBackend:
         found = knn.search.kneighbors(row[None], min(count, len(members)), return_distance=False)
         return np.asarray(members[found[0]])
 
-    def held_out(self) -> FloatArray:
+    def held_out(self, sessions: npt.ArrayLike | None = None) -> FloatArray:
         """Score the bank's own clips, each part against the other parts of its domain."""
         score = self._standardised(self._rows)
-        for place, name in enumerate(self._of_domain):
+        told = None if sessions is None else np.asarray(sessions, str)
+        for place, (name, (_, mean, scatter)) in enumerate(self._of_domain.items()):
             members = self._domain == name
             score[members, place] = self._held_out[members]
+            if told is not None:
+                out = held_out_scores(
+                    self._knn, self._rows[members], self._domain[members], told[members]
+                )
+                score[members, place] = (out - mean) / scatter
         return np.asarray(score.min(axis=1))
 
     def _standardised(self, rows: Rows) -> FloatArray:
@@ -76,29 +84,38 @@ class DomainMinimumBackend:
         return np.stack(columns, axis=1)
 
 
-def parts(domains: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Part of every clip, from 0: the thirds of each domain, in the order of the clips.
+def parts(domains: npt.ArrayLike, sessions: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
+    """Part of every clip, from 0: its session among those of its domain, as far as that is told.
 
-    Neighbours in a folder often come from one recording or session: left out one by one, each would
+    Without a second session (empty: unknown) the thirds of a domain, in the order of the clips:
+    neighbours in a folder often come from one recording or session. Left out one by one, each would
     be judged by its own siblings, and the next session would ring.
     """
     names = np.asarray(domains, str)
+    told = np.full(len(names), "") if sessions is None else np.asarray(sessions, str)
     part = np.zeros(len(names), np.int64)
     for name in np.unique(names):
         members = np.flatnonzero(names == name)
-        part[members] = np.arange(len(members)) * min(N_PARTS, len(members)) // len(members)
+        found, place = np.unique(told[members], return_inverse=True)
+        if len(found) > 1:
+            part[members] = place * min(_MOST_SESSIONS, len(found)) // len(found)
+        else:
+            part[members] = np.arange(len(members)) * min(N_PARTS, len(members)) // len(members)
     return part
 
 
 def held_out_scores(
-    make: Callable[[], Backend], rows: Rows, domains: npt.NDArray[Any]
+    make: Callable[[], Backend],
+    rows: Rows,
+    domains: npt.NDArray[Any],
+    sessions: npt.NDArray[Any] | None = None,
 ) -> FloatArray:
     """Score each part of the training clips (`parts`) by a backend fitted on the others.
 
     NaN for a clip that has no other to be compared with.
     """
     score = np.full(len(rows), np.nan)
-    part = parts(domains)
+    part = parts(domains, sessions)
     for number in np.unique(part):
         out = part == number
         if not out.all():

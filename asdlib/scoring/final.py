@@ -67,8 +67,8 @@ def score_machines(
     """Score all training and test clips, machine by machine.
 
     A backend is fitted on the machine's training clips. Its test clips are scored against all
-    of them; a training clip would find itself, so each third of the training clips is scored
-    against the others (`asdlib.scoring.domains.parts`).
+    of them; a training clip would find itself, so each session of the training clips, where they
+    are told, else each third is scored against the others (`asdlib.scoring.domains.parts`).
 
     Parameters
     ----------
@@ -120,14 +120,17 @@ def score_machines(
         if metric == "standardised":
             values = values / row_scatter(values[is_train])
         domains = own.loc[is_train, "domain"].fillna("").to_numpy(str)
+        sessions = None
+        if "session" in own:
+            sessions = own.loc[is_train, "session"].fillna("").to_numpy(str)
         backend = make()
         backend.fit(values[is_train], domains=domains)
         score = np.empty(len(own))
         score[~is_train] = backend.anomaly_score(values[~is_train]) if (~is_train).any() else []
         score[is_train] = (
-            backend.held_out()
+            backend.held_out(sessions)
             if isinstance(backend, DomainMinimumBackend)
-            else held_out_scores(make, values[is_train], domains)
+            else held_out_scores(make, values[is_train], domains, sessions)
         )
         anomaly_score[own.index] = score
         on_progress(1)

@@ -24,6 +24,7 @@ from asdlib.training.augment import N_VERSIONS
 _SHARE_ASIDE = 0.1
 #: With fewer recordings, or clips, none can be spared.
 _FEWEST = 9
+_FEWEST_SESSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Select the training clips that network and autoencoder learn from: about nine in ten.
 
     A trained system knows the clips that it was trained on, and new normal clips score higher
-    than those. Every domain of a machine keeps one in ten recordings aside, evenly spaced, at
-    least three in the source domain, so that `asdlib.scoring` can tell what is usual from clips
-    that were not learnt from. Fewer than nine recordings are taken as their clips; fewer than
-    nine clips are all learnt from.
+    than those. Every domain of a machine keeps one in ten sessions aside, where four or more are
+    told, else one in ten recordings, at least three in the source domain, evenly spaced, so that
+    `asdlib.scoring` can tell what is usual from clips that were not learnt from. Fewer than nine
+    recordings are taken as their clips; fewer than nine clips are all learnt from.
 
     Parameters
     ----------
@@ -89,12 +90,16 @@ def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
     train = clips[clips["split"] == "train"]
     kept = pd.Series(True, train.index)
     for (_, domain), own in train.groupby(["machine_type", train["domain"].fillna("")]):
+        session = own.get("session", pd.Series(index=own.index)).fillna("")
         recording = own.get("recording", own["clip_id"])
+        of_sessions = session.nunique() >= _FEWEST_SESSIONS
         unit = recording if recording.nunique() >= _FEWEST else own["clip_id"]
+        unit = session if of_sessions else unit
         names = unit.unique()
-        if len(names) < _FEWEST:
+        if not of_sessions and len(names) < _FEWEST:
             continue
-        n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), 1 if domain == "target" else 3)
+        fewest = 1 if of_sessions or domain == "target" else 3
+        n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), fewest)
         places = ((np.arange(n_aside) + 0.5) * len(names) / n_aside).astype(int)
         kept[own.index[unit.isin(names[places])]] = False
     return train[kept]

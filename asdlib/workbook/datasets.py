@@ -165,6 +165,7 @@ def _understood(machine_type: str, clips: pd.DataFrame) -> dict[str, str]:
         "channels": ", ".join(map(str, sorted(set(clips["channels"])))),
         "domains": ", ".join(f"{name} {n}" for name, n in domains.items()),
         "recorded": _span(days.min(), days.max()) if len(days) else "unknown",
+        "sessions": str(clips["session"].nunique() or "unknown"),
     }
 
 
