@@ -228,6 +228,12 @@ def test_when_a_recording_was_made(tmp_path, monkeypatch, inside, moment):
     assert recorded_at([path], [inside]) == [moment]
 
 
+def test_a_day_that_names_tell_is_a_session(tmp_path):
+    make_tree(tmp_path, ["fan/normal/2026-05-02/0715.wav", "fan/normal/b.wav"])
+    clips = read_clips(tmp_path)
+    assert clips["session"].fillna("").tolist() == ["2026-05-02", ""]
+
+
 def test_running_numbers_are_no_times_of_day(tmp_path):
     inside = ["2026-05-02/0059.wav", "2026-05-02/0060.wav", "2026-05-03/0059.wav"]
     assert recorded_at([tmp_path] * 3, inside) == [
@@ -247,12 +253,12 @@ def test_a_list_says_what_names_do_not(tmp_path):
     make_tree(tmp_path, ["a.wav", "b.wav", "pump/x/c.wav", "pump/test/d.wav", "e.wav", "f/g.wav"])
     (tmp_path / "notes.pdf").write_bytes(b"")
     listed(
-        tmp_path, "path,machine_type,domain,condition,rpm,tool",
-        "a.wav,lathe,source,normal,1500,",
-        "b.wav,lathe,target,anomaly,1500,T 2",
-        "pump\\x\\c.wav,,,normal,,",
-        "pump/test/d.wav,,,,,",
-        "e.wav,lathe,,noise,,",
+        tmp_path, "path,machine_type,domain,condition,rpm,session,tool",
+        "a.wav,lathe,source,normal,1500,Monday,",
+        "b.wav,lathe,target,anomaly,1500,,T 2",
+        "pump\\x\\c.wav,,,normal,,,",
+        "pump/test/d.wav,,,,,,",
+        "e.wav,lathe,,noise,,,",
     )  # fmt: skip
     clips, scan = scan_clips(tmp_path)
     assert conditions(clips) == {
@@ -262,6 +268,7 @@ def test_a_list_says_what_names_do_not(tmp_path):
     assert clips["domain"].tolist() == ["source", "target", "source", "source", "source"]
     assert clips["attribute"].dropna().tolist() == ["rpm_1500_tool_T 2", "rpm_1500"]
     assert clips["attribute_tool"].dropna().tolist() == ["T 2"]
+    assert clips["session"].dropna().to_dict() == {2: "Monday"}
     assert scan.told() == [
         "1 passed over (not listed in clips.csv): f/g.wav",
         "1 passed over (no recording): notes.pdf",

@@ -3,12 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
 from asdlib.errors import InputError
-from asdlib.scoring import KNNBackend, make_backend
+from asdlib.scoring import KNNBackend, decide, make_backend, score_machines
 from asdlib.scoring.backends import BANKS, SCORES, LocalDensityBackend, kmeans_bank, smote_bank
 from asdlib.scoring.domains import (
     DomainMinimumBackend,
@@ -46,6 +47,15 @@ def test_parts_are_thirds_of_each_domain_in_the_order_of_the_clips():
     assert parts(["a", "a"]).tolist() == [0, 1]
 
 
+def test_parts_are_told_sessions_where_none_of_them_is_nearly_all():
+    domains = np.array(["source"] * 6 + ["target"] * 3)
+    sessions = ["mon", "tue", "mon", "wed", "tue", "wed", "", "", ""]
+    assert parts(domains, sessions).tolist() == [0, 1, 0, 2, 1, 2, 0, 1, 2]
+    assert parts(domains[:6], ["mon"] * 5 + ["tue"]).tolist() == [0, 0, 1, 1, 2, 2]
+    days = [f"{day:02d}" for day in range(40)]
+    assert parts(["source"] * 40, days).tolist() == [day // 4 for day in range(40)]
+
+
 def test_held_out_scores_are_refitting_without_the_part(rng):
     bank = rng.normal(size=(15, 4))
     domains = np.array(["source"] * 15)
@@ -66,6 +76,40 @@ def test_clips_of_one_recording_do_not_vouch_for_each_other(rng):
     held_out = held_out_scores(KNNBackend, bank, np.array(["source"] * 60))
     share_above = np.mean(backend.anomaly_score(new) > np.quantile(held_out, 0.9))
     assert share_above < 0.3
+
+
+def sessions_of_a_machine(rng, names):
+    """Twenty clips a session, in one place each; sessions lie apart from each other."""
+    session = np.repeat(names, 20)
+    places = {name: rng.normal(size=8) for name in names}
+    rows = np.array([places[name] for name in session]) + 0.2 * rng.normal(size=(len(session), 8))
+    order = rng.permutation(len(session))  # as names of the challenge shuffle them
+    return rows[order], session[order]
+
+
+def test_a_threshold_of_told_sessions_holds_in_a_new_one(rng):
+    train, session = sessions_of_a_machine(rng, ["a", "b", "c", "d", "e", "f"])
+    test, _ = sessions_of_a_machine(rng, ["x", "y", "z"])
+    clips = pd.DataFrame(
+        {
+            "clip_id": [f"fan/{n}.wav" for n in range(180)], "machine_type": "fan",
+            "section": "00", "domain": "source", "split": ["train"] * 120 + ["test"] * 60,
+            "is_anomaly": False, "session": [*session, *[""] * 60],
+        }
+    )  # fmt: skip
+    met = {}
+    for told in (False, True):
+        table = clips if told else clips.drop(columns="session")
+        scores = score_machines(
+            np.concatenate([train, test]), clips["clip_id"], table, system="final", seed=None,
+            metric="standardised", make_backend=DomainMinimumBackend,
+        )  # fmt: skip
+        decided, thresholds = decide(scores, clips=table)
+        met[told] = float(decided["is_decided_anomalous"][120:].astype(float).mean())
+        reason = "no second session is told: in a new one more may ring"
+        assert (reason in thresholds["reason"].iloc[0]) == (not told)
+    assert met[False] > 0.9
+    assert met[True] < 0.3
 
 
 def test_euclidean_distances_are_scipys(rng):

@@ -68,8 +68,9 @@ def test_the_promise_holds_in_the_domain_that_scores_higher(scores):
     thresholds = thresholds.set_index("machine_type")
     assert thresholds.loc["fan", "threshold"] > 100
     # Whoever knows one domain alone cannot promise anything of another.
-    said = "one domain: it says nothing of changed conditions"
-    assert thresholds["reason"].to_dict() == {"fan": "", "ToyCar_2": said}
+    said = "no second session is told: in a new one more may ring"
+    one = f"one domain: it says nothing of changed conditions; {said}"
+    assert thresholds["reason"].to_dict() == {"fan": said, "ToyCar_2": one}
     rang = decided.loc[target, "is_decided_anomalous"].astype(bool)
     assert rang.mean() <= 0.1
 

@@ -179,3 +179,15 @@ def test_a_recording_is_learnt_from_whole_or_not_at_all() -> None:
     assert counts.eq(5).all()
     clips["recording"] = "one hour.wav"
     assert len(learnt_clips(clips)) == 54
+
+
+def test_a_told_session_is_learnt_from_whole_or_not_at_all() -> None:
+    clips = make_clips([("fan", "train", "source", None)] * 60)
+    clips["session"] = [f"day {row % 4}" for row in range(60)]
+    assert learnt_clips(clips)["session"].value_counts().to_dict() == dict.fromkeys(
+        ["day 0", "day 1", "day 3"], 15
+    )
+    clips["session"] = [f"day {row % 3}" for row in range(60)]  # too few to do without one
+    assert len(learnt_clips(clips)) == 54
+    clips["session"] = ["a", "b", *["c"] * 57, "d"]  # nearly all are of one
+    assert len(learnt_clips(clips)) == 54

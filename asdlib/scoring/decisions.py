@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from asdlib.errors import InputError
+from asdlib.scoring.domains import of_sessions
 from asdlib.scoring.metrics import Ranking
 from asdlib.scoring.scores import validate_scores
 
@@ -101,12 +102,12 @@ def decide(
 
 
 def _with_sessions(clips: pd.DataFrame | None) -> set[str]:
-    """Machines whose training clips are of two told sessions or more, in one domain."""
+    """Machines whose training clips are of several told sessions, in one domain at least."""
     if clips is None or "session" not in clips:
         return set()
-    train = clips[clips["split"].eq("train")].assign(domain=clips["domain"].fillna(""))
-    count = train.groupby(["machine_type", "domain"])["session"].nunique()
-    return set(count[count > 1].index.get_level_values("machine_type"))
+    train = clips[clips["split"].eq("train")].fillna({"domain": "", "session": ""})
+    by_domain = train.groupby(["machine_type", "domain"])["session"]
+    return {str(machine) for (machine, _), told in by_domain if of_sessions(told)}
 
 
 def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, Rows
 N_PARTS = 3
 #: Sessions are left out one by one up to so many, else in groups.
 _MOST_SESSIONS = 10
+_LARGEST_SESSION = 2 / 3
 #: A domain of fewer clips has no scatter worth a standard deviation; it joins the others.
 _FEWEST_CLIPS = 3
 #: Scatter is taken as at least this share of the mean score: of a few clips it can be zero.
@@ -87,7 +88,7 @@ class DomainMinimumBackend:
 def parts(domains: npt.ArrayLike, sessions: npt.ArrayLike | None = None) -> npt.NDArray[np.int64]:
     """Part of every clip, from 0: its session among those of its domain, as far as that is told.
 
-    Without a second session (empty: unknown) the thirds of a domain, in the order of the clips:
+    Without sessions to leave out (`of_sessions`) the thirds of a domain, in the order of the clips:
     neighbours in a folder often come from one recording or session. Left out one by one, each would
     be judged by its own siblings, and the next session would ring.
     """
@@ -97,11 +98,17 @@ def parts(domains: npt.ArrayLike, sessions: npt.ArrayLike | None = None) -> npt.
     for name in np.unique(names):
         members = np.flatnonzero(names == name)
         found, place = np.unique(told[members], return_inverse=True)
-        if len(found) > 1:
+        if of_sessions(told[members]):
             part[members] = place * min(_MOST_SESSIONS, len(found)) // len(found)
         else:
             part[members] = np.arange(len(members)) * min(N_PARTS, len(members)) // len(members)
     return part
+
+
+def of_sessions(told: npt.ArrayLike) -> bool:
+    """Whether sessions can be left out: two or more, none of which holds over two thirds."""
+    counts = np.unique(np.asarray(told, str), return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() <= _LARGEST_SESSION * counts.sum())
 
 
 def held_out_scores(

@@ -24,7 +24,8 @@ from asdlib.training.augment import N_VERSIONS
 _SHARE_ASIDE = 0.1
 #: With fewer recordings, or clips, none can be spared.
 _FEWEST = 9
-_FEWEST_SESSIONS = 4
+#: Sessions are put aside whole where there are so many, and this share of the clips is enough.
+_FEWEST_SESSIONS, _LARGEST_ASIDE = 4, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,22 @@ def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
     train = clips[clips["split"] == "train"]
     kept = pd.Series(True, train.index)
     for (_, domain), own in train.groupby(["machine_type", train["domain"].fillna("")]):
-        session = own.get("session", pd.Series(index=own.index)).fillna("")
         recording = own.get("recording", own["clip_id"])
-        of_sessions = session.nunique() >= _FEWEST_SESSIONS
-        unit = recording if recording.nunique() >= _FEWEST else own["clip_id"]
-        unit = session if of_sessions else unit
-        names = unit.unique()
-        if not of_sessions and len(names) < _FEWEST:
-            continue
-        fewest = 1 if of_sessions or domain == "target" else 3
-        n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), fewest)
-        places = ((np.arange(n_aside) + 0.5) * len(names) / n_aside).astype(int)
-        kept[own.index[unit.isin(names[places])]] = False
+        session = own.get("session", pd.Series("", own.index)).fillna("")
+        aside = _evenly_spaced(session, 1)
+        if session.nunique() < _FEWEST_SESSIONS or aside.mean() > _LARGEST_ASIDE:
+            unit = recording if recording.nunique() >= _FEWEST else own["clip_id"]
+            aside = _evenly_spaced(unit, 1 if domain == "target" else 3)
+            aside &= unit.nunique() >= _FEWEST
+        kept[own.index[aside]] = False
     return train[kept]
+
+
+def _evenly_spaced(unit: pd.Series, fewest: int) -> pd.Series:
+    """Whether clips belong to one in ten of the units, evenly spaced, at least the fewest."""
+    names = unit.unique()
+    n_aside = max(math.ceil(len(names) * _SHARE_ASIDE), fewest)
+    return unit.isin(names[((np.arange(n_aside) + 0.5) * len(names) / n_aside).astype(int)])
 
 
 def class_table(
