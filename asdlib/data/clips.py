@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +11,9 @@ from typing import Any
 import pandas as pd
 
 from asdlib.data import names
-from asdlib.data.layout import (
-    EXPECTED_LAYOUT,
-    NAME_OF_2020,
-    NAMES_OF_2020,
-    PLAIN,
-)
+from asdlib.data.layout import EXPECTED_LAYOUT, LISTED, PLAIN
 from asdlib.data.scan import Scan, given_attributes, scan_folder
-from asdlib.data.told import Entry, make_row, named_day, recorded_at, told_by
+from asdlib.data.told import make_row, named_day, recorded_at, told_by
 from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
@@ -120,23 +114,30 @@ def scan_clips(
     """
     scan = scan_folder(root, machines)
     found: list[dict[str, Any]] = []
-    for entry in scan.entries:
-        with _noted(scan):
-            found.append(_row(scan, entry))
-    for machine_type, folders in scan.machines.items():
-        for folder in folders:
-            found += _read_machine(machine_type, folder, scan)
+    named: dict[Path, dict[tuple[str, str], str | None]] = {}
+    for machine_type, split, path, folder, listed in scan.recordings:
+        try:
+            told = listed or told_by(scan.layout, path, split, folder)
+            named.setdefault(folder, {})[split, told.name] = told.attribute
+            row = make_row(machine_type, split, path, told, recording=_shown(path, scan.root))
+            found.append({**row, "folder": folder})
+        except InputError as error:
+            scan.problems.append(names.printable(str(error)))
+    given = {one: given_attributes(one, scan, named.get(one, {})) for one in scan.attribute_files}
+    for row in found:
+        if pairs := given.get(row["folder"], {}).get((row["split"], row["name"])):
+            row["pairs"] = pairs
+            row["attribute"] = row["attribute"] or "_".join(f"{p}_{v}" for p, v in pairs.items())
     trained = {row["machine_type"] for row in found if row["split"] == "train"}
-    # Where training recordings are there and faulty, that is what is told.
-    faulty = [folder for folder, own in scan.recordings.items() if scan.problems and
-              any(split == "train" for split, _ in own)]  # fmt: skip
+    if scan.problems:  # where training recordings are there and faulty, that is what is told
+        trained |= {one.machine_type for one in scan.recordings if one.split == "train"}
     scan.problems += [
         f"{folders[0]}: holds no training clips. {EXPECTED_LAYOUT} "
         "Leave the machine out (machines) or add its train folder."
         for machine_type, folders in scan.machines.items()
-        if machine_type not in trained and not set(folders) & set(faulty)
+        if machine_type not in trained
     ]
-    if scan.layout == PLAIN:
+    if scan.layout in (PLAIN, LISTED):
         inside = [str(row["recording"]) for row in found]
         times = recorded_at([Path(row["path"]) for row in found], inside)
         found = [
@@ -156,39 +157,10 @@ def scan_clips(
     return _make_table(windows), scan
 
 
-def _read_machine(machine_type: str, folder: Path, scan: Scan) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    named: dict[tuple[str, str], str | None] = {}
-    for split, path in scan.recordings.get(folder, []):
-        match = NAME_OF_2020.fullmatch(path.name) if scan.layout == NAMES_OF_2020 else None
-        if match and not machine_type.endswith(match[2]):
-            continue
-        with _noted(scan):
-            told = told_by(scan.layout, path, split, folder)
-            named[split, told.name] = told.attribute
-            rows.append(_row(scan, Entry(machine_type, split, path, told)))
-    given = given_attributes(folder, scan, named)
-    for row in rows:
-        pairs = given.get((row["split"], row["name"]), {})
-        if pairs:
-            row["pairs"] = pairs
-            row["attribute"] = row["attribute"] or "_".join(f"{p}_{v}" for p, v in pairs.items())
-    return rows
-
-
-def _row(scan: Scan, entry: Entry) -> dict[str, Any]:
-    inside = names.printable(entry.path.relative_to(scan.root).as_posix())
-    shown = f"./{inside}" if inside.startswith(("=", "+", "-", "@")) else inside  # no formula
-    return make_row(*entry, recording=shown)
-
-
-@contextmanager
-def _noted(scan: Scan) -> Iterator[None]:
-    """Note what is wrong with a single file, and go on."""
-    try:
-        yield
-    except InputError as error:
-        scan.problems.append(names.printable(str(error)))
+def _shown(path: Path, root: Path) -> str:
+    """Path below the data folder in one line, and no formula."""
+    inside = names.printable(path.relative_to(root).as_posix())
+    return f"./{inside}" if inside.startswith(("=", "+", "-", "@")) else inside
 
 
 def cut_windows(row: dict[str, Any], window_s: float) -> Iterator[dict[str, Any]]:

@@ -36,9 +36,8 @@ _PLAIN_FOLDERS = {
     "check": "test",
     **{name: "test" if is_anomaly else "train" for name, is_anomaly in CONDITIONS.items()},
 }
-CHALLENGE, NAMES_OF_2020, MIMII, PLAIN = (
-    "the challenge's names", "names of 2020", "MIMII", "plain folders"
-)  # fmt: skip
+CHALLENGE, NAMES_OF_2020, MIMII = "the challenge's names", "names of 2020", "MIMII"
+PLAIN, LISTED = "plain folders", "as its clips.csv says"
 #: Folder name -> split, by layout; MIMII's splits follow from its counts.
 SPLITS: Mapping[str, Mapping[str, str]] = {
     CHALLENGE: SPLIT_FOLDERS,
@@ -49,7 +48,7 @@ EXPECTED_LAYOUT = (
     "Expected <machine>/train/** and, for what is to be judged, <machine>/test/** below it (or "
     "normal/ and check/), or a clips.csv that says what the files are."
 )
-#: Name of the file that may say what names and folders do not; see `asdlib.data.listing`.
+#: Name of the file that may say what names and folders do not; see `asdlib.data.told`.
 LISTING = "clips.csv"
 #: A file of 2020: the condition, hidden for some, and the machine's id.
 NAME_OF_2020 = re.compile(r"(?:(normal|anomaly)_)?(id_[0-9]{2})_[0-9]{8}\.[A-Za-z0-9]+")

@@ -11,8 +11,11 @@ from pathlib import Path
 from asdlib.data import names
 from asdlib.data.layout import (
     CHALLENGE,
+    LISTED,
     LISTING,
     MIMII,
+    NAME_OF_2020,
+    NAMES_OF_2020,
     PLAIN,
     SPLIT_FOLDERS,
     SPLITS,
@@ -25,7 +28,7 @@ from asdlib.data.layout import (
     split_folders,
     walk,
 )
-from asdlib.data.told import Entry, read_listing
+from asdlib.data.told import Recording, read_listing
 from asdlib.errors import InputError, raise_problems
 from asdlib.files import read_table
 
@@ -43,15 +46,13 @@ _UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", "
 class Scan:
     """Files of the chosen machines, and what was passed over with the reason for it.
 
-    ``recordings`` are (split, path) by machine folder; with a ``clips.csv`` its lines are the
-    ``entries``. ``problems`` are what is wrong with single files.
+    ``problems`` are what is wrong with single files.
     """
 
     root: Path
     machines: dict[str, list[Path]]
-    layout: str = PLAIN
-    recordings: dict[Path, list[tuple[str, Path]]] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    layout: str
+    recordings: list[Recording] = field(default_factory=list)
     attribute_files: dict[Path, list[Path]] = field(default_factory=dict)
     passed_over: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -73,7 +74,7 @@ def machine_types(root: str | Path) -> list[str]:
     """Machine types of a data folder, in order."""
     listing = Path(root) / LISTING
     if listing.is_file():
-        return sorted({entry.machine_type for entry in read_listing(listing, [])})
+        return sorted({one.machine_type for one in read_listing(listing, [])})
     return list(find_machines(Path(root)))
 
 
@@ -89,16 +90,18 @@ def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan
     found = find_machines(root)
     _check_choice(root, machines, list(found))
     chosen = {name: found[name] for name in sorted(set(machines or found))}
-    scan = Scan(root, chosen, layout=_one_layout(root, chosen))
+    scan = Scan(root, chosen, _one_layout(root, chosen))
     problems: list[str] = []
-    for name, folders in scan.machines.items():
+    types: dict[Path, list[str]] = {}  # of 2020 several machines share a folder
+    for name, folders in chosen.items():
         try:
             names.refuse_unplain(name, f"{folders[0]}: the machine's name")
         except InputError as error:
             problems.append(str(error))
         for folder in folders:
-            if folder not in scan.recordings:  # of 2020 several machines share a folder
-                _scan_machine(folder, scan, problems)
+            types.setdefault(folder, []).append(name)
+    for folder, own in types.items():
+        _scan_machine(own, folder, scan, problems)
     raise_problems(problems, what="folders")
     everywhere = {folder for folders in found.values() for folder in folders}
     for path, reason in walk(root, skip=everywhere) if root not in everywhere else ():
@@ -136,12 +139,13 @@ def _one_layout(root: Path, machines: dict[str, list[Path]]) -> str:
 
 def _scan_listing(root: Path, machines: Sequence[str] | None) -> Scan:
     problems: list[str] = []
-    entries = read_listing(root / LISTING, problems)
-    found = sorted({entry.machine_type for entry in entries})
+    recordings = read_listing(root / LISTING, problems)
+    found = sorted({one.machine_type for one in recordings})
     _check_choice(root, machines, found)
-    scan = Scan(root, dict.fromkeys(sorted(set(machines or found)), [root]), problems=problems)
-    scan.entries = [entry for entry in entries if entry.machine_type in scan.machines]
-    listed = {entry.path for entry in entries}
+    chosen = dict.fromkeys(sorted(set(machines or found)), [root])
+    own = [one for one in recordings if one.machine_type in chosen]
+    scan = Scan(root, chosen, LISTED, own, problems=problems)
+    listed = {one.path for one in recordings}
     for path, reason in walk(root):
         if path not in listed and path != root / LISTING:
             is_left_out = not reason and is_recording(path)
@@ -149,11 +153,11 @@ def _scan_listing(root: Path, machines: Sequence[str] | None) -> Scan:
     return scan
 
 
-def _scan_machine(folder: Path, scan: Scan, problems: list[str]) -> None:
-    recordings = scan.recordings.setdefault(folder, [])
+def _scan_machine(types: list[str], folder: Path, scan: Scan, problems: list[str]) -> None:
+    """List what lies in a folder, that of one machine type or of 2020 of several."""
     if scan.layout == MIMII:
-        recordings += _split_mimii(folder)
-        read = {path for _, path in recordings}
+        read = {path: split for split, path in _split_mimii(folder)}
+        scan.recordings += [Recording(types[0], read[path], path, folder) for path in read]
         for path, reason in walk(folder):
             if path not in read:
                 _pass_over(scan, path, reason)
@@ -166,10 +170,13 @@ def _scan_machine(folder: Path, scan: Scan, problems: list[str]) -> None:
             problems.append(f"{folder}: has both {both}. Keep what is learnt from in one of them.")
         for split_folder in folders:
             for path, reason in walk(split_folder):
-                if not reason and is_recording(path):
-                    recordings.append((split, path))
-                else:
+                if reason or not is_recording(path):
                     _pass_over(scan, path, reason)
+                    continue
+                match = NAME_OF_2020.fullmatch(path.name) if scan.layout == NAMES_OF_2020 else None
+                own = [name for name in types if match is None or name.endswith(match[2])]
+                if own:  # of 2020 the machine may not be chosen
+                    scan.recordings.append(Recording(own[0], split, path, folder))
     for child in folders_in(folder):
         if child not in skip and child.name.lower() in SPLITS[scan.layout]:
             scan.passed_over.append((child, "it holds the clips of test, which is read"))

@@ -65,13 +65,14 @@ class Told:
     pairs: Mapping[str, str] = field(default_factory=dict)
 
 
-class Entry(NamedTuple):
-    """A recording of a ``clips.csv``: its machine and split, and what is told of it."""
+class Recording(NamedTuple):
+    """A recording of a data folder, ``told`` of by its ``clips.csv``, else by its name there."""
 
     machine_type: str
     split: str
     path: Path
-    told: Told
+    folder: Path  # of its machine, or with the ``clips.csv``
+    told: Told | None = None
 
 
 def make_row(
@@ -175,29 +176,29 @@ def _clip_name(parts: Sequence[str]) -> str:
     return f"_{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
-def read_listing(path: Path, problems: list[str]) -> list[Entry]:
+def read_listing(path: Path, problems: list[str]) -> list[Recording]:
     """Read a data folder's ``clips.csv``; what is wrong with single lines goes to ``problems``."""
     table = read_table(path, ["path"])
     for column in table.columns:
         if column not in _OWN_COLUMNS:
             refuse_unplain(column, f"{path}: the column {column!r}")
-    entries: list[Entry] = []
+    found: list[Recording] = []
     lines: dict[Path, int] = {}
     for number, row in zip(table.index, table.to_dict("records"), strict=True):
         try:
-            entry = _read_line(path.parent, {str(name): text for name, text in row.items()})
-            if (first := lines.setdefault(entry.path, number)) != number:
+            one = _read_line(path.parent, {str(name): text for name, text in row.items()})
+            if (first := lines.setdefault(one.path, number)) != number:
                 raise InputError(f"lists {row['path']} again, after line {first}. Keep one line.")
         except InputError as error:
             problems.append(f"{path}, line {number}: {error}")
         else:
-            entries.append(entry)
-    if not entries and not problems:
+            found.append(one)
+    if not found and not problems:
         raise InputError(f"{path}: lists no recording. Add lines, or delete it.")
-    return entries
+    return found
 
 
-def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
+def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     place = PurePosixPath(row["path"].replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or not (root / place).is_file():
         raise InputError(
@@ -237,7 +238,7 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Entry:
         session=row.get("session") or None,
         pairs=pairs,
     )
-    return Entry(machine_type, split, root / place, told)
+    return Recording(machine_type, split, root / place, root, told)
 
 
 def _known(row: Mapping[str, str], column: str, expected: tuple[str, ...]) -> str | None:

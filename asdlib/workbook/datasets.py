@@ -127,8 +127,8 @@ def check_recordings(
 def _summary(data: Path, clips: pd.DataFrame, scan: Scan) -> list[str]:
     """Give a table with a line per machine, and what was cut into windows."""
     lines = [
-        f"{data}: {scan.layout if not scan.entries else 'as its clips.csv says'}, "
-        f"{clips['recording'].nunique()} recordings, machines: {clips['machine_type'].nunique()}"
+        f"{data}: {scan.layout}, {clips['recording'].nunique()} recordings, "
+        f"machines: {clips['machine_type'].nunique()}"
     ]
     if clips.empty:
         return lines
