@@ -170,7 +170,7 @@ def test_two_channels_need_a_choice(tmp_path):
         write_wav(path, near_far)
     clips = read_clips(root)
     assert set(clips["channels"]) == {2}
-    with pytest.raises(InputError, match="2 recordings have 2 channels.*--set channel="):
+    with pytest.raises(InputError, match="2 recordings with 2 channels.*--set channel="):
         open_waveforms(clips, cache_dir=tmp_path / "cache")
     for channel in (0, 1):
         store = open_waveforms(clips, cache_dir=tmp_path / "cache", channel=channel)

@@ -107,10 +107,12 @@ def test_the_check_tells_all_it_found_at_once(messy):
     with pytest.raises(InputError) as caught:
         check_recordings(messy, None, SETTINGS, tell=said.append)
     assert str(caught.value).splitlines() == [
-        "2 things cannot be used:",
-        "4 recordings at 48000 Hz, 2 at 44100 Hz, expected 16000 Hz: add --set resample=true (the "
-        "first is Pumpe 3/check/2026-05-09/Pumpe 3 [neu].WAV).",
-        "3 recordings have 2 channels, expected 1: add --set channel=mean (or 0, 1) (the first is "
+        "3 things cannot be used:",
+        "2 recordings at 44100 Hz, expected 16000 Hz: add --set resample=true (the first is "
+        "Pumpe 3/check/2026-05-09/Pumpe 3 [neu].WAV).",
+        "4 recordings at 48000 Hz, expected 16000 Hz: add --set resample=true (the first is "
+        "Pumpe 3/check/2026-05-09/Pumpe 3.ogg).",
+        "3 recordings with 2 channels, expected 1: add --set channel=mean (or 0, 1) (the first is "
         "Pumpe 3/normal/2026-05-02/Pumpe 3 2026-05-02 07_15.wav).",
     ]
     assert said[0] == f"{messy}: plain folders, 6 recordings, machines: 1"

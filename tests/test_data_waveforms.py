@@ -126,7 +126,7 @@ def test_other_settings_are_another_store(tmp_path, rng):
 
 def test_stereo_and_other_rates_are_refused_before_anything_is_written(tmp_path, rng):
     stereo = write_clips(tmp_path / "stereo", *[np.zeros((10, 2), np.int16)] * 7)
-    with pytest.raises(InputError, match="^7 recordings have 2 channels, expected 1: add --s"):
+    with pytest.raises(InputError, match="^7 recordings with 2 channels, expected 1: add --s"):
         open_waveforms(read_clips(stereo), cache_dir=tmp_path / "cache")
     with pytest.raises(InputError, match="channel 2 does not exist"):
         open_waveforms(read_clips(stereo), cache_dir=tmp_path / "cache", channel=2)

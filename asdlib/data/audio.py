@@ -1,7 +1,7 @@
 """One recording: its header, and its samples as 16-bit mono.
 
-Headers of wav files (RIFF, RF64) are parsed here: libsndfile takes a truncated one for a short
-one, and 1000 headers take a third of its time. Every other format, and all sound, is left to it.
+Headers of wav files (RIFF, RF64) are parsed here: libsndfile takes a truncated one for a short one,
+one that a recorder never closed for an empty one. Other formats, and all sound, are left to it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def read_mono(
     """
     path = Path(path)
     with opened(path) as (file, header):
-        _check_format(path, header, sample_rate, resample, channel)
+        if header.n_samples == 0:
+            raise InputError(f"{path}: holds no samples. Remove the file.")
+        wanted: dict[str, Any] = {"sample_rate": sample_rate, "resample": resample}
+        for misfit in misfits(header.channels, header.sample_rate, channel=channel, **wanted):
+            raise InputError(f"{path}: a recording {misfit}.")
         count = header.n_samples - start if n_samples is None else n_samples
         if start + count > header.n_samples:
             raise InputError(f"{path}: became shorter since the clip table was read. Run again.")
@@ -121,27 +125,22 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
     return -(-n_samples * to_rate // from_rate)
 
 
-def _check_format(
-    path: Path, header: Header, sample_rate: int, resample: bool, channel: int | str | None
-) -> None:
-    """Refuse a file whose header does not fit what was asked for; one channel always does."""
-    if header.n_samples == 0:
-        raise InputError(f"{path}: holds no samples. Remove the file.")
-    if channel is None and header.channels != 1:
-        raise InputError(
-            f"{path}: has {header.channels} channels, expected 1. Name the one to use (channel, "
-            "from 0) or take their mean."
-        )
-    if isinstance(channel, int) and header.channels > 1 and not 0 <= channel < header.channels:
-        raise InputError(
-            f"{path}: has {header.channels} channels, so that channel {channel} does not exist. "
-            f"Choose one from 0 to {header.channels - 1}."
-        )
-    if header.sample_rate != sample_rate and not resample:
-        raise InputError(
-            f"{path}: is sampled at {header.sample_rate} Hz, expected {sample_rate} Hz. "
-            "Convert the file or ask for resampling (resample)."
-        )
+def misfits(
+    channels: int, rate: int, *, sample_rate: int, resample: bool, channel: int | str | None
+) -> list[str]:
+    """Say what of a recording's channels and rate [Hz] is not what was asked for, and what to do.
+
+    One channel always fits; ``channel`` below 0 is none.
+    """
+    found = []
+    if rate != sample_rate and not resample:
+        found.append(f"at {rate} Hz, expected {sample_rate} Hz: add --set resample=true")
+    is_named = isinstance(channel, int) and channel >= 0
+    if channels > 1 and channel != MEAN and not (is_named and int(channel or 0) < channels):
+        expected = f"so that channel {channel} does not exist" if is_named else "expected 1"
+        there = ", ".join(map(str, range(channels)))
+        found.append(f"with {channels} channels, {expected}: add --set channel=mean (or {there})")
+    return found
 
 
 def decode(file: BinaryIO, header: Header, path: Path, start: int, count: int) -> npt.NDArray[Any]:

@@ -56,47 +56,31 @@ def read_clips(
       anomalous, in test or beside normal, tell the condition; source and target the domain.
     - A ``clips.csv`` that lists the recordings, see `asdlib.data.told`.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the machines, a machine, or a folder above ``dev_data/raw`` or ``eval_data/raw``.
-    machines : sequence of str, optional
-        Machine types to read; all by default.
-    window_s : float
-        Recordings of more than twice this are cut into clips of about this length [s]; 0 keeps
-        them whole.
+    ``root`` holds the machines, is one, or lies above ``dev_data/raw`` or ``eval_data/raw``;
+    ``machines`` are the types to read, by default all. Recordings of more than twice ``window_s``
+    [s] are cut into clips of about this length; 0 keeps them whole.
 
-    Returns
-    -------
-    DataFrame
-        One row per clip, sorted by ``clip_id``:
+    One row per clip, sorted by ``clip_id``:
 
-        - ``clip_id``: ``<machine>/<split>/<file name>``, always with the extension ``.wav``;
-          folders below the split are joined to the name with ``_``, a window's start is appended
-          as ``@00620.0s``;
-        - ``machine_type``, ``section`` (two digits), ``split`` (train, test, supplemental);
-        - ``domain``: source or target, NA where a name of the challenge hides it;
-        - ``is_anomaly``: nullable boolean, NA where it is unknown and for supplemental clips;
-        - ``attribute``: text such as ``car_B2_spd_7_mic_1``, NA where there is none;
-        - ``supplemental_kind``: clean or noise, NA for other clips;
-        - ``attribute_<parameter>``: its value, one column per parameter found;
-        - ``path``; ``n_samples`` (frames of the clip); ``sample_rate`` [Hz]; ``channels``;
-        - ``recording``: path of the file below ``root``; ``start_s``: where in it the clip begins
-          [s]; ``recorded_at``: when, ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and
-          folders, else by the file's time; NA but for plain folders;
-        - ``session``: what was recorded in one go, by ``clips.csv`` or, in plain folders, the day
-          that the names tell; NA where nothing does.
+    - ``clip_id``: ``<machine>/<split>/<file name>``, always with the extension ``.wav``; folders
+      below the split are joined to the name with ``_``, a window's start is appended as
+      ``@00620.0s``;
+    - ``machine_type``, ``section`` (two digits), ``split`` (train, test, supplemental);
+    - ``domain``: source or target, NA where a name of the challenge hides it;
+    - ``is_anomaly``: nullable boolean, NA where it is unknown and for supplemental clips;
+    - ``attribute``: text such as ``car_B2_spd_7_mic_1``, NA where there is none;
+    - ``supplemental_kind``: clean or noise, NA for other clips;
+    - ``attribute_<parameter>``: its value, one column per parameter found;
+    - ``path``; ``n_samples`` (frames of the clip); ``sample_rate`` [Hz]; ``channels``;
+    - ``recording``: path of the file below ``root``; ``start_s``: where in it the clip begins [s];
+      ``recorded_at``: when, ``YYYY-MM-DDTHH:MM:SS``, by the last date in names of file and folders,
+      else by the file's time; NA but for plain folders;
+    - ``session``: what was recorded in one go, by ``clips.csv`` or, in plain folders, the day that
+      the names tell; NA where nothing does.
 
-    Raises
-    ------
-    InputError
-        No such folder or machine, a machine without training clips or with a name that is not
-        plain, several layouts, a name that does not fit, two clips of one id, a file that is
-        empty, truncated or no recording, a list that names a missing clip or contradicts a name.
-
-    Examples
-    --------
-    >>> clips = read_clips("data/dev_data/raw", machines=["fan"])       # doctest: +SKIP
+    `InputError`: no such folder or machine, a machine without training clips or with a name that is
+    not plain, several layouts, a name that does not fit, two clips of one id, a file that is empty,
+    truncated or no recording, a list that names a missing clip or contradicts a name.
     """
     return scan_clips(root, machines=machines, window_s=window_s)[0]
 

@@ -156,10 +156,11 @@ def _scan_listing(root: Path, machines: Sequence[str] | None) -> Scan:
 def _scan_machine(types: list[str], folder: Path, scan: Scan, problems: list[str]) -> None:
     """List what lies in a folder, that of one machine type or of 2020 of several."""
     if scan.layout == MIMII:
-        read = {path: split for split, path in _split_mimii(folder)}
-        scan.recordings += [Recording(types[0], read[path], path, folder) for path in read]
+        split_of = _split_mimii(folder)
         for path, reason in walk(folder):
-            if path not in read:
+            if path in split_of:
+                scan.recordings.append(Recording(types[0], split_of[path], path, folder))
+            else:
                 _pass_over(scan, path, reason)
         return
     splits = split_folders(folder, SPLITS[scan.layout])
@@ -194,19 +195,16 @@ def _scan_machine(types: list[str], folder: Path, scan: Scan, problems: list[str
             _pass_over(scan, path, reason)
 
 
-def _split_mimii(folder: Path) -> list[tuple[str, Path]]:
+def _split_mimii(folder: Path) -> dict[Path, str]:
     """Split as MIMII's own baseline does, from whose paper the rule is (Purohit et al., 2019).
 
     Of the normal clips the first are test clips, as many as are abnormal; here at most half.
     """
-    normal = list_recordings(folder / "normal")
-    place = folder / "abnormal"
+    normal, place = list_recordings(folder / "normal"), folder / "abnormal"
     abnormal = list_recordings(place) if place.is_dir() else []
     n_test = min(len(abnormal), len(normal) // 2)
-    return [
-        *(("test", path) for path in [*normal[:n_test], *abnormal]),
-        *(("train", path) for path in normal[n_test:]),
-    ]
+    tested = [*normal[:n_test], *abnormal]
+    return {**dict.fromkeys(normal, "train"), **dict.fromkeys(tested, "test")}
 
 
 def _pass_over(scan: Scan, path: Path, reason: str) -> None:

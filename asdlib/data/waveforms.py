@@ -18,8 +18,8 @@ from asdlib.data.audio import (
     A_HAIR_ABOVE,
     FLOATS,
     FULL_SCALE,
-    MEAN,
     decode,
+    misfits,
     opened,
     read_mono,
     resampled_length,
@@ -47,76 +47,49 @@ def open_waveforms(
     on_progress: Callable[[int], object] = lambda clips: None,
     on_remark: Callable[[str], object] = lambda line: None,
 ) -> ArrayStore:
-    """Open the samples of all clips, decoding those that were not decoded before.
+    """Open the samples of all clips of `asdlib.data.read_clips`, decoding what is not decoded yet.
 
-    The store is keyed by what every file holds, so that an edited file is decoded again. 16-bit PCM
-    is kept bit for bit; silent and clipped clips are kept, see `defects`.
+    The store below ``cache_dir`` is keyed by what every file holds, so that an edited file is
+    decoded again. Its rows, int16 of shape (n_samples,), each of its clip's own length, full scale
+    32768, are identified by ``clip_id``. 16-bit PCM is kept bit for bit; silent and clipped clips
+    are kept, see `defects`.
 
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table of `asdlib.data.read_clips`.
-    cache_dir : Path
-        Folder of all caches; the store lies below ``waveforms``.
-    sample_rate : int
-        Rate of the store [Hz].
-    resample : bool
-        Whether files of another rate are resampled; otherwise they are an error.
-    channel : int or "mean", optional
-        Channel to take of every file with several, from 0, or the mean of all.
-    scale : float, optional
-        Factor for floating-point recordings; default `common_scale`.
-    workers : int, optional
-        Threads, default the number of usable cores.
-    on_progress, on_remark : callable
-        Called with the number of clips just finished, and with a line where recordings are scaled.
-
-    Returns
-    -------
-    ArrayStore
-        Rows of int16, shape (n_samples,), each of its clip's own length; full scale 32768;
-        identified by ``clip_id``.
-
-    Raises
-    ------
-    InputError
-        When a clip is missing, stereo, empty, of another rate, holds NaN, or the cache cannot
-        be written.
+    Of files with several channels ``channel`` (from 0, or "mean") is taken; files of another
+    ``sample_rate`` [Hz] are an error unless ``resample``. ``scale`` multiplies floating-point
+    recordings, by default `common_scale`. ``workers`` are threads, by default one per usable core;
+    ``on_progress`` gets the number of clips just finished, ``on_remark`` a line where recordings
+    are scaled. `InputError` when a clip is missing, stereo, empty, of another rate, holds NaN, or
+    the cache cannot be written.
     """
     if clips.empty:
         raise InputError("The clip table is empty. Choose machines that have clips.")
     if (is_second := clips["clip_id"].duplicated()).any():
         twice = clips.loc[is_second, "clip_id"].iloc[0]
         raise InputError(f"{twice}: stands twice in the clip table.")
-    decoding: dict[str, Any] = {
-        "sample_rate": sample_rate,
-        "resample": resample,
-        "channel": channel,
-    }
+    decoding: dict[str, Any] = {"sample_rate": sample_rate, "resample": resample}
+    decoding["channel"] = channel
     raise_problems(format_problems(clips, **decoding), what="kinds of recordings")
     paths = clips["path"].astype(str).tolist()
     kinds = zip(clips["n_samples"], clips["sample_rate"], strict=True)
     lengths = np.array([resampled_length(n, rate, sample_rate) for n, rate in kinds], np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
     starts = np.rint(clips["start_s"] * clips["sample_rate"]).astype(int).tolist()
     # Of a whole recording all is read, so that one that has grown since is noticed.
     is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
-    clip_samples = [
-        n if cut else None for n, cut in zip(clips["n_samples"], is_window, strict=True)
-    ]
+    counts = [n if cut else None for n, cut in zip(clips["n_samples"], is_window, strict=True)]
     if scale is None:
         scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
         if scale != 1:
             on_remark(f"Recordings in a physical unit: all are multiplied by {scale:g}.")
 
     def fill(first: int, last: int, out: npt.NDArray[Any]) -> None:
+        place = 0
         for row in range(first, last):
-            part = {"start": starts[row], "n_samples": clip_samples[row]}
+            part = {"start": starts[row], "n_samples": counts[row]}
             samples = read_mono(paths[row], scale=scale, **decoding, **part)
             if len(samples) != lengths[row]:
                 raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
-            start = offsets[row] - offsets[first]
-            out[start : start + lengths[row]] = samples
+            out[place : place + len(samples)] = samples
+            place += len(samples)
 
     shaping = {**decoding, "scale": scale, "files": content_hash(clips, workers=workers)}
     return open_or_build(
@@ -223,32 +196,16 @@ def defects(waveforms: ArrayStore) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def format_problems(
-    clips: pd.DataFrame, *, sample_rate: int, resample: bool, channel: int | str | None
-) -> list[str]:
-    """Say which recordings have other rates or channels than asked for, and how to go on.
+def format_problems(clips: pd.DataFrame, **wanted: Any) -> list[str]:
+    """Say which recordings have other rates or channels than are ``wanted`` (`misfits`).
 
-    A line for the rates and one for each number of channels: how many have it, and the first.
+    A line each: how many have it, and the first.
     """
-    files, problems = clips.drop_duplicates("path"), []
-    other = files[files["sample_rate"] != sample_rate]
-    if len(other) and not resample:
-        counts = other["sample_rate"].value_counts()
-        found = ", ".join(f"{n} at {rate} Hz" for rate, n in counts.items())
-        problems.append(
-            f"{found.replace(' at', ' recordings at', 1)}, expected {sample_rate} Hz: add "
-            f"--set resample=true (the first is {other['recording'].iloc[0]})."
-        )
-    several = files[files["channels"] > 1]
-    for n_channels in sorted(set(several["channels"].tolist())):
-        if channel == MEAN or (isinstance(channel, int) and 0 <= channel < n_channels):
-            continue
-        own = several[several["channels"] == n_channels]
-        is_named = isinstance(channel, int) and channel >= 0
-        problems.append(
-            f"{len(own)} recordings have {n_channels} channels, "
-            f"{f'so that channel {channel} does not exist' if is_named else 'expected 1'}: add "
-            f"--set channel=mean (or {', '.join(map(str, range(n_channels)))}) (the first is "
-            f"{own['recording'].iloc[0]})."
-        )
-    return problems
+    found: dict[str, list[str]] = {}
+    files = clips.drop_duplicates("path")[["recording", "channels", "sample_rate"]]
+    for recording, channels, rate in files.itertuples(index=False):
+        for misfit in misfits(channels, rate, **wanted):
+            found.setdefault(misfit, []).append(recording)
+    return [
+        f"{len(own)} recordings {misfit} (the first is {own[0]})." for misfit, own in found.items()
+    ]
