@@ -15,8 +15,7 @@ import numpy as np
 from corpus import wav_bytes
 
 from asdlib.challenge import Edition
-from asdlib.challenge.catalogue import TRUTH_COMMIT, TRUTH_REPOSITORY, Hosts
-from asdlib.challenge.transfer import Patience
+from asdlib.challenge.transfer import TRUTH_COMMIT, TRUTH_REPOSITORY, Hosts, Patience
 
 #: Milliseconds where the real thing waits for seconds.
 IMPATIENT = Patience(connect_s=2, read_s=0.3, attempts=4, first_wait_s=0.005, longest_wait_s=0.05)
@@ -28,7 +27,6 @@ EVAL_TRUTH = [
 ]
 TINY = Edition(
     "dcase2025",
-    2025,
     records={"dev": 1, "train": 2, "test": 3},
     machines={"dev": ("fan", "valve"), "eval": ("ToyPet",)},
     clips={"train": 4, "test": 4},

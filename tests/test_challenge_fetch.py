@@ -23,7 +23,7 @@ from challenge_server import (
     zip_bytes,
 )
 
-from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, unpack
+from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, folders
 from asdlib.challenge.catalogue import LOCK_NAME as FILE_NAME
 from asdlib.challenge.catalogue import Lock
 from asdlib.challenge.fetching import listed_file
@@ -320,7 +320,7 @@ def test_a_disk_that_fills_up_while_unpacking(server, job, tmp_path, monkeypatch
         sink.write(b"RIFF")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("asdlib.challenge.unpack.shutil.copyfileobj", full)
+    monkeypatch.setattr("asdlib.challenge.folders.shutil.copyfileobj", full)
     with pytest.raises(InputError, match="No space left on device"):
         fetch(TINY, dev(), tmp_path, job)
     root = tmp_path / "dcase2025t2"
@@ -351,18 +351,18 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from challenge_server import IMPATIENT, TINY
-from asdlib.challenge import Job, fetch, transfer, unpack
-from asdlib.challenge.catalogue import Hosts
+from asdlib.challenge import Job, fetch, folders, transfer
+from asdlib.challenge.transfer import Hosts
 transfer._BLOCK_BYTES = 64
 patience = IMPATIENT.__class__(2, {patience}, 4, 0.005, 0.05)
 job = Job(hosts=Hosts(zenodo={url!r}, github={url!r}, patience=patience))
 if {slow!r}:
-    copy = unpack.shutil.copyfileobj
+    copy = folders.shutil.copyfileobj
     def slowly(*arguments):
         copy(*arguments)
         Path({tmp!r}, "unpacking").touch()
         time.sleep(30)
-    unpack.shutil.copyfileobj = slowly
+    folders.shutil.copyfileobj = slowly
 try:
     fetch(TINY, TINY.archives(["dev"]), Path({tmp!r}), job)
 except KeyboardInterrupt:
@@ -465,7 +465,7 @@ def test_killed_between_noting_and_moving_what_is_noted_holds(server, job, tmp_p
     def kill(complete, machine_folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asdlib.challenge.unpack.settle", kill)
+    monkeypatch.setattr("asdlib.challenge.folders.settle", kill)
     with pytest.raises(KeyboardInterrupt):
         fetch(TINY, dev(machines=["fan"]), tmp_path, job)
     monkeypatch.undo()
@@ -567,9 +567,9 @@ def test_unpacking_checks_the_room(tmp_path, monkeypatch):
     path = tmp_path / "dev_fan.zip"
     path.write_bytes(zip_bytes(dev_files("fan")))
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("asdlib.challenge.unpack.shutil.disk_usage", lambda folder: usage)
+    monkeypatch.setattr("asdlib.challenge.folders.shutil.disk_usage", lambda folder: usage)
     with pytest.raises(InputError, match="unpacks to"):
-        unpack.unpack(path, tmp_path / "raw" / "fan", splits=("train", "test"))
+        folders.unpack(path, tmp_path / "raw" / "fan", splits=("train", "test"))
 
 
 def test_truth_is_fetched_beside_the_data_and_held_to_its_checksum(server, job, tmp_path):

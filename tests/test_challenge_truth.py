@@ -21,7 +21,7 @@ from asdlib.challenge import (
     reveal,
     truth_of_names,
 )
-from asdlib.challenge.view import is_verified
+from asdlib.challenge.folders import is_verified
 from asdlib.data import read_clips, read_eval_truth, read_true_attributes
 from asdlib.errors import InputError
 

@@ -12,7 +12,7 @@ import pytest
 from challenge_server import EVAL_TRUTH, TINY, dev_files, fill, serve, zip_bytes
 
 from asdlib.challenge import catalogue, read_facts
-from asdlib.challenge.catalogue import Hosts
+from asdlib.challenge.transfer import Hosts
 from asdlib.data import read_clips
 from asdlib.report.tables import differences, render_differences, result_table
 from asdlib.scoring import METRIC_COLUMNS, published_figures
@@ -114,7 +114,7 @@ def test_what_is_scored_and_what_trains_along():
 
 
 def test_two_channels_choose_the_near_one_and_say_so(server, tmp_path, monkeypatch):
-    noisy = replace(TINY, name="dcase2026", year=2026, channels=2, truth=(), clips={})
+    noisy = replace(TINY, name="dcase2026", channels=2, truth=(), clips={})
     monkeypatch.setitem(catalogue.EDITIONS, "dcase2026", noisy)
     files = {name: zip_bytes(dev_files(name, channels=2)) for name in ("fan", "valve")}
     server.put_record(1, {f"dev_{name}.zip": content for name, content in files.items()})
@@ -129,7 +129,7 @@ def test_two_channels_choose_the_near_one_and_say_so(server, tmp_path, monkeypat
 
 
 def test_another_year_trains_along(server, tmp_path, monkeypatch):
-    older = replace(TINY, name="dcase2024", year=2024, truth=())
+    older = replace(TINY, name="dcase2024", truth=())
     monkeypatch.setitem(catalogue.EDITIONS, "dcase2024", older)
     options = Namespace(subset=None, machines=["fan"], extra_train=["dcase2024"], data_dir=tmp_path)
     datasets.bring(datasets.choose(options, "dcase2025"), tmp_path / "view", 0)

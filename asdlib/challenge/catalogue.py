@@ -1,65 +1,28 @@
-"""What the challenge published each year, and where; what of it was pinned, and for whom.
+"""What the challenge published each year (``editions.yaml``), and what of it was pinned.
 
-The lock file beside the data holds what was fetched and the checksums that it is held to.
+The lock file beside the data holds what was fetched and the checksums that it is held to. Released
+truth lies in ``<edition>t2/truth``, outside every folder that clips are read from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
+import yaml
 
-from asdlib.challenge.transfer import Patience, get
+from asdlib.challenge.transfer import TRUTH_COMMIT, TRUTH_REPOSITORY, Job
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 
 LOCK_NAME = "challenge.lock.json"
 SUBSETS = ("dev", "eval")
 SUBSET_FOLDERS = {"dev": "dev_data", "eval": "eval_data"}
-#: The organisers' repository with the truth, at the commit that it is read from.
-TRUTH_REPOSITORY = "nttcslab/dcase2023_task2_baseline_ae"
-TRUTH_COMMIT = "9b64dc42276a64f65b7cbf2761d3c9ec525cff94"
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """Base addresses without a trailing slash, so that a mirror or a test can stand in."""
-
-    zenodo: str = "https://zenodo.org"
-    github: str = "https://raw.githubusercontent.com"
-    patience: Patience = Patience()
-
-    @classmethod
-    def from_environment(cls) -> Hosts:
-        """Take the addresses from ``ASDLIB_ZENODO_URL`` and ``ASDLIB_GITHUB_URL`` where set."""
-        return cls(
-            zenodo=os.environ.get("ASDLIB_ZENODO_URL", cls.zenodo).rstrip("/"),
-            github=os.environ.get("ASDLIB_GITHUB_URL", cls.github).rstrip("/"),
-        )
-
-    def record(self, record: int) -> str:
-        """Address of a record's page, for a person."""
-        return f"{self.zenodo}/records/{record}"
-
-    def listing(self, record: int) -> str:
-        """Address of a record's description, for a program."""
-        return f"{self.zenodo}/api/records/{record}"
-
-    def archive(self, record: int, file_name: str) -> str:
-        """Address of one file of a record."""
-        return f"{self.zenodo}/records/{record}/files/{file_name}"
-
-    def truth(self, path: str) -> str:
-        """Address of a released list."""
-        return f"{self.github}/{TRUTH_REPOSITORY}/{TRUTH_COMMIT}/datasets/{path}"
 
 
 @dataclass(frozen=True)
@@ -89,16 +52,20 @@ class Archive:
 class Edition:
     """The data of one year."""
 
-    name: str  # as in ``--dataset``
-    year: int
+    name: str  # as in ``--dataset``, ends with the year
     records: Mapping[str, int]  # by part: dev, train (additional training data), test (evaluation)
     machines: Mapping[str, tuple[str, ...]]  # by subset
     #: Clips of every machine by split, where all machines have the same number.
     clips: Mapping[str, int] = field(default_factory=lambda: {"train": 1000, "test": 200})
-    #: File names by part and machine type, where they depart from the rule.
-    revised: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    #: File names by part and by machine type, where they depart from the rule.
+    revised: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     truth: tuple[str, ...] = ()  # released lists, below ``datasets/`` of the organisers' repository
     channels: int = 1  # of every recording
+
+    @property
+    def year(self) -> int:
+        """Year of the challenge."""
+        return int(self.name[-4:])
 
     @property
     def folder(self) -> str:
@@ -138,30 +105,37 @@ class Edition:
         return found
 
     def _archive(self, part: str, rule: str, machine: str, splits: tuple[str, ...]) -> Archive:
-        file_name = self.revised.get((part, machine), rule.format(machine))
+        file_name = self.revised.get(part, {}).get(machine, rule.format(machine))
         subset = "dev" if part == "dev" else "eval"
         return Archive(self.records[part], file_name, subset, machine, splits)
 
 
-@dataclass
-class Job:
-    """What is done, for whom it is reported, and how it is stopped."""
+def _read_editions() -> dict[str, Edition]:
+    text = Path(__file__).with_name("editions.yaml").read_text(encoding="utf-8")
+    found: dict[str, Edition] = {}
+    for name, entry in yaml.safe_load(text).items():
+        machines = {subset: tuple(own) for subset, own in entry.pop("machines").items()}
+        lists, one_list = entry.pop("attribute_lists", {}), entry.pop("no_test_list", [])
+        truth = [entry.pop("eval_list")] if "eval_list" in entry else []
+        truth += [
+            f"ground_truth_attributes/{name}t2/{SUBSET_FOLDERS[subset]}/{machine}"
+            f"/attributes_00_{split}_correspondence.csv"
+            for subset, own in lists.items()
+            for machine in own
+            for split in (("train",) if machine in one_list else ("train", "test"))
+        ]
+        found[name] = Edition(name, machines=machines, truth=tuple(truth), **entry)
+    return found
 
-    hosts: Hosts = field(default_factory=Hosts.from_environment)
-    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
-    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
-    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
-    keep_archives: bool = False  # after they were unpacked
-    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
 
-    def get(self, url: str) -> requests.Response:
-        """Fetch something small."""
-        return get(
-            url,
-            patience=self.hosts.patience,
-            on_wait=lambda reason: self.say(f"{url}: {reason}"),
-            stopped=self.stopped,
-        )
+EDITIONS = _read_editions()
+
+
+def edition(name: str) -> Edition:
+    """Look an edition up by its name."""
+    if name not in EDITIONS:
+        raise InputError(f"data set {name}: there are {', '.join(EDITIONS)}.")
+    return EDITIONS[name]
 
 
 class Lock:
@@ -202,94 +176,59 @@ class Lock:
             write_atomically(self.path, text + "\n")
 
 
-def edition(name: str) -> Edition:
-    """Look an edition up by its name."""
-    if name not in EDITIONS:
-        raise InputError(f"data set {name}: there are {', '.join(EDITIONS)}.")
-    return EDITIONS[name]
+def fetch_truth(edition: Edition, data_dir: Path, job: Job) -> Path:
+    """Bring the released lists of an edition, or those placed by hand, to its folder ``truth``.
+
+    The SHA-256 of every list is kept in the lock file and holds from then on.
+    """
+    root = data_dir / edition.folder
+    lock = Lock(root)
+    for path in edition.truth:
+        place = root / "truth" / path
+        pinned = lock.truth(path).get("sha256")
+        if place.exists() and pinned in (None, _sha256(place.read_bytes())):
+            content = place.read_bytes()
+        else:
+            content = _download_list(edition, path, pinned, root, job)
+            write_atomically(place, content)
+        facts = {"sha256": _sha256(content), "size": len(content), "commit": TRUTH_COMMIT}
+        lock.note("truth", path, **facts)
+    return root / "truth"
 
 
-def _attribute_lists(folder: str, **machines: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(
-        f"ground_truth_attributes/{folder}/{subset}_data/{name}"
-        f"/attributes_00_{split}_correspondence.csv"
-        for subset in SUBSETS
-        for name in machines[subset]
-        for split in ("train", "test")
-        # The organisers released no list of the test clips of this machine.
-        if (name, split) != ("BrushlessMotor", "test")
-    )
+def eval_list(edition: Edition, data_dir: Path) -> Path:
+    """Path of an edition's list of true names; one that is not there is refused."""
+    if edition.eval_list is None:
+        raise InputError(
+            f"{edition.name}: no list of true names is known here. Name a released "
+            "eval_data_list_20XX.csv with --truth FILE."
+        )
+    path = data_dir / edition.folder / "truth" / edition.eval_list
+    if not path.exists():
+        raise InputError(
+            f"{path}: is missing. Run ./run_all.sh fetch {edition.name} --subset eval."
+        )
+    return path
 
 
-_DEV = ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+def _download_list(edition: Edition, path: str, pinned: str | None, root: Path, job: Job) -> bytes:
+    url = job.hosts.truth(path)
+    try:
+        content = job.get(url).content
+    except InputError as error:
+        page = f"https://github.com/{TRUTH_REPOSITORY}/tree/{TRUTH_COMMIT}/datasets"
+        raise type(error)(
+            f"{error}\nIf a proxy is needed, set HTTPS_PROXY. Or place the lists of "
+            f"{edition.name} ({', '.join(edition.truth)}) from {page} into {root / 'truth'}, "
+            "with their folders."
+        ) from error
+    if pinned not in (None, _sha256(content)):
+        raise InputError(
+            f"{url}: has the SHA-256 {_sha256(content)}, pinned is {pinned}. A list at a fixed "
+            f"commit cannot change: what arrived is damaged or the entry in {root} is wrong."
+        )
+    return content
 
-EDITIONS: dict[str, Edition] = {
-    "dcase2023": Edition(
-        "dcase2023",
-        2023,
-        records={"dev": 7882613, "train": 7830345, "test": 7860847},
-        machines={
-            "dev": _DEV,
-            "eval": ("ToyDrone", "ToyNscale", "ToyTank", "Vacuum", "bandsaw", "grinder", "shaker"),
-        },
-        truth=("eval_data_list_2023.csv",),
-    ),
-    "dcase2024": Edition(
-        "dcase2024",
-        2024,
-        records={"dev": 10902294, "train": 11259435, "test": 11363076},
-        machines={
-            "dev": _DEV,
-            "eval": (
-                "3DPrinter", "AirCompressor", "BrushlessMotor", "HairDryer", "HoveringDrone",
-                "RoboticArm", "Scanner", "ToothBrush", "ToyCircuit",
-            ),
-        },
-        revised={
-            ("train", "3DPrinter"): "eval_data_3DPrinter_train_r2.zip",
-            ("train", "RoboticArm"): "eval_data_RoboticArm_train_r2.zip",
-        },
-        truth=(
-            "eval_data_list_2024.csv",
-            *_attribute_lists(
-                "dcase2024t2",
-                dev=("ToyTrain", "gearbox", "slider"),
-                eval=("AirCompressor", "BrushlessMotor", "HoveringDrone", "ToothBrush"),
-            ),
-        ),
-    ),
-    "dcase2025": Edition(
-        "dcase2025",
-        2025,
-        records={"dev": 15097779, "train": 15392814, "test": 15519362},
-        machines={
-            "dev": _DEV,
-            "eval": (
-                "AutoTrash", "BandSealer", "CoffeeGrinder", "HomeCamera", "Polisher",
-                "ScrewFeeder", "ToyPet", "ToyRCCar",
-            ),
-        },
-        truth=(
-            "eval_data_list_2025.csv",
-            *_attribute_lists(
-                "dcase2025t2",
-                dev=("ToyTrain", "bearing", "slider"),
-                eval=("AutoTrash", "Polisher", "ScrewFeeder", "ToyPet"),
-            ),
-        ),
-    ),
-    "dcase2026": Edition(
-        "dcase2026",
-        2026,
-        records={"dev": 19336329, "train": 20151556, "test": 20437238},
-        machines={
-            "dev": (
-                "ToyCar", "ToyCarEmu", "bearingEmu", "fan", "gearboxEmu", "sliderEmu", "valveEmu",
-            ),
-            "eval": ("BlowerDustCollector", "Sander", "SewingMachine", "ToothBrush", "ToyDrone"),
-        },
-        clips={},
-        revised={("dev", "ToyCar"): "dev_ToyCar_r2.zip"},
-        channels=2,
-    ),
-}  # fmt: skip
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

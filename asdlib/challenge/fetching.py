@@ -14,9 +14,9 @@ from typing import Any
 import pooch  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
-from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition, Job, Lock
-from asdlib.challenge.transfer import ResumingDownloader, UnreachableError
-from asdlib.challenge.unpack import count_wavs, finish_leftovers, unpack
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition, Lock
+from asdlib.challenge.folders import count_wavs, finish_leftovers, unpack
+from asdlib.challenge.transfer import Job, ResumingDownloader, UnreachableError
 from asdlib.errors import InputError
 from asdlib.files import writing
 

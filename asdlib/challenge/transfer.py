@@ -1,11 +1,12 @@
-"""Transfers over HTTP that go on where they broke off."""
+"""Hosts, and transfers over HTTP that go on where they broke off."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -23,6 +24,9 @@ _HEADERS = {"User-Agent": "asdlib (https://dcase.community)", "Accept-Encoding":
 _UNANSWERED = 3
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _Answer = TypeVar("_Answer")
+#: The organisers' repository with the truth, at the commit that it is read from.
+TRUTH_REPOSITORY = "nttcslab/dcase2023_task2_baseline_ae"
+TRUTH_COMMIT = "9b64dc42276a64f65b7cbf2761d3c9ec525cff94"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,39 @@ class Patience:
     attempts: int = 8  # in a row that may bring no new byte
     first_wait_s: float = 2.0  # after the first failure, doubled after each further one
     longest_wait_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Base addresses without a trailing slash, so that a mirror or a test can stand in."""
+
+    zenodo: str = "https://zenodo.org"
+    github: str = "https://raw.githubusercontent.com"
+    patience: Patience = Patience()
+
+    @classmethod
+    def from_environment(cls) -> Hosts:
+        """Take the addresses from ``ASDLIB_ZENODO_URL`` and ``ASDLIB_GITHUB_URL`` where set."""
+        return cls(
+            zenodo=os.environ.get("ASDLIB_ZENODO_URL", cls.zenodo).rstrip("/"),
+            github=os.environ.get("ASDLIB_GITHUB_URL", cls.github).rstrip("/"),
+        )
+
+    def record(self, record: int) -> str:
+        """Address of a record's page, for a person."""
+        return f"{self.zenodo}/records/{record}"
+
+    def listing(self, record: int) -> str:
+        """Address of a record's description, for a program."""
+        return f"{self.zenodo}/api/records/{record}"
+
+    def archive(self, record: int, file_name: str) -> str:
+        """Address of one file of a record."""
+        return f"{self.zenodo}/records/{record}/files/{file_name}"
+
+    def truth(self, path: str) -> str:
+        """Address of a released list."""
+        return f"{self.github}/{TRUTH_REPOSITORY}/{TRUTH_COMMIT}/datasets/{path}"
 
 
 class StoppedError(Exception):
@@ -228,3 +265,24 @@ def _said(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke"
     return "no connection"
+
+
+@dataclass
+class Job:
+    """What is done, for whom it is reported, and how it is stopped."""
+
+    hosts: Hosts = field(default_factory=Hosts.from_environment)
+    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
+    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
+    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
+    keep_archives: bool = False  # after they were unpacked
+    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
+
+    def get(self, url: str) -> requests.Response:
+        """Fetch something small."""
+        return get(
+            url,
+            patience=self.hosts.patience,
+            on_wait=lambda reason: self.say(f"{url}: {reason}"),
+            stopped=self.stopped,
+        )

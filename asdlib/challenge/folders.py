@@ -1,27 +1,38 @@
-"""Unpacking an archive so that a half-unpacked one is never taken for data.
+"""Folders of recordings: what an archive is unpacked to, and what of it a run may see.
 
 An archive is extracted to a hidden folder beside its destination (``.<archive>.partial``), which is
 renamed to ``.<archive>.complete`` once every file is there and its checksum holds. Only then do its
-pieces move into the machine's folder, the training clips last.
+pieces move into the machine's folder, the training clips last: what is half unpacked is never taken
+for data.
+
+A view is a data folder in the challenge's layout made of links: training and test clips of machines
+that are scored, training clips of those that only train along. The truth of evaluation clips is not
+in it, so that whatever reads clips, annotates, trains or selects cannot see it.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from asdlib.challenge.catalogue import SUBSET_FOLDERS, SUBSETS, Edition, Lock
 from asdlib.challenge.transfer import StoppedError
 from asdlib.data.layout import SPLIT_FOLDERS, list_recordings, split_folders
 from asdlib.errors import InputError
-from asdlib.files import writing
+from asdlib.files import write_atomically, writing
 
+FILE_NAME = "dataset.json"
+_TRAINING = ("train", "supplemental")
 #: Recorded sound shrinks to a half at best; an archive that grows by more holds something else.
 _LARGEST_RATIO = 4
 _ALWAYS_ALLOWED_BYTES = 1 << 20
@@ -173,3 +184,87 @@ def _check_room(path: Path, members: list[_Member], folder: Path) -> None:
             f"{folder}: has {free / 1e9:.2f} GB free, {path.name} unpacks to "
             f"{needed / 1e9:.2f} GB. Free space or name another folder (--data-dir)."
         )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Machines of an edition that a view takes."""
+
+    edition: Edition
+    data_dir: Path
+    scored: Sequence[str] = ()  # machine types with training and test clips
+    trained_along: Sequence[str] = ()  # with their training clips alone
+    label: str = ""  # behind the names of machines of another year (``_2024``)
+
+
+def lay_out(
+    folder: Path, sources: Sequence[Source], *, channel: int | str | None
+) -> dict[str, Any]:
+    """Lay out a view anew and describe it in its ``dataset.json``; the first source is scored.
+
+    ``verified``: all scored clips come from archives with the record's checksum; ``lock`` is the
+    hash of every lock file.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).exists():
+        raise InputError(f"{folder}: is in the way; a view of the recordings is laid out there.")
+    shutil.rmtree(folder, ignore_errors=True)  # removes links, never what they point to
+    for source in sources:
+        for machine_type in [*source.scored, *source.trained_along]:
+            splits = (*_TRAINING, "test") if machine_type in source.scored else _TRAINING
+            _link_machine(folder / (machine_type + source.label), source, machine_type, splits)
+    first = sources[0]
+    facts = {
+        "edition": first.edition.name,
+        "subsets": [
+            name for name in SUBSETS if set(first.scored) & set(first.edition.machines[name])
+        ],
+        "scored": sorted(first.scored),
+        "trained_along": sorted(
+            name + source.label for source in sources for name in source.trained_along
+        ),
+        "verified": is_verified(first.edition, first.data_dir, first.scored),
+        "channel": channel,
+        "channels": first.edition.channels,
+        "lock": {
+            source.edition.name: Lock(source.data_dir / source.edition.folder).digest()
+            for source in sources
+        },
+    }
+    write_atomically(folder / FILE_NAME, json.dumps(facts, indent=1) + "\n")
+    return facts
+
+
+def read_facts(folder: Path) -> Mapping[str, Any]:
+    """Read what a view's ``dataset.json`` says; empty for any other folder."""
+    path = folder / FILE_NAME
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def is_verified(edition: Edition, data_dir: Path, machines: Sequence[str]) -> bool:
+    """Tell whether all clips of machines were unpacked from archives with the pinned checksum."""
+    lock = Lock(data_dir / edition.folder)
+    subsets = [subset for subset in SUBSETS if set(machines) & set(edition.machines[subset])]
+    archives = edition.archives(subsets, machines=list(machines))
+    return all(lock.archive(one.file_name).get("verified", False) for one in archives)
+
+
+def _link_machine(folder: Path, source: Source, machine_type: str, splits: Sequence[str]) -> None:
+    edition = source.edition
+    subset = next(name for name in SUBSETS if machine_type in edition.machines[name])
+    base = SUBSET_FOLDERS[subset]
+    root = (source.data_dir / edition.folder).resolve()
+    machine_folder = root / base / "raw" / machine_type
+    there = published_splits(machine_folder)
+    missing = [split for split in splits if split not in there and split != "supplemental"]
+    if missing:
+        raise InputError(f"{machine_folder}: has no folder {missing[0]}. Fetch the data first.")
+    folder.mkdir(parents=True)
+    for split in splits:
+        if split in there:
+            (folder / split).symlink_to(there[split])
+    for path in sorted(machine_folder.glob("attributes_[0-9][0-9].csv")):
+        (folder / path.name).symlink_to(path)
+    lists = root / "truth" / "ground_truth_attributes" / edition.folder / base / machine_type
+    # True attributes of training clips, for the agreement alone; never those of test clips.
+    for path in sorted(lists.glob("attributes_*_train_correspondence.csv")):
+        (folder / path.name).symlink_to(path)
