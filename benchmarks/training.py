@@ -31,8 +31,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asdlib.training import ClassTable, Identity, TrainSettings, choose_device  # noqa: E402
+from asdlib.training.augment import Examples  # noqa: E402
 from asdlib.training.embed import FeatureBatches  # noqa: E402
-from asdlib.training.examples import Examples  # noqa: E402
 from asdlib.training.loop import Trainer  # noqa: E402
 
 N_MELS, N_CLASSES = 128, 100

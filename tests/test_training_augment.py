@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from asdlib.data.audio import REMOVED_DB
 from asdlib.spectra import log_mel as log_mel_of
 from asdlib.training.augment import (
-    N_VERSIONS,
     add_noise,
     crop,
     draw_exchange,
@@ -20,6 +19,7 @@ from asdlib.training.augment import (
     mixup,
     transform,
 )
+from asdlib.training.classes import N_VERSIONS
 from asdlib.training.network import is_kept
 
 

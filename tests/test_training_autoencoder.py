@@ -17,6 +17,7 @@ from asdlib.training import (
     open_reconstructions,
 )
 from asdlib.training.frame_autoencoder import (
+    STACKED_FRAMES,
     Autoencoder,
     FrameStacks,
     clip_residuals,
@@ -159,7 +160,12 @@ def test_training_learns_to_reconstruct(frames):
     settings = autoencoder_settings(epochs=60, batch_size=16)
     learnt, held_out = starts[: -len(starts) // 10], starts[-len(starts) // 10 :]
     history = fit(
-        Autoencoder(stacks.width), stacks, learnt, held_out, settings, np.random.default_rng(0)
+        Autoencoder(STACKED_FRAMES * stacks.n_mels),
+        stacks,
+        learnt,
+        held_out,
+        settings,
+        np.random.default_rng(0),
     )
     assert history["loss"][-1] < 0.1 * history["loss"][0]
     assert history["validation_loss"][-1] < 0.1 * history["loss"][0]

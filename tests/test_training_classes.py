@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from asdlib.errors import InputError
-from asdlib.training.augment import N_VERSIONS
-from asdlib.training.classes import class_table, learnt_clips
-from asdlib.training.examples import NoiseSources
+from asdlib.training.augment import NoiseSources
+from asdlib.training.classes import N_VERSIONS, class_table, learnt_clips
 
 
 def make_clips(rows: list[tuple[str, str, str | None, str | None]]) -> pd.DataFrame:

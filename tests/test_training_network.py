@@ -6,6 +6,7 @@ import torch
 from training_task import embedding_network, train_settings
 
 from asdlib.errors import InputError
+from asdlib.training.checkpoint import count_parameters, layer_table
 from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import (
     InputStandardisation,
@@ -13,7 +14,6 @@ from asdlib.training.network import (
     SpectrumBranch,
     SqueezeExcitation,
 )
-from asdlib.training.settings import count_parameters, layer_table
 
 
 def count_by_hand(stem: int, embedding_dim: int) -> int:

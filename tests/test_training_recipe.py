@@ -21,9 +21,9 @@ from training_task import (
 
 from asdlib.errors import InputError
 from asdlib.training import ClassTable, Identity, embed
+from asdlib.training.augment import Examples
 from asdlib.training.checkpoint import load_checkpoint
 from asdlib.training.embed import feature_batches
-from asdlib.training.examples import Examples
 from asdlib.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

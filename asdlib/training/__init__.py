@@ -1,10 +1,16 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
-from asdlib.training.augment import exchange_statistics, mix_levels
-from asdlib.training.checkpoint import Identity, load_model
+from asdlib.cores import choose_device
+from asdlib.training.augment import NoiseSources, exchange_statistics, mix_levels
+from asdlib.training.checkpoint import (
+    Identity,
+    TrainSettings,
+    count_parameters,
+    layer_table,
+    load_model,
+)
 from asdlib.training.classes import ClassTable, class_table, learnt_clips
 from asdlib.training.embed import Embeddings, embed, load_embeddings, open_embeddings
-from asdlib.training.examples import NoiseSources
 from asdlib.training.frame_autoencoder import STACKED_FRAMES, AutoencoderSettings
 from asdlib.training.loop import train
 from asdlib.training.losses import initial_scale
@@ -14,7 +20,6 @@ from asdlib.training.reconstruction import (
     open_reconstructions,
     reconstruct,
 )
-from asdlib.training.settings import TrainSettings, choose_device, count_parameters, layer_table
 
 __all__ = [
     "STACKED_FRAMES",

@@ -1,4 +1,4 @@
-"""What is done to a batch of features before the network sees it.
+"""Training examples: which clips a step sees, and what is done to them before the network does.
 
     "... integrating mixup [7], StatEx [8], and FeatEx to augment new categories." (report,
     section 2.3)
@@ -9,11 +9,9 @@ batches on every device. Levels are in dB, shape (batch, n_bands, n_frames); ``r
 
 References
 ----------
-.. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk
-       Minimization", ICLR 2018.
-.. [2] H. Chen, Y. Song, Z. Zhuo, Y. Zhou, Y.-H. Li, H. Xue, I. McLoughlin, "An Effective
-       Anomalous Sound Detection Method Based on Representation Learning with Simulated
-       Anomalies", ICASSP 2023.
+.. [1] H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+.. [2] H. Chen et al., "An Effective Anomalous Sound Detection Method Based on Representation
+       Learning with Simulated Anomalies", ICASSP 2023.
 .. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
 .. [4] I. Golan, R. El-Yaniv, "Deep Anomaly Detection Using Geometric Transformations",
        NeurIPS 2018.
@@ -23,19 +21,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from asdlib.training.checkpoint import StatexAxis, TrainSettings
+from asdlib.training.classes import N_VERSIONS, ClassTable
+from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import is_kept, mean_over
 
-StatexAxis = Literal["frequency", "time"]
-
 _DB_TO_NEPER = math.log(10) / 10
-
-#: Versions of a clip that serve as classes where the data has fewer than two (see `transform`).
-N_VERSIONS = 4
 _SMALLEST_STD_DB = 1e-3  # frames and bands of one level have no shape to exchange
 
 
@@ -44,37 +42,36 @@ def mixup(
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Mix clips of a batch with ``probability`` as their recordings would mix in the air ([1]_).
 
-    Levels [dB], per branch (batch, n_bands, n_frames), and labels become those of ``λ a + (1 - λ)
-    b``, ``λ`` uniform in 0 to 1; the generator is on the CPU.
+    Levels of every branch and labels become those of ``λ a + (1 - λ) b``, ``λ`` from 0 to 1.
     """
     n_clips = len(labels)
-    is_mixed = torch.rand(n_clips, generator=generator) < probability
+    rows = (torch.rand(n_clips, generator=generator) < probability).nonzero().squeeze(1)
     partner = torch.randperm(n_clips, generator=generator)
     weight = torch.rand(n_clips, generator=generator)
-    rows = is_mixed.nonzero().squeeze(1)
-    if probability == 0 or len(rows) == 0:
+    if len(rows) == 0:
         return tuple(levels), labels
-    device = labels.device
-    others = partner[rows].to(device)
-    lam = weight[rows].to(device, labels.dtype)
-    rows = rows.to(device)
-    mixed = []
-    for level in levels:
-        sums = level.clone()
-        sums[rows] = mix_levels(level[rows], level[others], lam)
-        mixed.append(sums)
-    mixed_labels = labels.clone()
-    mixed_labels[rows] = lam[:, None] * labels[rows] + (1 - lam)[:, None] * labels[others]
-    return tuple(mixed), mixed_labels
+    others = partner[rows].to(labels.device)
+    lam = weight[rows].to(labels.device, labels.dtype)
+    rows = rows.to(labels.device)
+    mixed = [mix_levels(level[rows], level[others], lam) for level in levels]
+    mixed_labels = lam[:, None] * labels[rows] + (1 - lam)[:, None] * labels[others]
+    return _replaced(levels, rows, mixed), labels.index_copy(0, rows, mixed_labels)
+
+
+def _replaced(
+    levels: Sequence[Tensor], rows: Tensor, others: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Levels of every branch with some rows replaced."""
+    return tuple(
+        level.index_copy(0, rows, other) for level, other in zip(levels, others, strict=True)
+    )
 
 
 def mix_levels(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """Levels [dB] of ``λ a + (1 - λ) b``, with one weight ``λ`` per clip, shape (batch,).
 
-    Two independent sounds add in power: the expected power of the sum is
-    ``λ² |A|² + (1 - λ)² |B|²`` in every cell of the spectrogram. What that leaves out is the
-    cross term ``2 λ (1 - λ) Re(A B*)``, which has mean zero and is averaged down by the width of
-    a mel band.
+    Independent sounds add in power: that of the sum is ``λ² |A|² + (1 - λ)² |B|²`` in every cell on
+    average, the cross term ``2 λ (1 - λ) Re(A B*)`` having mean zero.
     """
     first = first * _DB_TO_NEPER + 2 * weight.log()[:, None, None]
     second = second * _DB_TO_NEPER + 2 * (1 - weight).log()[:, None, None]
@@ -91,10 +88,7 @@ def mean_level(level: Tensor) -> Tensor:
 def add_noise(
     levels: Sequence[Tensor], noise: Sequence[Tensor], snr_db: Tensor
 ) -> tuple[Tensor, ...]:
-    """Add noise at ``snr_db`` below the mean mel power (`mean_level`) of the first of the levels.
-
-    Powers are added, the expected result of adding waveforms; noise in a clip counts as clip.
-    """
+    """Add noise at ``snr_db`` below the mean power of the first of the levels; powers add up."""
     shift = (mean_level(levels[0]) - mean_level(noise[0]) - snr_db)[:, None, None]
     return tuple(
         torch.logaddexp(level * _DB_TO_NEPER, (other + shift) * _DB_TO_NEPER) / _DB_TO_NEPER
@@ -111,11 +105,10 @@ def draw_exchange(
     """
     if probability == 0 or n_clips < 2:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
-    is_taking = torch.rand(n_clips, generator=generator) < probability
+    rows = (torch.rand(n_clips, generator=generator) < probability).nonzero().squeeze(1)
     circle = torch.randperm(n_clips, generator=generator)
     partner = torch.empty_like(circle)
     partner[circle] = circle.roll(1)
-    rows = is_taking.nonzero().squeeze(1)
     return rows, partner[rows]
 
 
@@ -136,21 +129,11 @@ def exchange_statistics(
 ) -> Tensor:
     """StatEx: give clips the mean and the standard deviation of others ([2]_, [3]_).
 
-    ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels in dB. With axis ``"frequency"``
-    there is one mean and one deviation per frame, taken over the bands, as in the code published
-    with [3]_; with ``"time"`` one of each per band, taken over the frames. Bands that a high-pass
-    took away take no part.
-
-    Parameters
-    ----------
-    log_mel : Tensor, shape (batch, n_mels, n_frames)
-        Level [dB].
-    rows, partners : Tensor of int64, shape (n_rows,)
-        Positions in the batch of the clips that take something, and of those it is taken from.
-    axis : {"frequency", "time"}
+    ``(A - mean(A)) / std(A) * std(B) + mean(B)``, on levels [dB], shape (batch, n_mels, n_frames).
+    Axis ``"frequency"``: one mean and one deviation per frame, taken over the bands, as in the code
+    published with [3]_; ``"time"``: one of each per band. Bands that a high-pass took away take no
+    part.
     """
-    if len(rows) == 0:
-        return log_mel
     rows, partners = rows.to(log_mel.device), partners.to(log_mel.device)
     dim = 1 if axis == "frequency" else 2
     kept = is_kept(log_mel)
@@ -159,18 +142,14 @@ def exchange_statistics(
     shape = (log_mel[rows] - mean[rows]) / std[rows].clamp_min(_SMALLEST_STD_DB)
     # What the partner does not have, along time a whole band, cannot be taken from it.
     is_taken = kept[rows] & kept[partners].any(dim=dim, keepdim=True)
-    exchanged = log_mel.clone()
-    exchanged[rows] = torch.where(is_taken, shape * std[partners] + mean[partners], log_mel[rows])
-    return exchanged
+    taken = torch.where(is_taken, shape * std[partners] + mean[partners], log_mel[rows])
+    return log_mel.index_copy(0, rows, taken)
 
 
 def exchange_features(
     embedding: Tensor, rows: Tensor, partners: Tensor, *, n_exchanged: int
 ) -> Tensor:
-    """FeatEx: give clips one branch's embedding of others ([3]_).
-
-    The first ``n_exchanged`` values, the first branch's vector, are the partner's; the rest stays.
-    """
+    """FeatEx: give clips one branch's embedding, the first ``n_exchanged`` values, of others."""
     source = torch.arange(len(embedding))
     source[rows] = partners
     first = embedding[source.to(embedding.device), :n_exchanged]
@@ -191,14 +170,129 @@ def crop(log_mel: Tensor, *, n_frames: int, generator: torch.Generator) -> Tenso
 def transform(log_mel: Tensor, version: Tensor) -> Tensor:
     """Roll the mel bands of every clip by ``version`` (0: unchanged) quarters of the axis.
 
-    One machine without attributes is one class, from which nothing can be learnt. Telling how a
-    clip was transformed is then the task instead, after Golan and El-Yaniv [4]_.
+    One machine without attributes is one class, from which nothing can be learnt: telling how a
+    clip was transformed is then the task, after Golan and El-Yaniv [4]_.
     """
-    if not version.any():
-        return log_mel
-    rolled = log_mel.clone()
     step = log_mel.shape[1] // N_VERSIONS
     for value in range(1, N_VERSIONS):
         rows = (version == value).nonzero().squeeze(1).to(log_mel.device)
-        rolled[rows] = log_mel[rows].roll(value * step, dims=1)
-    return rolled
+        if len(rows):
+            log_mel = log_mel.index_copy(0, rows, log_mel[rows].roll(value * step, dims=1))
+    return log_mel
+
+
+@dataclass(frozen=True)
+class NoiseSources:
+    """Noise-only clips that may be mixed into each training example.
+
+    A training clip gets noise of its own machine, in which it was recorded; a clean clip too, or
+    of all machines where its own has none. What a clip is called does not change.
+    """
+
+    groups: tuple[Tensor, ...]  # numbers of noise-only examples, a group per machine, one for all
+    group_of_example: Tensor  # group of every example, shape (n_examples,); -1 for none
+
+    @classmethod
+    def of(cls, classes: ClassTable) -> NoiseSources:
+        """Find the noise for every row of ``classes.clips``."""
+        machine = classes.clips["clip_id"].str.split("/").str[0]
+        is_extra = classes.clips["clip_id"].str.split("/").str[1] == "supplemental"
+        kind = classes.clips["class_index"].map(lambda index: classes.names[index].split("|")[-1])
+        is_noise = is_extra & (kind == "noise")
+        noisy_machines = sorted(machine[is_noise].unique())
+        members = [is_noise & (machine == name) for name in noisy_machines]
+        if noisy_machines:
+            members.append(is_noise)
+        group = pd.Series(pd.Index(noisy_machines).get_indexer(machine), index=machine.index)
+        group[is_extra & (kind == "clean") & (group < 0)] = len(members) - 1
+        group[is_noise] = -1
+        return cls(
+            tuple(torch.from_numpy(np.flatnonzero(member)) for member in members),
+            torch.from_numpy(group.to_numpy(np.int64, copy=True)),
+        )
+
+    @property
+    def n_examples(self) -> int:
+        """How many examples there is noise for."""
+        return int((self.group_of_example >= 0).sum())
+
+    def draw(self, examples: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Draw a noise-only example for each of some examples; -1 where there is none."""
+        place = torch.rand(len(examples), generator=generator)
+        drawn = torch.full_like(examples, -1)
+        group = self.group_of_example[examples]
+        for number, members in enumerate(self.groups):
+            rows = (group == number).nonzero().squeeze(1)
+            drawn[rows] = members[(place[rows] * len(members)).long()]
+        return drawn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network and the loss see of some training examples."""
+
+    levels: tuple[Tensor, ...]  # [dB], shape (batch, 1, n_bands, n_frames), one per branch
+    labels: Tensor  # weights of the classes, shape (batch, n_classes)
+    exchanged_labels: Tensor  # of the classes that StatEx makes of them; without it, the same
+
+
+class Examples:
+    """Augmented batches of the training examples, whose order is that of ``classes.clips``."""
+
+    def __init__(
+        self,
+        classes: ClassTable,
+        batches: tuple[FeatureBatches, ...],
+        settings: TrainSettings,
+        device: torch.device,
+    ) -> None:
+        self.batches, self.settings, self.device = batches, settings, device
+        self._n_classes = len(classes.names)
+        self._class_index = torch.from_numpy(classes.clips["class_index"].to_numpy(copy=True))
+        self._version = torch.from_numpy(classes.clips["version"].to_numpy(copy=True))
+        self._noise = NoiseSources.of(classes)
+
+    def __len__(self) -> int:
+        return len(self._class_index)
+
+    def draw(self, clips: Tensor, generator: torch.Generator) -> Batch:
+        """Read examples, by number, and augment them: noise, versions, mixup, StatEx, in order."""
+        settings = self.settings
+        levels = self._read(clips, generator)
+        if settings.noise_mix_probability > 0:
+            levels = self._with_noise(levels, clips, generator)
+        levels = tuple(transform(level, self._version[clips]) for level in levels)
+        class_index = self._class_index[clips].to(self.device)
+        labels = nn.functional.one_hot(class_index, self._n_classes).float()
+        levels, labels = mixup(
+            levels, labels, probability=settings.mixup_probability, generator=generator
+        )
+        exchanged_labels = labels
+        if settings.statex_probability > 0:
+            rows, partners = draw_exchange(
+                len(clips), probability=settings.statex_probability, generator=generator
+            )
+            log_mel = exchange_statistics(levels[0], rows, partners, axis=settings.statex_axis)
+            levels = (log_mel, *levels[1:])
+            exchanged_labels = exchange_labels(labels, rows, partners)
+        return Batch(tuple(level[:, None] for level in levels), labels, exchanged_labels)
+
+    def _read(self, clips: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Features of some examples [dB], the spectrogram cropped."""
+        log_mel, *spectrum = (batches.gather(clips.numpy()) for batches in self.batches)
+        log_mel = crop(log_mel, n_frames=self.settings.crop_frames, generator=generator)
+        return tuple(level.float() for level in (log_mel, *spectrum))
+
+    def _with_noise(
+        self, levels: tuple[Tensor, ...], clips: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, ...]:
+        noise_clips = self._noise.draw(clips, generator=generator)
+        is_mixed = torch.rand(len(clips), generator=generator) < self.settings.noise_mix_probability
+        lowest, highest = self.settings.noise_mix_snr_db
+        snr_db = lowest + (highest - lowest) * torch.rand(len(clips), generator=generator)
+        rows = (is_mixed & (noise_clips >= 0)).nonzero().squeeze(1)
+        if len(rows) == 0:
+            return levels
+        noise = self._read(noise_clips[rows], generator)
+        snr_db, rows = snr_db[rows].to(self.device), rows.to(self.device)
+        return _replaced(levels, rows, add_noise([level[rows] for level in levels], noise, snr_db))

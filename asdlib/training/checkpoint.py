@@ -1,4 +1,4 @@
-"""One file that holds a training: half-way, to go on from; or finished, to embed with.
+"""Everything that shapes a training, and the file that holds one, half-way or finished.
 
 Checkpoints are read with ``torch.load(weights_only=True)``: tensors, numbers and text, never
 code. A checkpoint lies in a folder named by a hash of everything that shaped the training, and
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from filelock import FileLock
+from torch import Tensor, nn
 
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
@@ -25,11 +28,108 @@ from asdlib.errors import InputError
 from asdlib.files import write_atomically, writing
 from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
-from asdlib.training.network import EmbeddingNetwork
-from asdlib.training.settings import TrainSettings, make_network
+from asdlib.training.network import EmbeddingNetwork, InputNorm, kind_of_layer
 
+StatexAxis = Literal["frequency", "time"]
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
 _DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Everything that shapes a training besides its features and classes.
+
+    The values stand in notebook 03, their ranges in `asdlib.workbook.parameters`.
+    """
+
+    stem_channels: int  # width of the network; 64 is SE-ResNet18 itself
+    embedding_dim: int  # length of an embedding
+    input_norm: InputNorm  # see `asdlib.training.network.InputStandardisation`
+    epochs: int  # passes over the training clips
+    batch_size: int  # clips per step, at most: an epoch is cut into steps of nearly equal size
+    learning_rate: float  # highest of AdamW
+    weight_decay: float  # decoupled, of the convolution and linear weights
+    warmup_epochs: float  # linear rise of the learning rate; then it falls along a half cosine
+    mixup_probability: float  # share of the clips that are mixed with another one
+    branches: Literal["one", "two"]  # two: the clip's spectrum has a branch of its own
+    statex_probability: float  # share of the clips that take another's statistics; 0 for no StatEx
+    statex_axis: StatexAxis  # see `asdlib.training.augment.exchange_statistics`
+    featex_probability: float  # share that take another's embedding in the spectrogram's branch
+    noise_mix_probability: float  # share mixed with a noise-only clip, where there is one
+    noise_mix_snr_db: tuple[float, float]  # lowest and highest ratio of that mixture [dB]
+    scale: Literal["dynamic", "fixed"]  # whether AdaCos adapts its scale
+    centres: Literal["trainable", "fixed"]  # of AdaCos over the classes; others are always learnt
+    sub_clusters: int  # centres per class
+    average_decay: float  # share kept by the running average of the weights, which embeds; 0: none
+    crop_frames: int  # length of the random stretch that training sees of a clip; 0 for all of it
+    seed: int  # of the initial weights, the order of the clips and the augmentation
+
+    def __post_init__(self) -> None:
+        # A list where it comes from a notebook or from JSON.
+        lowest, highest = self.noise_mix_snr_db
+        object.__setattr__(self, "noise_mix_snr_db", (float(lowest), float(highest)))
+
+    @property
+    def n_exchanges(self) -> int:
+        """How many of StatEx and FeatEx are switched on; each triples the classes."""
+        return (self.statex_probability > 0) + (self.featex_probability > 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings by name, ready for JSON."""
+        return asdict(self) | {"noise_mix_snr_db": list(self.noise_mix_snr_db)}
+
+    def learning_rate_at(self, step: int, *, steps_per_epoch: int) -> float:
+        """Learning rate of a step, counted from 0 over the whole training.
+
+        Linear warm-up, then ``(1 + cos(π t)) / 2`` with ``t`` from 0 to 1 at the last step's end.
+        """
+        warmup_steps = min(self.warmup_epochs, self.epochs) * steps_per_epoch
+        if step < warmup_steps:
+            return self.learning_rate * min((step + 1) / warmup_steps, 1.0)
+        done = (step - warmup_steps) / max(self.epochs * steps_per_epoch - warmup_steps, 1)
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+    def network(self, *, n_mels: int, n_bins: int = 0) -> EmbeddingNetwork:
+        """Make the network of these settings, with weights drawn from the global state."""
+        return EmbeddingNetwork(
+            n_mels=n_mels, stem_channels=self.stem_channels, embedding_dim=self.embedding_dim,
+            input_norm=self.input_norm, n_bins=n_bins,
+        )  # fmt: skip
+
+
+def layer_table(
+    settings: TrainSettings, *, n_mels: int, n_frames: int, n_bins: int = 0
+) -> pd.DataFrame:
+    """List the layers of a network for clips of ``n_mels`` bands and ``n_frames`` frames, in order.
+
+    With a spectrum of ``n_bins``, two branches. Columns ``layer`` (name), ``kind`` (what it does),
+    ``output`` (shape for one clip: channels, then bands and frames), ``parameters`` (trainable, in
+    all the network's). A residual block is one row, activations have none. Draws no random number.
+    """
+    rows: list[tuple[str, str, str, int]] = []
+
+    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
+            shape = " × ".join(map(str, output.shape[1:]))
+            rows.append((name, kind_of_layer(module), shape, count_parameters(module)))
+
+        return hook
+
+    with torch.device("meta"):  # shapes without numbers
+        network = settings.network(n_mels=n_mels, n_bins=n_bins).eval()
+        inputs = [torch.zeros(1, 1, n_mels, n_frames)]
+        inputs += [torch.zeros(1, 1, n_bins, 1)] if n_bins else []
+    shown = {name: module for name, module in network.named_modules() if kind_of_layer(module)}
+    for name, module in shown.items():
+        if not any(name.startswith(f"{other}.") for other in shown):
+            module.register_forward_hook(note(name))
+    network(*inputs)
+    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters"])
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trainable parameters of a network."""
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
 @dataclass(frozen=True)
@@ -45,19 +145,9 @@ class Identity:
     n_bins: int = 0  # of the spectrum; 0 for the one-branch form
 
     @classmethod
-    def of(
-        cls,
-        settings: TrainSettings,
-        classes: ClassTable,
-        *,
-        feature_key: str,
-        n_mels: int,
-        spectrum_key: str = "",
-        n_bins: int = 0,
-    ) -> Identity:
-        """Collect the identity of a training."""
-        keys = (classes.names, classes.key, feature_key, n_mels, spectrum_key, n_bins)
-        return cls(settings, *keys)
+    def of(cls, settings: TrainSettings, classes: ClassTable, **features: Any) -> Identity:
+        """Collect the identity of a training; ``features`` are the fields that are left."""
+        return cls(settings, classes.names, classes.key, **features)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as plain values, the code version included."""
@@ -67,6 +157,23 @@ class Identity:
     def path(self, checkpoint_dir: Path) -> Path:
         """Where the checkpoint of this training lies: ``<checkpoint_dir>/<hash>/checkpoint.pt``."""
         return Path(checkpoint_dir) / content_key(self.as_dict()) / "checkpoint.pt"
+
+    def modules(self) -> tuple[EmbeddingNetwork, TrainingLoss]:
+        """Make network and loss, with weights drawn from the global state."""
+        settings, n_classes = self.settings, len(self.class_names)
+        network = settings.network(n_mels=self.n_mels, n_bins=self.n_bins)
+
+        def adacos(n_classes: int, *, is_trainable: bool) -> AdaCos:
+            return AdaCos(
+                n_classes=n_classes, embedding_dim=network.output_dim,
+                sub_clusters=settings.sub_clusters, is_dynamic=settings.scale == "dynamic",
+                is_trainable=is_trainable,
+            )  # fmt: skip
+
+        plain, exchange = adacos(n_classes, is_trainable=settings.centres == "trainable"), None
+        if settings.n_exchanges > 0:
+            exchange = adacos(n_classes * 3**settings.n_exchanges, is_trainable=True)
+        return network, TrainingLoss(plain, exchange)
 
 
 @dataclass
@@ -103,27 +210,6 @@ class TrainedModel:
     history: pd.DataFrame
     device: str  # name of the device it was trained on
     path: Path = field(repr=False)  # of the checkpoint
-
-
-def build_modules(identity: Identity) -> tuple[EmbeddingNetwork, TrainingLoss]:
-    """Make the network and the loss of a training, with weights drawn from the global state."""
-    settings = identity.settings
-    network = make_network(settings, n_mels=identity.n_mels, n_bins=identity.n_bins)
-
-    def adacos(n_classes: int, *, is_trainable: bool) -> AdaCos:
-        return AdaCos(
-            n_classes=n_classes,
-            embedding_dim=network.output_dim,
-            sub_clusters=settings.sub_clusters,
-            is_dynamic=settings.scale == "dynamic",
-            is_trainable=is_trainable,
-        )
-
-    n_classes, exchange = len(identity.class_names), None
-    plain = adacos(n_classes, is_trainable=settings.centres == "trainable")
-    if settings.n_exchanges > 0:
-        exchange = adacos(n_classes * 3**settings.n_exchanges, is_trainable=True)
-    return network, TrainingLoss(plain, exchange)
 
 
 def history_table(history: dict[str, list[float]]) -> pd.DataFrame:
@@ -186,16 +272,12 @@ def load_model(path: Path, *, expected: Identity | None = None) -> TrainedModel:
             "Run the training again: it goes on from there."
         )
     with torch.random.fork_rng(devices=[]):
-        network, loss = build_modules(checkpoint.identity)
+        network, loss = checkpoint.identity.modules()
     network.load_state_dict(checkpoint.network)
     loss.load_state_dict(checkpoint.loss)
+    history = history_table(checkpoint.history)
     return TrainedModel(
-        identity=checkpoint.identity,
-        network=network.eval(),
-        loss=loss.plain.eval(),
-        history=history_table(checkpoint.history),
-        device=checkpoint.device,
-        path=path,
+        checkpoint.identity, network.eval(), loss.plain.eval(), history, checkpoint.device, path
     )
 
 

@@ -18,8 +18,9 @@ import pandas as pd
 
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
-from asdlib.training.augment import N_VERSIONS
 
+#: Versions of a clip that serve as classes where the data has fewer than two.
+N_VERSIONS = 4
 #: Share of a domain's recordings that no training sees.
 _SHARE_ASIDE = 0.1
 #: With fewer recordings, or clips, none can be spared.
@@ -32,31 +33,22 @@ _FEWEST_SESSIONS, _LARGEST_ASIDE = 4, 1 / 3
 class ClassTable:
     """Classes of the training clips.
 
-    Attributes
-    ----------
-    names : tuple of str
-        ``"machine|section|domain|attribute"``, sorted; a part that is unknown is empty.
-        Supplemental clips have no domain and the attribute ``clean`` or ``noise``.
-        Where the task is made up (see `class_table`), ``@`` and a number stand behind.
-    clips : DataFrame
-        ``clip_id``, ``class_index`` (int64, into ``names``) and ``version`` (int64; 0 for the
-        clip itself, see `asdlib.training.augment.transform`), sorted by ``clip_id``.
+    A name is ``"machine|section|domain|attribute"``, sorted; a part that is unknown is empty.
+    Supplemental clips have no domain and the attribute ``clean`` or ``noise``. Where the task is
+    made up (see `class_table`), ``@`` and a number stand behind.
     """
 
     names: tuple[str, ...]
+    #: ``clip_id``, ``class_index`` (int64, into ``names``), ``version`` (int64; 0 for the clip
+    #: itself, see `asdlib.training.augment.transform`), sorted by ``clip_id``
     clips: pd.DataFrame
 
     @property
     def key(self) -> str:
         """Hash of all classes and of which clip belongs to which."""
-        return content_key(
-            {
-                "names": list(self.names),
-                "clips": self.clips["clip_id"].tolist(),
-                "class_index": self.clips["class_index"].tolist(),
-                "version": self.clips["version"].tolist(),
-            }
-        )
+        columns = {name: self.clips[name].tolist() for name in ("class_index", "version")}
+        clips = {"clips": self.clips["clip_id"].tolist()}
+        return content_key({"names": list(self.names), **clips, **columns})
 
     @property
     def is_made_up(self) -> bool:
@@ -70,23 +62,13 @@ class ClassTable:
 
 
 def learnt_clips(clips: pd.DataFrame) -> pd.DataFrame:
-    """Select the training clips that network and autoencoder learn from: about nine in ten.
+    """Select the rows of a clip table that network and autoencoder learn from: about nine in ten.
 
     A trained system knows the clips that it was trained on, and new normal clips score higher
     than those. Every domain of a machine keeps one in ten sessions aside, where four or more are
     told, else one in ten recordings, at least three in the source domain, evenly spaced, so that
     `asdlib.scoring` can tell what is usual from clips that were not learnt from. Fewer than nine
-    recordings are taken as their clips; fewer than nine clips are all learnt from.
-
-    Parameters
-    ----------
-    clips : DataFrame
-        Clip table (`asdlib.data.read_clips`).
-
-    Returns
-    -------
-    DataFrame
-        Its rows, index kept.
+    recordings are taken as their clips; fewer than nine clips are all learnt from. Keeps the index.
     """
     train = clips[clips["split"] == "train"]
     kept = pd.Series(True, train.index)
@@ -114,18 +96,14 @@ def class_table(
 ) -> ClassTable:
     """Give every training clip that is learnt from (`learnt_clips`) its class.
 
-    With two classes or more, a clip is one training example. A single machine without
-    attributes and without a target domain gives one class, from which nothing can be learnt:
-    each clip then counts ``N_VERSIONS`` times, its mel bands rolled by 0 to 3 quarters, and the
-    versions are the classes.
+    A single machine without attributes and without a target domain gives one class, from which
+    nothing can be learnt: each clip then counts `N_VERSIONS` times, its mel bands rolled by 0 to
+    3 quarters, and the versions are the classes.
 
     Parameters
     ----------
-    clips : DataFrame
-        Clip table (`asdlib.data.read_clips`).
-    attributes : DataFrame
-        ``clip_id, attribute`` for every training clip; NA or empty for no attribute. Rows of
-        clips that are not in ``clips`` are not used.
+    clips, attributes : DataFrame
+        Clip table; ``clip_id, attribute`` for every training clip, NA or empty for none.
     use_supplemental : bool
         Whether clean and noise-only clips form classes of their own.
 
@@ -147,28 +125,28 @@ def class_table(
     if train.empty:
         raise InputError("The clip table has no training clips: expected clips in 'train' folders.")
     attribute = _attribute_of(train["clip_id"], attributes)
-    labels = pd.DataFrame(
-        {
-            "clip_id": train["clip_id"].to_numpy(),
-            "class_name": _join(train, domain=_text(train["domain"]), attribute=attribute),
-        }
-    )
+    named = [train.assign(attribute=attribute)]
     if use_supplemental:
         extra = clips[clips["split"] == "supplemental"]
-        names = _join(extra, domain=[""] * len(extra), attribute=_text(extra["supplemental_kind"]))
-        extra_labels = pd.DataFrame({"clip_id": extra["clip_id"].to_numpy(), "class_name": names})
-        labels = pd.concat([labels, extra_labels], ignore_index=True)
+        named.append(extra.assign(domain="", attribute=extra["supplemental_kind"]))
+    columns = ["machine_type", "section", "domain", "attribute"]
+    parts = pd.concat([table.astype(dict.fromkeys(columns, "string")) for table in named])
+    class_name = parts[columns].fillna("").agg("|".join, axis=1)
+    labels = parts[["clip_id"]].assign(class_name=class_name, version=0)
     labels = labels.sort_values("clip_id", ignore_index=True)
-    labels["version"] = 0
     if len(labels["class_name"].unique()) == 1:
-        labels = _made_up(labels)
-    names = sorted(labels["class_name"].unique())
-    index = pd.Index(names).get_indexer(pd.Index(labels["class_name"])).astype(np.int64)
-    table = labels[["clip_id"]].assign(class_index=index, version=labels["version"])
+        versions = [
+            labels.assign(class_name=labels["class_name"] + f"@{version}", version=version)
+            for version in range(N_VERSIONS)
+        ]
+        labels = pd.concat(versions, ignore_index=True)
+    class_index, names = pd.factorize(labels["class_name"], sort=True)
+    table = labels[["clip_id"]].assign(class_index=class_index, version=labels["version"])
     return ClassTable(tuple(names), table)
 
 
-def _attribute_of(clip_ids: pd.Series, attributes: pd.DataFrame) -> list[str]:
+def _attribute_of(clip_ids: pd.Series, attributes: pd.DataFrame) -> pd.Series:
+    """Attributes of clips by the clips' index."""
     used = attributes[attributes["clip_id"].isin(clip_ids)]
     twice = used["clip_id"][used["clip_id"].duplicated()]
     if len(twice):
@@ -181,21 +159,4 @@ def _attribute_of(clip_ids: pd.Series, attributes: pd.DataFrame) -> list[str]:
             f"attributes.csv: has no row for {len(missing)} training clips, the first is "
             f"{missing.iloc[0]}. Run the annotation on the same data again."
         )
-    return _text(used.set_index("clip_id")["attribute"].reindex(clip_ids))
-
-
-def _text(column: pd.Series) -> list[str]:
-    return ["" if pd.isna(value) else str(value) for value in column]
-
-
-def _join(clips: pd.DataFrame, *, domain: list[str], attribute: list[str]) -> list[str]:
-    parts = zip(clips["machine_type"], clips["section"], domain, attribute, strict=True)
-    return ["|".join(part) for part in parts]
-
-
-def _made_up(labels: pd.DataFrame) -> pd.DataFrame:
-    versions = [
-        labels.assign(class_name=labels["class_name"] + f"@{version}", version=version)
-        for version in range(N_VERSIONS)
-    ]
-    return pd.concat(versions, ignore_index=True)
+    return clip_ids.map(used.set_index("clip_id")["attribute"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from asdlib.cores import choose_device
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import content_key
 from asdlib.errors import InputError
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.network import InputNorm, is_kept, mean_over
-from asdlib.training.settings import choose_device, memory_format
 
 #: Share of the free device memory that the features may fill; the network needs the rest.
 RESIDENT_SHARE = 0.5
@@ -29,16 +29,13 @@ _BLOCK_CLIPS = 256
 class FeatureBatches:
     """Gather rows of an array (n_rows, n_mels, n_frames) of levels [dB] as tensors on a device.
 
-    On a GPU all rows are moved to its memory once, where they fit in `RESIDENT_SHARE` of what
-    is free; otherwise, and on the CPU, every batch is read from the array in ascending order.
-    ``positions`` holds the row of each clip.
+    ``positions`` holds the row of each clip. On a GPU all rows are moved to its memory once, where
+    they fit in `RESIDENT_SHARE` of what is free; otherwise every batch is read from the array in
+    ascending order. Refuses arrays and positions that do not go together (`InputError`).
     """
 
     def __init__(
-        self,
-        features: npt.NDArray[Any],
-        positions: npt.NDArray[np.int64],
-        device: torch.device,
+        self, features: npt.NDArray[Any], positions: npt.NDArray[np.int64], device: torch.device
     ) -> None:
         if features.ndim != 3 or 0 in features.shape[1:]:
             raise InputError(
@@ -49,15 +46,18 @@ class FeatureBatches:
                 f"Positions reach from {positions.min()} to {positions.max()}: the features have "
                 f"rows 0 to {len(features) - 1}."
             )
-        self._features = features
+        self._features, self._device = features, device
         self._rows, self._row_of_clip = np.unique(positions, return_inverse=True)
-        self._device = device
         self._resident: Tensor | None = None
-        row_bytes = features.itemsize * features.shape[1] * features.shape[2]
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if len(self._rows) * row_bytes <= RESIDENT_SHARE * free:
-                self._resident = self._load()
+        n_bytes = features.itemsize * len(self._rows) * features.shape[1] * features.shape[2]
+        if device.type == "cuda" and (
+            n_bytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        ):
+            dtype = torch.from_numpy(features[:0].copy()).dtype
+            shape = (len(self._rows), *features.shape[1:])
+            self._resident = torch.empty(shape, dtype=dtype, device=device)
+            for start, block in self._blocks():
+                self._resident[start : start + len(block)] = block
 
     @property
     def is_resident(self) -> bool:
@@ -82,19 +82,14 @@ class FeatureBatches:
     def standardisation(self, input_norm: InputNorm) -> tuple[Tensor, Tensor]:
         """Mean per mel band, shape (n_mels, 1), and one standard deviation over all rows [dB].
 
-        Over the bands that no high-pass took away. The deviation is 1 where the features do not
-        vary at all.
+        Over the bands that no high-pass took away; the deviation is 1 where nothing varies.
         """
-        n_mels = self._features.shape[1]
-        total = torch.zeros(n_mels, dtype=torch.float64)
-        squares = torch.zeros(n_mels, dtype=torch.float64)
-        count = torch.zeros(n_mels, dtype=torch.float64)
-        for start in range(0, len(self._rows), _BLOCK_CLIPS):
-            rows = self._rows[start : start + _BLOCK_CLIPS]
-            block = torch.from_numpy(self._features[rows]).float()
+        total, squares, count = torch.zeros(3, self._features.shape[1], dtype=torch.float64)
+        for start, block in self._blocks():
+            block = block.float()
             is_finite = block.isfinite().flatten(1).all(dim=1)
             if not is_finite.all():
-                bad = int(rows[int((~is_finite).nonzero()[0])])
+                bad = int(self._rows[start + int((~is_finite).nonzero()[0])])
                 raise InputError(f"Row {bad} of the features is not finite. Build them again.")
             kept = is_kept(block)
             if input_norm == "clip":
@@ -110,14 +105,11 @@ class FeatureBatches:
         std = variance.sqrt() if variance > 1e-6 else torch.ones(())
         return mean.float()[:, None], std.float()
 
-    def _load(self) -> Tensor:
-        shape = (len(self._rows), *self._features.shape[1:])
-        dtype = torch.from_numpy(self._features[:0].copy()).dtype
-        resident = torch.empty(shape, dtype=dtype, device=self._device)
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """All rows in blocks, each with the number of its first."""
         for start in range(0, len(self._rows), _BLOCK_CLIPS):
             rows = self._rows[start : start + _BLOCK_CLIPS]
-            resident[start : start + len(rows)] = torch.from_numpy(self._features[rows])
-        return resident
+            yield start, torch.from_numpy(self._features[rows])
 
 
 def feature_batches(
@@ -144,6 +136,12 @@ class Embeddings:
     clip_ids: list[str]  # unique
     embedding: npt.NDArray[np.float32]  # (n_clips, output_dim)
     made_by: dict[str, Any]  # what shaped them, JSON-serialisable
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+        """Take them from the arrays of a file."""
+        made_by = json.loads(str(arrays["settings"]))
+        return cls(arrays["clip_id"].tolist(), arrays["embedding"], made_by)
 
 
 def embed(
@@ -173,8 +171,7 @@ def embed(
         )
     chosen = choose_device(device)
     batches = feature_batches(features, spectrum, positions, chosen)
-    network = copy.deepcopy(model.network)
-    network = network.to(chosen, memory_format=memory_format(network))  # type: ignore[call-overload]
+    network = copy.deepcopy(model.network).on(chosen)
     embedding = np.empty((len(positions), network.output_dim), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))
@@ -209,19 +206,14 @@ def open_embeddings(
         ``embeddings.npz``; used as it is when it was made by the same training from the same
         features for the same clips, else written anew: arrays ``clip_id`` (text), ``embedding``
         (float32) and ``settings`` (JSON text).
-    model : TrainedModel
-    features : ndarray, shape (n_rows, n_mels, n_frames)
-        Log-mel features [dB] that the network was trained on.
-    positions : ndarray of int64, shape (n_clips,)
-        Row of each clip.
-    clip_ids : sequence of str, length n_clips
-        Clip of every position.
+    features, spectrum : ndarray, shapes (n_rows, n_mels, n_frames), (n_rows, n_bins, 1)
+        What the network was trained on [dB]; spectra for a network of two branches alone.
+    positions, clip_ids : ndarray of int64, sequence of str, shape (n_clips,)
+        Row of each clip, and its name.
     feature_key : str
         Key of the features of all these clips (the name of the store's folder).
-    spectrum : ndarray, shape (n_rows, n_bins, 1), optional
-        Spectra of whole clips [dB] in the rows of ``features``; for a network of two branches.
     device : str
-        See `asdlib.training.settings.choose_device`.
+        See `asdlib.cores.choose_device`.
     on_progress : callable
         Called with the number of clips just finished.
 
@@ -249,24 +241,13 @@ def open_embeddings(
         "clips": content_key({"clip_ids": list(clip_ids), "features": feature_key}),
     }
     arrays = cached(
-        path,
-        make,
-        kind="embeddings",
-        settings=made_by,
+        path, make, kind="embeddings", settings=made_by,
         on_found=lambda: on_progress(len(clip_ids)),
-    )
-    return _from_arrays(arrays)
-
-
-def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
-    return Embeddings(
-        arrays["clip_id"].tolist(),
-        arrays["embedding"],
-        json.loads(str(arrays["settings"])),
-    )
+    )  # fmt: skip
+    return Embeddings.of(arrays)
 
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read the file of `open_embeddings`; refuses one that is missing or damaged."""
     names = ("clip_id", "embedding")
-    return _from_arrays(read_arrays(path, *names, what="embeddings", made_in="notebook 03"))
+    return Embeddings.of(read_arrays(path, *names, what="embeddings", made_in="notebook 03"))

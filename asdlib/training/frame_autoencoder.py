@@ -1,13 +1,8 @@
 """The official baseline's autoencoder: few log-mel frames in, the same frames out.
 
-What it learns to reconstruct is normal; what it reconstructs badly is not. This module holds
-the network, its training on one machine's clips, and what the scores are made of: the
-residuals of every clip and their covariance per domain.
-
-References
-----------
-N. Harada, D. Niizumi, Y. Ohishi, D. Takeuchi, M. Yasuda, "First-shot anomaly sound detection
-for machine condition monitoring: a domain generalization baseline", EUSIPCO 2023.
+What it learns to reconstruct is normal; what it reconstructs badly is not. Scores are made of the
+residuals of every clip and their covariance per domain (N. Harada et al., "First-shot anomaly sound
+detection for machine condition monitoring: a domain generalization baseline", EUSIPCO 2023).
 """
 
 from __future__ import annotations
@@ -64,33 +59,28 @@ class Autoencoder(nn.Sequential):
 class FrameStacks:
     """Stacks of neighbouring frames, gathered as tensors on a device.
 
-    ``frames``, shape (n_frames, n_mels) [dB], lie clip after clip, contiguous in memory. On a
-    GPU they are moved to its memory once; on the CPU every batch is read from the array.
+    ``frames``, shape (n_frames, n_mels) [dB], lie clip after clip, contiguous in memory; on a GPU
+    they are moved to its memory once.
     """
 
     def __init__(self, frames: npt.NDArray[Any], device: torch.device) -> None:
-        n_frames, n_mels = frames.shape
-        self.n_mels = n_mels
-        self.width = STACKED_FRAMES * n_mels
+        n_frames, self.n_mels = frames.shape
         # A stack is one stretch of memory: stacks are overlapping rows of this view.
+        shape = (max(n_frames - STACKED_FRAMES + 1, 0), STACKED_FRAMES * self.n_mels)
         self._stacks = np.lib.stride_tricks.as_strided(
-            frames,
-            (max(n_frames - STACKED_FRAMES + 1, 0), self.width),
-            (frames.strides[0], frames.itemsize),
-            writeable=False,
+            frames, shape, (frames.strides[0], frames.itemsize), writeable=False
         )
         self._device = device
-        self._frames: Tensor | None = None
+        self._resident: Tensor | None = None
         if device.type == "cuda":
-            self._frames = torch.from_numpy(np.array(frames)).to(device)
-            self._steps = torch.arange(STACKED_FRAMES, device=device)
+            resident = torch.from_numpy(np.array(frames)).to(device)
+            self._resident = resident.as_strided(shape, (self.n_mels, 1))
 
     def gather(self, first_frames: npt.NDArray[np.int64]) -> Tensor:
         """Stacks that begin at these frames, float32, shape (n_stacks, 5 * n_mels), time first."""
-        if self._frames is None:
+        if self._resident is None:
             return torch.from_numpy(self._stacks[first_frames]).float()
-        rows = torch.from_numpy(first_frames).to(self._device)[:, None] + self._steps
-        return self._frames[rows].flatten(1).float()
+        return self._resident[torch.from_numpy(first_frames).to(self._device)].float()
 
 
 def stack_starts(
@@ -205,10 +195,8 @@ def _mean_squared_error(
     network: Autoencoder, stacks: FrameStacks, starts: npt.NDArray[np.int64]
 ) -> float:
     network.eval()
-    errors = [
-        _residual(network, stacks, batch).square().mean(dim=1)
-        for batch in _batches(starts, 4096, smallest=1)
-    ]
+    batches = _batches(starts, 4096, smallest=1)
+    errors = [_residual(network, stacks, batch).square().mean(dim=1) for batch in batches]
     return float(torch.cat(errors).mean()) if errors else math.nan
 
 

@@ -18,14 +18,16 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from asdlib.cores import choose_device, device_name
 from asdlib.errors import InputError
 from asdlib.training import augment
+from asdlib.training.augment import Batch, Examples
 from asdlib.training.checkpoint import (
     HISTORY_COLUMNS,
     Checkpoint,
     Identity,
     TrainedModel,
-    build_modules,
+    TrainSettings,
     history_table,
     load_checkpoint,
     load_model,
@@ -34,10 +36,8 @@ from asdlib.training.checkpoint import (
 )
 from asdlib.training.classes import ClassTable
 from asdlib.training.embed import feature_batches
-from asdlib.training.examples import Batch, Examples
 from asdlib.training.losses import TrainingLoss
 from asdlib.training.network import EmbeddingNetwork, parameter_groups
-from asdlib.training.settings import TrainSettings, choose_device, device_name, memory_format
 
 _LOOK_S = 2.0  # between two looks at an epoch that is under way, at least
 
@@ -59,35 +59,26 @@ def train(
 ) -> TrainedModel:
     """Train the network to tell the classes apart; or read it, if that was done before.
 
-    A checkpoint is written after every epoch. A training that was interrupted goes on from the
-    last one and ends in the same weights as if it had not been: the random numbers of an epoch
-    depend on the seed and the epoch alone. On the CPU the result is the same bit for bit for
-    one seed and one number of threads. On CUDA the sums of some gradients have no fixed order,
-    and the computation runs in bfloat16 where autocast allows it. The loop itself is `Trainer`.
+    A training that was interrupted goes on from its checkpoint, written after every epoch, and ends
+    in the same weights as if it had not been: the random numbers of an epoch depend on the seed and
+    the epoch alone. On the CPU the result is the same bit for bit for one seed and one number of
+    threads; on CUDA the sums of some gradients have no fixed order, and autocast uses bfloat16.
 
     Parameters
     ----------
-    features : ndarray, shape (n_rows, n_mels, n_frames)
-        Log-mel features [dB], usually the memory-mapped array of a store.
+    features, spectrum : ndarray, shapes (n_rows, n_mels, n_frames), (n_rows, n_bins, 1)
+        Log-mel features [dB], and for two branches, and them alone, spectra of the same clips.
     positions : ndarray of int64, shape (len(classes.clips),)
-        Row of ``features`` for every row of ``classes.clips``, in that order
-        (``store.positions(classes.clips["clip_id"])``).
-    classes : ClassTable
-    settings : TrainSettings
+        Row of ``features`` for every row of ``classes.clips``, in that order.
     feature_key, spectrum_key : str
         Keys of the rows that are learnt from (`asdlib.data.ArrayStore.rows_key`).
-    spectrum : ndarray, shape (n_rows, n_bins, 1), optional
-        Spectra of whole clips [dB] in the rows of ``features``
-        (`asdlib.spectra.open_spectrum`); for two branches, and for them alone.
     checkpoint_dir : Path
         Folder of the checkpoints; this training's lies below it, named by all of the above.
     device : str
-        See `asdlib.training.settings.choose_device`.
-    on_epoch : callable
-        Called after every epoch with the history so far (see `TrainedModel`).
-    on_part : callable
-        Called within an epoch, for 2 % of the time at most, with the history and a row for the
-        epoch so far, whose ``epoch`` is a fraction.
+        See `asdlib.cores.choose_device`.
+    on_epoch, on_part : callable
+        Called with the history so far (see `TrainedModel`): after every epoch; within one, for 2 %
+        of the time at most, with a row for the epoch so far, whose ``epoch`` is a fraction.
     on_progress : callable
         Called with the number of training examples just seen, those of epochs found finished
         first; in all ``settings.epochs * len(classes.clips)``.
@@ -133,11 +124,7 @@ def train(
 
 
 class Trainer:
-    """Network, loss and optimizer, and what happens to them in one epoch.
-
-    ``average`` is the running average of the network, where the settings ask for one;
-    ``use_bf16`` says whether the network runs in bfloat16 where autocast allows it.
-    """
+    """Network, loss, optimizer and running average, and what happens to them in one epoch."""
 
     def __init__(
         self,
@@ -147,51 +134,45 @@ class Trainer:
         *,
         resume_from: Checkpoint | None = None,
     ) -> None:
-        self.identity = identity
-        self.settings = identity.settings
-        self.device = device
+        self.identity, self.settings = identity, identity.settings
+        self.examples, self.device = examples, device
         self.use_bf16 = device.type == "cuda"
         self.epoch = 0
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
         self._next_look = 0.0
-        self.examples = examples
-        self.network, self.loss = self._modules(resume_from)
-        self.average = self._average(resume_from)
+        self.network, self.loss = self._modules()
+        self.average: AveragedModel | None = None
+        if self.settings.average_decay > 0:
+            update = get_ema_multi_avg_fn(self.settings.average_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, self.loss, self.settings.weight_decay),
             lr=self.settings.learning_rate,
             fused=True,
         )
         if resume_from is not None:
-            self.epoch = resume_from.epoch
-            self.history = {name: list(values) for name, values in resume_from.history.items()}
-            if resume_from.optimizer is not None:
-                self.optimizer.load_state_dict(resume_from.optimizer)
+            self._resume(resume_from)
 
-    def _modules(self, resume_from: Checkpoint | None) -> tuple[EmbeddingNetwork, TrainingLoss]:
+    def _modules(self) -> tuple[EmbeddingNetwork, TrainingLoss]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_derived_seed(self.settings.seed, 0))
-            network, loss = build_modules(self.identity)
-        if resume_from is None:
-            for layer, batches in zip(network.input_layers, self.examples.batches, strict=True):
-                mean, std = batches.standardisation(self.settings.input_norm)
-                layer.mean.copy_(mean)
-                layer.std.copy_(std)
-        else:
-            network.load_state_dict(resume_from.network)
-            loss.load_state_dict(resume_from.loss)
-        network = network.to(self.device, memory_format=memory_format(network))  # type: ignore[call-overload]
-        return network, loss.to(self.device)
+            network, loss = self.identity.modules()
+        for layer, batches in zip(network.input_layers, self.examples.batches, strict=True):
+            mean, std = batches.standardisation(self.settings.input_norm)
+            layer.mean.copy_(mean)
+            layer.std.copy_(std)
+        return network.on(self.device), loss.to(self.device)
 
-    def _average(self, resume_from: Checkpoint | None) -> AveragedModel | None:
-        decay = self.settings.average_decay
-        if decay == 0:
-            return None
-        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
-        if resume_from is not None and resume_from.average is not None:
-            average.load_state_dict(resume_from.average)
-        return average
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from the end of an epoch."""
+        self.epoch = checkpoint.epoch
+        self.history = {name: list(values) for name, values in checkpoint.history.items()}
+        self.network.load_state_dict(checkpoint.network)
+        self.loss.load_state_dict(checkpoint.loss)
+        if self.average is not None and checkpoint.average is not None:
+            self.average.load_state_dict(checkpoint.average)
+        if checkpoint.optimizer is not None:
+            self.optimizer.load_state_dict(checkpoint.optimizer)
 
     @property
     def steps_per_epoch(self) -> int:

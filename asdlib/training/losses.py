@@ -22,10 +22,9 @@ class ``j``. With ``K = 1`` this is AdaCos itself.
 
 References
 ----------
-.. [1] X. Zhang, R. Zhao, Y. Qiao, X. Wang, H. Li, "AdaCos: Adaptively Scaling Cosine Logits
-       for Effectively Learning Deep Face Representations", CVPR 2019.
-.. [2] K. Wilkinghoff, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound
-       Detection", IJCNN 2021.
+.. [1] X. Zhang et al., "AdaCos: Adaptively Scaling Cosine Logits for Effectively Learning Deep
+       Face Representations", CVPR 2019.
+.. [2] K. Wilkinghoff, "Sub-Cluster AdaCos", IJCNN 2021.
 .. [3] K. Wilkinghoff, "Self-Supervised Learning for Anomalous Sound Detection", ICASSP 2024.
 """
 
@@ -107,15 +106,15 @@ class AdaCos(nn.Module):
         self.scale.copy_(scale.clamp(*SCALE_RANGE))
 
     def forward(self, embedding: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy of a batch; in training mode the scale is updated first.
-
-        Embeddings (batch, embedding_dim) are of any length but zero; labels (batch, n_classes) are
-        weights, each row with sum 1.
-        """
+        """Loss alone of `score`."""
         return self.score(embedding, labels)[0]
 
     def score(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the loss and, per clip, whether its heaviest class is the likeliest."""
+        """Mean cross entropy of a batch, and per clip whether its heaviest class is the likeliest.
+
+        Embeddings (batch, embedding_dim) of any length but zero; labels (batch, n_classes), rows of
+        sum 1. In training mode the scale is updated first.
+        """
         cosines = self.cosines(embedding)
         if self.is_dynamic and self.training:
             self.update_scale(cosines, labels)

@@ -15,7 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.cores import (
+    available_cores,
+    choose_device,
+    torch_threads_restored,
+    use_one_torch_thread,
+)
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
@@ -30,7 +35,6 @@ from asdlib.training.frame_autoencoder import (
     residual_covariance,
     stack_starts,
 )
-from asdlib.training.settings import choose_device
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -50,10 +54,10 @@ def open_reconstructions(
 ) -> dict[str, Arrays]:
     """Train one autoencoder per machine and keep its residuals; read those that exist.
 
-    A machine's file is written when the machine is finished, so that an interrupted call goes
-    on with the next one. On the CPU machines train side by side, one thread each: the result
-    is the same for any number of threads, and depends on the machine's own clips and the seed
-    alone. Computation is in float32 everywhere.
+    A machine's file ``<folder>/<machine>.npz`` is written when the machine is finished, so that an
+    interrupted call goes on with the next one. On the CPU ``workers`` machines (None: one per core)
+    train side by side, one thread each: the result depends on the machine's own clips and the seed
+    alone. float32 everywhere.
 
     Parameters
     ----------
@@ -63,28 +67,18 @@ def open_reconstructions(
     clips : DataFrame
         Clip table. `asdlib.training.learnt_clips` are learnt from; training and test clips get
         residuals.
-    settings : AutoencoderSettings
-    folder : Path
-        Receives ``<machine>.npz``.
     device : str
-        See `asdlib.training.settings.choose_device`.
-    workers : int or None
-        Machines at once on the CPU; None for one per core.
+        See `asdlib.cores.choose_device`.
     on_epoch : callable
         Called with the number of epochs just finished; in all: epochs times machines.
 
     Returns
     -------
     dict of str to dict of arrays
-        By machine type:
-
-        - ``clip_id`` (text, n_clips), ``mse`` (float64, n_clips) [dB²], ``mean_residual``
-          (float32, n_clips x n_mels) [dB]: see `asdlib.training.frame_autoencoder.clip_residuals`;
-        - ``domain`` (text, n_domains), ``covariance`` (float64, n_domains x n_mels x n_mels)
-          [dB²], ``n_stacks`` (int64, n_domains): see
-          `asdlib.training.frame_autoencoder.residual_covariance`;
-        - ``loss``, ``validation_loss`` (float64, epochs) [dB²];
-        - ``settings`` (JSON text): everything that shaped them.
+        By machine type ``clip_id`` (text), ``mse`` (float64) [dB²], ``mean_residual`` (float32,
+        n_clips x n_mels) [dB]; ``domain`` (text), ``covariance`` (float64, n_domains x n_mels x
+        n_mels) [dB²], ``n_stacks`` (int64); ``loss``, ``validation_loss`` (float64, epochs) [dB²];
+        ``settings`` (JSON text), all that shaped them.
 
     Raises
     ------
@@ -223,10 +217,8 @@ class _Job:
 def _network_of(arrays: Arrays, frames: ArrayStore) -> Autoencoder:
     """Make the trained network that a machine's file holds."""
     network = Autoencoder(STACKED_FRAMES * int(frames.flat.shape[1]))
-    weights = {name: value for name, value in arrays.items() if name.startswith(_WEIGHT)}
-    network.load_state_dict(
-        {name.removeprefix(_WEIGHT): torch.from_numpy(value) for name, value in weights.items()}
-    )
+    names = [name for name in arrays if name.startswith(_WEIGHT)]
+    network.load_state_dict({n.removeprefix(_WEIGHT): torch.from_numpy(arrays[n]) for n in names})
     return network
 
 
@@ -254,8 +246,7 @@ def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:
     """List the losses of `open_reconstructions`: machine_type, epoch, loss, validation_loss."""
     tables = []
     for machine, arrays in reconstructions.items():
-        table = pd.DataFrame({name: arrays[name] for name in ("loss", "validation_loss")})
-        table.insert(0, "epoch", np.arange(1, len(table) + 1))
-        table.insert(0, "machine_type", machine)
-        tables.append(table)
+        losses = {name: arrays[name] for name in ("loss", "validation_loss")}
+        epochs = np.arange(1, len(arrays["loss"]) + 1)
+        tables.append(pd.DataFrame({"machine_type": machine, "epoch": epochs, **losses}))
     return pd.concat(tables, ignore_index=True)

@@ -129,7 +129,7 @@ def _is_device(name: str) -> bool:
     if not re.fullmatch(r"cuda(:[0-9]+)?", name):
         return name in ("auto", "cpu")
     # Loading torch takes seconds, which whoever asks for its devices has to wait for.
-    from asdlib.training.settings import choose_device
+    from asdlib.cores import choose_device
 
     choose_device(name)  # says what is there
     return True
