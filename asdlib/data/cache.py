@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Unpack
 
 from asdlib.cores import torch_threads_restored, use_one_torch_thread
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.store import ArrayStore, StoreOptions, open_or_build
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 
@@ -60,9 +61,7 @@ def map_clips(
     dtype: npt.DTypeLike = np.float32,
     sample_rate: float | None = None,
     names: Sequence[str] | None = None,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the store of what a function gives for every clip; compute what of it is missing.
 
@@ -99,15 +98,15 @@ def map_clips(
 
     with torch_threads_restored():
         return open_or_build(
-            Path(cache_dir) / kind,
+            Path(options["cache_dir"]) / kind,
             settings={**settings, "source": source.directory.name, "version": VERSIONS[kind]},
             ids=list(clip_ids if names is None else names),
             lengths=row_lengths,
             row_shape=row_shape,
             dtype=dtype,
             fill=fill,
-            workers=workers,
-            on_progress=on_progress,
+            workers=options.get("workers"),
+            on_progress=options.get("on_progress", lambda clips: None),
         )
 
 

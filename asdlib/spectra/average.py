@@ -8,18 +8,17 @@ from those rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import signal
+from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import map_clips
-from asdlib.data.store import ArrayStore
+from asdlib.data.store import ArrayStore, StoreOptions
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
 
@@ -38,9 +37,7 @@ def open_average_spectra(
     clips: pd.DataFrame,
     *,
     n_fft: int = 1024,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the long-term power spectra of these clips (Welch); compute what is missing.
 
@@ -62,9 +59,7 @@ def open_average_spectra(
         kind="average_spectra",
         settings={"n_fft": int(n_fft), "sample_rate": sample_rate},
         lengths=n_fft // 2 + 1,
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )
 
 

@@ -7,19 +7,19 @@ feature." A spectrogram's frames resolve 16 Hz; the spectrum of 10 s resolves 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE, REMOVED_DB
 from asdlib.data.cache import ClipFunction, map_clips
-from asdlib.data.store import ArrayStore
+from asdlib.data.store import ArrayStore, StoreOptions
 from asdlib.errors import InputError
 from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import (
@@ -66,9 +66,7 @@ def open_log_mel(
     highpass_hz: Mapping[str, float | None],
     duration_s: float = 10.0,
     long_clips: str = "centre",
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the log-mel store of these clips; compute what of it is missing.
 
@@ -84,9 +82,8 @@ def open_log_mel(
         Length every clip is brought to [s], see `fit_length`.
     long_clips : {"centre", "start", "end"}
         Which part of a longer clip is kept.
-    cache_dir, workers, on_progress
-        Folder of the caches; threads, None for all processors; called with the number of clips
-        just finished.
+    options
+        Of `asdlib.data.store.StoreOptions`.
 
     Returns
     -------
@@ -139,9 +136,7 @@ def open_log_mel(
         row_shape=(settings.n_frames(n_samples),),
         dtype=np.float16,
         sample_rate=settings.sample_rate,
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )
 
 
@@ -190,9 +185,7 @@ def open_spectrum(
     features: ArrayStore,
     *,
     pool_bins: int = 1,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the spectra that belong to log-mel features; compute what of them is missing.
 
@@ -233,9 +226,7 @@ def open_spectrum(
         lengths=count_bins(n_samples, pool_bins),
         row_shape=(1,),
         dtype=np.float16,
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )
 
 
@@ -245,9 +236,7 @@ def open_frames(
     *,
     settings: LogMelSettings,
     min_frames: int = 1,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the store of log-mel frames of these clips; compute what of it is missing.
 
@@ -283,7 +272,5 @@ def open_frames(
         row_shape=(settings.n_mels,),
         dtype=np.float16,
         sample_rate=settings.sample_rate,
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )

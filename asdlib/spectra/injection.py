@@ -17,16 +17,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import signal
+from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
-from asdlib.data.store import ArrayStore
+from asdlib.data.store import ArrayStore, StoreOptions
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
 
@@ -241,10 +241,7 @@ def plan_rehearsal(
 def open_rehearsal(
     waveforms: ArrayStore,
     plan: pd.DataFrame,
-    *,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the store of the changed clips of a plan; change what of it is missing.
 
@@ -278,7 +275,5 @@ def open_rehearsal(
         lengths=np.diff(waveforms.offsets)[positions],
         dtype="<i2",
         names=plan["clip_id"].tolist(),
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )

@@ -23,17 +23,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import fft, ndimage, signal
+from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, map_clips
-from asdlib.data.store import ArrayStore
+from asdlib.data.store import ArrayStore, StoreOptions
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
 from asdlib.spectra.logmel import LogMelTransform
@@ -154,9 +154,7 @@ def open_profiles(
     clips: pd.DataFrame,
     *,
     kind: str,
-    cache_dir: Path,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the store of one kind of `PROFILES` of these clips; compute what of it is missing.
 
@@ -183,9 +181,7 @@ def open_profiles(
         kind=f"profile_{kind}",
         settings={},
         lengths=len(profile_function(kind, sr=sr)(np.zeros(round(sr), np.int16))),
-        cache_dir=cache_dir,
-        workers=workers,
-        on_progress=on_progress,
+        **options,
     )
 
 
