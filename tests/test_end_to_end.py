@@ -182,6 +182,9 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     for number, path in enumerate(sorted(simulated_smoke.rglob("fanSim/test/*_normal_*.wav"))):
         shutil.copy(path, place / f"day {number}.wav")
     learn = ["learn", str(place), "--name", NAME, "--out", str(tmp_path)]
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["learn", str(tmp_path / "empty"), *learn[2:]]) not in (0, FLAGGED)
+    assert "empty: holds no recording. Expected wav" in capfd.readouterr().err
     detector, _ = load_bundle(bundle)
     assert cli.main(learn) == 0
     learnt, facts = load_bundle(bundle)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,48 +61,34 @@ def official_table(scores: pd.DataFrame) -> pd.DataFrame:
             f"{test.loc[unknown, 'clip_id'].iloc[0]}: its domain or condition is unknown "
             f"({unknown.sum()} clips). Name the list that tells it (--truth)."
         )
-    rows: list[tuple[object, ...]] = []
-    halves: list[_Half] = []
-    for (machine_type, section), clips in test.groupby(["machine_type", "section"], dropna=False):
-        both = _halves(clips)
-        rows += [(machine_type, section, *half.row) for half in [*both, *_means(both)]]
-        halves += both
-    rows += [("all", "", *half.row) for half in _means(halves)]
+    parts = []
+    machines = [clips for _, clips in test.groupby(["machine_type", "section"], dropna=False)]
+    halves = [_halves(clips) for clips in machines]
+    for clips, both in zip(machines, halves, strict=True):
+        own = pd.concat([both, _means(both)], ignore_index=True)
+        parts.append(own.assign(**clips.iloc[0][["machine_type", "section"]]))
+    every = pd.concat(halves, ignore_index=True)
+    official = _total(every, row="official score")
     # The AUC of both domains and, once per machine, the pAUC.
-    each = [half.figures[0] for half in halves] + [half.figures[1] for half in halves[::2]]
-    score = _Half("official score", np.full(5, np.nan), *_total(halves))
-    score.figures[0] = _harmonic(np.array(each))
-    rows.append(("all", "", *score.row))
-    return pd.DataFrame(rows, columns=OFFICIAL_COLUMNS)
+    official["auc"] = _harmonic(np.concatenate([every["auc"], every["pauc"][::2]]))
+    of_all = pd.concat([_means(every), pd.DataFrame([official])], ignore_index=True)
+    parts.append(of_all.assign(machine_type="all", section=""))
+    return pd.concat(parts, ignore_index=True)[OFFICIAL_COLUMNS]
 
 
-@dataclass(frozen=True)
-class _Half:
-    """The figures of one domain of one machine, or a mean of such; shape (5,)."""
-
-    name: str
-    figures: FloatArray
-    n_normal: int
-    n_anomaly: int
-
-    @property
-    def row(self) -> tuple[object, ...]:
-        return (self.name, *self.figures.tolist(), self.n_normal, self.n_anomaly)
-
-
-def _halves(clips: pd.DataFrame) -> list[_Half]:
+def _halves(clips: pd.DataFrame) -> pd.DataFrame:
     """Figures of both domains of one machine's test clips."""
     machine_type = clips["machine_type"].iloc[0]
     *areas, partial = section_cells(clips, name=machine_type)
-    halves = []
+    rows = []
     for domain, area in zip(_DOMAINS, areas, strict=True):
         if not area.is_computed:
             what = "anomalous clips" if area.n_normal else f"normal clips of the domain {domain}"
             raise InputError(f"{machine_type}: has no {what}; the official table needs them.")
         quality = _decision_quality(clips[clips["domain"].eq(domain)])
-        values = np.array([area.draws[0], partial.draws[0], *quality])
-        halves.append(_Half(domain, values, area.n_normal, area.n_anomaly))
-    return halves
+        figures = (area.draws[0], partial.draws[0], *quality)
+        rows.append((domain, *figures, area.n_normal, area.n_anomaly))
+    return pd.DataFrame(rows, columns=OFFICIAL_COLUMNS[2:])
 
 
 def _decision_quality(clips: pd.DataFrame) -> list[float]:
@@ -114,31 +100,27 @@ def _decision_quality(clips: pd.DataFrame) -> list[float]:
     return list(quality[:3])
 
 
-def _means(halves: list[_Half]) -> list[_Half]:
+def _means(halves: pd.DataFrame) -> pd.DataFrame:
     """Compute the organisers' four means over domains (and machines)."""
-    source, target = ([half for half in halves if half.name == domain] for domain in _DOMAINS)
-    parts = {
-        "arithmetic mean": halves,
-        "harmonic mean": halves,
-        "source harmonic mean": source,
-        "target harmonic mean": target,
-    }
-    means = []
-    for name, part in parts.items():
-        values = np.array([half.figures for half in part])
-        mean = values.mean(axis=0) if name == "arithmetic mean" else _harmonic(values)
-        means.append(_Half(name, mean, sum(half.n_normal for half in part), _total(halves)[1]))
-    return means
+    rows = []
+    for name in ("arithmetic mean", "harmonic mean", *(f"{d} harmonic mean" for d in _DOMAINS)):
+        part = halves[halves["row"].eq(name.split()[0])] if name.split()[0] in _DOMAINS else halves
+        mean = np.mean if name.startswith("arithmetic") else _harmonic
+        figures = {metric: mean(part[metric].to_numpy()) for metric in OFFICIAL_METRICS}
+        total = {**_total(halves, row=name), "n_normal": part["n_normal"].sum()}
+        rows.append({**total, **figures})
+    return pd.DataFrame(rows)
 
 
-def _total(halves: list[_Half]) -> tuple[int, int]:
+def _total(halves: pd.DataFrame, *, row: str) -> dict[str, Any]:
     """Count normal and anomalous clips; both halves of a machine share the latter."""
-    return sum(half.n_normal for half in halves), sum(half.n_anomaly for half in halves[::2])
+    counts = {"n_normal": halves["n_normal"].sum(), "n_anomaly": halves["n_anomaly"][::2].sum()}
+    return {"row": row, **dict.fromkeys(OFFICIAL_METRICS, np.nan), **counts}
 
 
-def _harmonic(values: FloatArray) -> FloatArray:
+def _harmonic(values: FloatArray) -> float:
     floored = np.maximum(values, _SMALLEST)
-    return np.asarray(len(floored) / np.sum(1.0 / floored, axis=0))
+    return float(len(floored) / np.sum(1.0 / floored))
 
 
 def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:

@@ -69,9 +69,7 @@ def check_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     if not options.recordings:
         raise InputError("check: names no recording. Expected ./run_all.sh check RECORDING ...")
     checker = Checker(options)
-    paths = _find(options.recordings)
-    if not paths and not options.watch:
-        raise InputError(f"{options.recordings[0]}: holds no recording. Expected wav, flac, ...")
+    paths = _find(options.recordings, may_be_empty=options.watch)
     is_flagged = bool(paths) and checker.check(paths)
     if options.watch:
         checker.watch(options.recordings, known=paths)
@@ -262,9 +260,11 @@ def _tell_what_stands_out(verdicts: pd.DataFrame) -> None:
             f"from now on: {shown}")  # fmt: skip
 
 
-def _find(places: Sequence[Path]) -> list[Path]:
+def _find(places: Sequence[Path], *, may_be_empty: bool = False) -> list[Path]:
     """List the recordings that a call names, and tell what is passed over."""
     paths, others = find_recordings(places)
+    if not paths and not may_be_empty:
+        raise InputError(f"{places[0]}: holds no recording. Expected wav, flac, ...")
     if others:
         say(f"{len(others)} passed over: {', '.join(others[:3])}{', ...' if others[3:] else ''}")
     return paths
