@@ -27,21 +27,11 @@ def read_true_attributes(
     They stand in ``<machine>/attributes_XX_{train,test}_correspondence.csv`` with the columns
     ``source_file_name`` (the name that carries the attributes) and ``target_file_name``.
 
-    Parameters
-    ----------
-    root : path
-        Folder with these files somewhere below it, of one year only where years share a machine.
-    clips : DataFrame
-        Clip table, or a part of it.
-    eval_truth : DataFrame, optional
-        Table of `read_eval_truth`. The lists of 2024 name evaluation clips as its ``true_name``,
-        those of 2025 as they were published; both are found with it.
-
-    Returns
-    -------
-    DataFrame
-        ``clip_id, attribute``, one row per clip that a file covers, in the order of the table. A
-        file that covers a machine's split must cover all of its clips, alone and once.
+    ``root`` is a folder with these files somewhere below it, of one year only where years share a
+    machine; ``clips`` a clip table or a part of it. The lists of 2024 name evaluation clips as the
+    ``true_name`` of ``eval_truth`` (`read_eval_truth`), those of 2025 as they were published; both
+    are found with it. Gives ``clip_id, attribute`` of every clip that a file covers, in the order
+    of the table. A file that covers a machine's split must cover all of its clips, alone and once.
     """
     found = _find_correspondences(Path(root))
     keys = list(zip(clips["machine_type"], clips["split"], strict=True))

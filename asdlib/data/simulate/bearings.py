@@ -83,25 +83,12 @@ def bearing_signal(
     resonances_hz: tuple[float, ...] = (2800.0, 4300.0),
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Simulate a bearing whose fault lines are known from its geometry.
+    """Simulate a bearing whose fault lines are known from its geometry, shape (n_samples,).
 
-    Impacts with slip excite structural resonances, in white noise: the envelope spectrum around
-    them has lines at the multiples of BPFO, BPFI (with sidebands at the shaft rate) or 2 BSF (with
-    sidebands at FTF).
-
-    Parameters
-    ----------
-    duration_s, sample_rate, shaft_rate_hz : float
-        Length [s], sampling rate [Hz], rate of the inner ring [Hz].
-    fault : {"outer", "inner", "ball"} or None
-        Place of the pit; None: noise alone.
-    resonances_hz : tuple of float
-        Structural resonances that ring [Hz].
-
-    Returns
-    -------
-    ndarray of float64, shape (round(duration_s * sample_rate),)
-        Noise and impacts have unit root mean square.
+    Impacts of a pit at the ``fault`` ("outer", "inner", "ball"; None: noise alone) excite the
+    resonances [Hz] with slip, in white noise; both have unit root mean square. The envelope
+    spectrum around a resonance has lines at the multiples of BPFO, BPFI (with sidebands at the rate
+    of shaft and inner ring) or 2 BSF (with sidebands at FTF).
     """
     if fault is not None and fault not in FAULT_PLACES:
         raise InputError(f"fault {fault!r}: expected one of {', '.join(FAULT_PLACES)}, or None.")

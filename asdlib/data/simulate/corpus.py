@@ -55,27 +55,14 @@ def write_corpus(
     ``ground_truth_attributes/simulated/dev_data/<machine>/`` with hidden attributes, faults and
     sessions; last of all ``simulated.json``, whose presence means that all else is there.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the corpus, made if missing; also what is returned.
-    size : {"smoke", "demo", "full"}
-        Key of ``SIZES``.
-    seed : int
-        A clip depends on ``VERSION``, ``seed``, its machine type, its name and length, not on other
-        machines, on counts, or on the number of workers.
-    machines : sequence of str, optional
-        Machine types; all seven by default. Machines already there are kept.
-    workers : int, optional
-        Processes; by default one per processor that this process may use.
-    on_progress : callable
-        Called with the number of clips just finished (those found finished come first).
+    ``root`` is made if missing, and returned; ``size`` is a key of `SIZES`. ``machines`` are types,
+    by default all seven; those already there are kept. A clip depends on ``VERSION``, ``seed``, its
+    machine type, its name and length, not on other machines, on counts, or on the number of
+    ``workers`` (processes, by default one per usable core). ``on_progress`` gets the number of
+    clips just finished, those found finished first.
 
-    Raises
-    ------
-    InputError
-        Unknown size or machine, a folder that holds another corpus or other data or cannot be
-        written. Finished clips stay and the next call goes on from them.
+    `InputError`: unknown size or machine, a folder that holds another corpus or other data or
+    cannot be written. Finished clips stay and the next call goes on from them.
     """
     root = Path(root)
     if size not in SIZES:
