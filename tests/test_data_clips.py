@@ -407,9 +407,9 @@ def test_a_name_in_the_wrong_folder_is_refused(tree):
         (wav_bytes(bytes(320))[:36], "no data chunk"),
         (wav_bytes(b""), "holds no samples"),
         (wav_bytes(bytes(321)), "ends within a frame"),
-        (wav_bytes(bytes(320), code=2, bits=4), "has the encoding 2"),
-        (wav_bytes(bytes(320), sample_rate=0), "has the encoding 1"),
-        (wav_bytes(bytes(320), channels=0), "has the encoding 1"),
+        (wav_bytes(bytes(320), code=2, bits=4), "is not a wav file, nor another recording"),
+        (wav_bytes(bytes(320), sample_rate=0), "is not a wav file, nor another recording"),
+        (wav_bytes(bytes(320), channels=0), "is not a wav file, nor another recording"),
     ],
 )
 def test_a_broken_wav_is_named(tree, content, message):

@@ -1,16 +1,17 @@
 """One recording: its header, and its samples as 16-bit mono.
 
-Headers of wav files (RIFF, RF64) are parsed here: libsndfile takes a truncated one for a short one,
-one that a recorder never closed for an empty one. Other formats, and all sound, are left to it.
+Both are read by libsndfile, but it takes a truncated recording for a short one, and one that a
+recorder never closed for an empty one: how long the sound is said to be is looked up here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
+import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,15 +30,9 @@ MEAN = "mean"
 FLOATS = ("FLOAT", "DOUBLE")
 #: Floating point up to here [full scale] is limited to full scale, 0.09 dB at most.
 A_HAIR_ABOVE = 1.01
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_SUBTYPES = {  # libsndfile's name of what a wav file's format chunk says
-    (_PCM, 8): "PCM_U8",
-    (_PCM, 16): "PCM_16",
-    (_PCM, 24): "PCM_24",
-    (_PCM, 32): "PCM_32",
-    (_FLOAT, 32): "FLOAT",
-    (_FLOAT, 64): "DOUBLE",
-}
+#: Bytes of a sample, of encodings in which a wav file without a length can be read to its end.
+_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_UNCOMPRESSED = (1, 3, 0xFFFE)  # codes of a wav file's encoding
 #: Sizes from here on are what pipes and streaming recorders write where they do not know better.
 _UNKNOWN_SIZE = 0x7FFFF000
 #: Silence in the densest format has fewer samples.
@@ -48,7 +43,7 @@ _MOST_PER_BYTE = 10_000
 class Header:
     """Header of a recording whose sound is complete; ``subtype`` is libsndfile's encoding.
 
-    Of a wav file, ``frame_bytes`` long frames begin at ``data_offset`` [bytes].
+    Of a wav file that does not say its length, frames begin at ``data_offset`` [bytes].
     """
 
     subtype: str
@@ -56,14 +51,36 @@ class Header:
     sample_rate: int
     n_samples: int
     data_offset: int = 0
-    frame_bytes: int = 0
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of a frame, where frames have one; else 0."""
+        return self.channels * _SAMPLE_BYTES.get(self.subtype, 0)
 
 
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
-    """Open a recording whose header is read; a file that is missing or not whole is refused."""
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Header]]:
+    """Open a recording with libsndfile; a file that is missing or not whole is refused."""
+    import soundfile
+
     with reading(path), path.open("rb", buffering=1024) as file:
-        yield file, _parse_header(file, path)
+        data_offset = _check_whole(file, path)
+    try:
+        sound = soundfile.SoundFile(os.fsencode(path))
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{path}: is not a wav file, nor another recording that can be read "
+            f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
+        ) from error
+    with sound:
+        header = Header(sound.subtype, sound.channels, sound.samplerate, sound.frames)
+        if data_offset and header.frame_bytes:
+            n_samples = (path.stat().st_size - data_offset) // header.frame_bytes
+            header = replace(header, n_samples=n_samples, data_offset=data_offset)
+        if header.n_samples > _MOST_PER_BYTE * path.stat().st_size:
+            # Damaged, or a flac from a pipe, which libsndfile cannot decode without its length.
+            raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
+        yield sound, header
 
 
 def read_header(path: str | Path) -> Header:
@@ -88,7 +105,7 @@ def read_mono(
     With ``resample`` another rate [Hz] is converted, overshoots limited; else it is refused.
     """
     path = Path(path)
-    with opened(path) as (file, header):
+    with opened(path) as (sound, header):
         if header.n_samples == 0:
             raise InputError(f"{path}: holds no samples. Remove the file.")
         wanted: dict[str, Any] = {"sample_rate": sample_rate, "resample": resample}
@@ -97,7 +114,7 @@ def read_mono(
         count = header.n_samples - start if n_samples is None else n_samples
         if start + count > header.n_samples:
             raise InputError(f"{path}: became shorter since the clip table was read. Run again.")
-        frames = decode(file, header, path, start, count)
+        frames = decode(sound, header, path, start, count)
     if len(frames) != count:
         raise InputError(
             f"{path}: is truncated, its header announces {header.n_samples} samples and "
@@ -143,23 +160,23 @@ def misfits(
     return found
 
 
-def decode(file: BinaryIO, header: Header, path: Path, start: int, count: int) -> npt.NDArray[Any]:
+def decode(sound: Any, header: Header, path: Path, start: int, count: int) -> npt.NDArray[Any]:
     """Frames (count, channels): int16 of 16-bit PCM, else float64 where full scale is 1."""
     import soundfile
 
-    source: Path | io.BytesIO = path
-    layout: dict[str, Any] = {}
-    if header.data_offset:
-        file.seek(header.data_offset + start * header.frame_bytes)
-        source, start = io.BytesIO(file.read(count * header.frame_bytes)), 0
-        layout = {"format": "RAW", "subtype": header.subtype, "channels": header.channels,
-                  "samplerate": header.sample_rate, "endian": "LITTLE"}  # fmt: skip
-    dtype = "int16" if header.subtype == "PCM_16" else "float64"
     try:
-        with soundfile.SoundFile(source, **layout) as sound:
-            if start:
-                sound.seek(start)
-            return sound.read(count, dtype=dtype, always_2d=True)  # type: ignore[no-any-return]
+        if header.data_offset:
+            with path.open("rb") as file:
+                file.seek(header.data_offset + start * header.frame_bytes)
+                raw, start = io.BytesIO(file.read(count * header.frame_bytes)), 0
+            sound = soundfile.SoundFile(
+                raw, format="RAW", subtype=header.subtype, endian="LITTLE",
+                channels=header.channels, samplerate=header.sample_rate,
+            )  # fmt: skip
+        if start:
+            sound.seek(start)
+        dtype = "int16" if header.subtype == "PCM_16" else "float64"
+        return sound.read(count, dtype=dtype, always_2d=True)  # type: ignore[no-any-return]
     except (soundfile.LibsndfileError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
@@ -182,18 +199,19 @@ def _to_int16(floats: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(floats * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
 
 
-def _parse_header(file: BinaryIO, path: Path) -> Header:
+def _check_whole(file: BinaryIO, path: Path) -> int:
+    """Refuse a file that is shorter than it says; see `_unfinished_sound` for what is given."""
     size = file.seek(0, 2)
     file.seek(0)
     if size == 0:
         raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
     start = file.read(24)
     if start[:4] in (b"RIFF", b"RF64", b"BW64") and start[8:12] == b"WAVE":
-        return _read_wav_header(file, path, size, int.from_bytes(start[4:8], "little"))
+        return _unfinished_sound(file, path, size, int.from_bytes(start[4:8], "little"))
     announced = _announced_size(start + file.read(4096))
     if size < announced < _UNKNOWN_SIZE:
         raise _truncated(path, announced, size)
-    return _ask_libsndfile(path)
+    return 0
 
 
 def _announced_size(start: bytes) -> int:
@@ -209,80 +227,40 @@ def _announced_size(start: bytes) -> int:
     return 0
 
 
-def _ask_libsndfile(path: Path) -> Header:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            header = Header(file.subtype, file.channels, file.samplerate, file.frames)
-    except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{path}: is not a wav file, nor another recording that can be read "
-            f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
-        ) from error
-    if header.n_samples > _MOST_PER_BYTE * path.stat().st_size:
-        # Damaged, or a flac from a pipe, which libsndfile cannot decode without its length.
-        raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
-    return header
-
-
-def _read_wav_header(file: BinaryIO, path: Path, size: int, riff_size: int) -> Header:
-    format_chunk: bytes | None = None
-    sizes_64 = b""
+def _unfinished_sound(file: BinaryIO, path: Path, size: int, riff_size: int) -> int:
+    """Say where the sound of a wav file begins that was never closed; 0 of one that is whole."""
+    form = sizes_64 = b""
     position = 12
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
         position += 8
         if name == b"fmt ":
-            format_chunk = file.read(min(length, 40))
+            form = file.read(16)
         elif name == b"ds64":
             sizes_64 = file.read(16)
         elif name == b"data":
             if length == 0xFFFFFFFF and len(sizes_64) == 16:
                 riff_size, length = struct.unpack("<QQ", sizes_64)
             there = size - position
-            is_unfinished = length == 0 and riff_size + 8 != size
-            is_from_pipe = there < length >= _UNKNOWN_SIZE and (
-                riff_size >= _UNKNOWN_SIZE or riff_size == 0
-            )
-            announced = None if is_unfinished or is_from_pipe else length
-            return _make_header(path, format_chunk, position, announced, there)
+            if length == 0 and riff_size + 8 != size:
+                return position
+            if there < length >= _UNKNOWN_SIZE and (riff_size >= _UNKNOWN_SIZE or riff_size == 0):
+                return 0  # from a pipe; libsndfile reads it to its end
+            if length > there:
+                raise _truncated(path, length, there)
+            code, frame_bytes = (int.from_bytes(form[at : at + 2], "little") for at in (0, 12))
+            if code in _UNCOMPRESSED and frame_bytes and length % frame_bytes:
+                raise InputError(
+                    f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
+                    "Copy or download it again."
+                )
+            return 0
         position += length + length % 2
     raise InputError(
         f"{path}: has no sound (no data chunk), the file is truncated or not a wav file. "
         "Copy or download it again."
     )
-
-
-def _make_header(
-    path: Path, format_chunk: bytes | None, data_offset: int, announced: int | None, there: int
-) -> Header:
-    """Check format and length [bytes]; where none is announced the sound ends with the file."""
-    if format_chunk is None or len(format_chunk) < 16:
-        raise InputError(f"{path}: has no format chunk. Copy or download it again.")
-    code, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", format_chunk[:16])
-    if code == _EXTENSIBLE and len(format_chunk) >= 26:
-        code = int.from_bytes(format_chunk[24:26], "little")
-    bits = 8 * frame_bytes // channels if channels else 0
-    if announced is not None and announced > there:
-        raise _truncated(path, announced, there)
-    if code not in (_PCM, _FLOAT):
-        with contextlib.suppress(InputError):
-            return _ask_libsndfile(path)
-    subtype = _SUBTYPES.get((code, bits))
-    if subtype is None or not 0 < rate < 1 << 31 or frame_bytes * 8 != bits * channels:
-        raise InputError(
-            f"{path}: has the encoding {code} with {bits} bits, expected PCM or floating point. "
-            "Convert it to 16-bit PCM wav."
-        )
-    length = there - there % frame_bytes if announced is None else announced
-    if length % frame_bytes:
-        raise InputError(
-            f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
-            "Copy or download it again."
-        )
-    return Header(subtype, channels, rate, length // frame_bytes, data_offset, frame_bytes)
 
 
 def _truncated(path: Path, announced: int, there: int) -> InputError:

@@ -130,13 +130,13 @@ def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> 
 
 def _float_peak(path: str | Path) -> float | None:
     """Largest magnitude of a floating-point file [full scale]; None for other encodings."""
-    with opened(Path(path)) as (file, header):
+    with opened(Path(path)) as (sound, header):
         if header.subtype not in FLOATS:
             return None
         peak, block = 0.0, max(1, _BLOCK_SAMPLES // header.channels)
         for start in range(0, header.n_samples, block):
             count = min(block, header.n_samples - start)
-            frames = np.abs(decode(file, header, Path(path), start, count))
+            frames = np.abs(decode(sound, header, Path(path), start, count))
             peak = max(peak, float(frames[np.isfinite(frames)].max(initial=0.0)))
     return peak
 
