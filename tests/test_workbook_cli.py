@@ -135,7 +135,7 @@ def test_unknown_machine_lists_machines(capsys, tmp_path, simulated_smoke):
     message = failure(
         capsys, "--data", str(simulated_smoke), "--out", str(tmp_path), "--machines", "fan,pump"
     )
-    assert "fan,pump" in message
+    assert "has no machine fan, pump" in message
     assert "bearingSim" in message
 
 

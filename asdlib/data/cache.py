@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Unpack
+from typing_extensions import Required, TypedDict, Unpack
 
 from asdlib.cores import torch_threads_restored, use_one_torch_thread
-from asdlib.data.store import ArrayStore, StoreOptions, open_or_build
+from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 
@@ -47,6 +47,14 @@ VERSIONS = {
     "embeddings": 2,
     "residuals": 3,
 }
+
+
+class StoreOptions(TypedDict, total=False):
+    """Where a store of rows clip by clip lies, and how it is filled; of all that open one."""
+
+    cache_dir: Required[Path]  # folder of all caches
+    workers: int | None  # threads, by default one per usable core
+    on_progress: Callable[[int], object]  # gets the number of clips just finished
 
 
 def map_clips(

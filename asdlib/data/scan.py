@@ -70,12 +70,14 @@ class Scan:
         ]
 
 
-def machine_types(root: str | Path) -> list[str]:
-    """Machine types of a data folder, in order."""
-    listing = Path(root) / LISTING
-    if listing.is_file():
-        return sorted({one.machine_type for one in read_listing(listing, [])})
-    return list(find_machines(Path(root)))
+def machine_types(root: Path, machines: Sequence[str] | None = None) -> list[str]:
+    """Machine types of a data folder, in order; chosen ``machines`` must be among them."""
+    if (root / LISTING).is_file():
+        found = sorted({one.machine_type for one in read_listing(root / LISTING, [])})
+    else:
+        found = list(find_machines(root))
+    _check_choice(root, machines, found)
+    return found
 
 
 def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan:

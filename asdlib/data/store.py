@@ -34,7 +34,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
-from typing_extensions import Required, TypedDict
 
 from asdlib.cores import available_cores
 from asdlib.errors import InputError
@@ -45,14 +44,6 @@ _VERIFIED_WHOLE, _VERIFIED = 1 << 30, 1 << 28
 _BLOCK_BYTES, _BLOCK_ROWS = 4 << 20, 32
 _JOURNAL_LINE = re.compile(r"(\d+)-(\d+) ([0-9a-f]{8})")
 _Block = tuple[int, int]  # first row, row after the last
-
-
-class StoreOptions(TypedDict, total=False):
-    """Where a store of rows clip by clip lies, and how it is filled; of all that open one."""
-
-    cache_dir: Required[Path]  # folder of all caches
-    workers: int | None  # threads, by default one per usable core
-    on_progress: Callable[[int], object]  # gets the number of clips just finished
 
 
 def content_key(settings: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from typing_extensions import Unpack
 
 from asdlib.cores import available_cores
 from asdlib.data.audio import (
@@ -24,7 +25,7 @@ from asdlib.data.audio import (
     read_mono,
     resampled_length,
 )
-from asdlib.data.cache import VERSIONS
+from asdlib.data.cache import VERSIONS, StoreOptions
 from asdlib.data.store import ArrayStore, open_or_build
 from asdlib.errors import InputError, raise_problems
 from asdlib.files import reading
@@ -38,14 +39,12 @@ _SILENT_SPAN = 2  # [quantisation steps] a clip that never moves further holds n
 def open_waveforms(
     clips: pd.DataFrame,
     *,
-    cache_dir: Path,
     sample_rate: int = 16000,
     resample: bool = False,
     channel: int | str | None = None,
     scale: float | None = None,
-    workers: int | None = None,
-    on_progress: Callable[[int], object] = lambda clips: None,
     on_remark: Callable[[str], object] = lambda line: None,
+    **options: Unpack[StoreOptions],
 ) -> ArrayStore:
     """Open the samples of all clips of `asdlib.data.read_clips`, decoding what is not decoded yet.
 
@@ -56,10 +55,9 @@ def open_waveforms(
 
     Of files with several channels ``channel`` (from 0, or "mean") is taken; files of another
     ``sample_rate`` [Hz] are an error unless ``resample``. ``scale`` multiplies floating-point
-    recordings, by default `common_scale`. ``workers`` are threads, by default one per usable core;
-    ``on_progress`` gets the number of clips just finished, ``on_remark`` a line where recordings
-    are scaled. `InputError` when a clip is missing, stereo, empty, of another rate, holds NaN, or
-    the cache cannot be written.
+    recordings, by default `common_scale`; ``on_remark`` is called with a line where they are
+    scaled. ``options`` are `asdlib.data.cache.StoreOptions`. `InputError` when a clip is missing,
+    stereo, empty, of another rate, holds NaN, or the cache cannot be written.
     """
     if clips.empty:
         raise InputError("The clip table is empty. Choose machines that have clips.")
@@ -76,6 +74,7 @@ def open_waveforms(
     # Of a whole recording all is read, so that one that has grown since is noticed.
     is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
     counts = [n if cut else None for n, cut in zip(clips["n_samples"], is_window, strict=True)]
+    workers = options.get("workers")
     if scale is None:
         scale = common_scale(list(dict.fromkeys(paths)), workers=workers)
         if scale != 1:
@@ -93,7 +92,7 @@ def open_waveforms(
 
     shaping = {**decoding, "scale": scale, "files": content_hash(clips, workers=workers)}
     return open_or_build(
-        Path(cache_dir) / "waveforms",
+        Path(options["cache_dir"]) / "waveforms",
         settings={**shaping, "version": VERSIONS["waveforms"]},
         ids=clips["clip_id"].astype(str).tolist(),
         lengths=lengths,
@@ -101,7 +100,7 @@ def open_waveforms(
         dtype="<i2",
         fill=fill,
         workers=workers,
-        on_progress=on_progress,
+        on_progress=options.get("on_progress", lambda clips: None),
     )
 
 

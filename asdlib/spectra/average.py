@@ -17,8 +17,8 @@ from scipy import signal
 from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
-from asdlib.data.cache import map_clips
-from asdlib.data.store import ArrayStore, StoreOptions
+from asdlib.data.cache import StoreOptions, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
 

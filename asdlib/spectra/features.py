@@ -18,8 +18,8 @@ import torch
 from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE, REMOVED_DB
-from asdlib.data.cache import ClipFunction, map_clips
-from asdlib.data.store import ArrayStore, StoreOptions
+from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.mel import (
@@ -83,7 +83,7 @@ def open_log_mel(
     long_clips : {"centre", "start", "end"}
         Which part of a longer clip is kept.
     options
-        Of `asdlib.data.store.StoreOptions`.
+        Of `asdlib.data.cache.StoreOptions`.
 
     Returns
     -------

@@ -32,8 +32,8 @@ from scipy import fft, ndimage, signal
 from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
-from asdlib.data.cache import ClipFunction, map_clips
-from asdlib.data.store import ArrayStore, StoreOptions
+from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
+from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
 from asdlib.spectra.logmel import LogMelTransform

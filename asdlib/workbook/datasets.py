@@ -92,13 +92,8 @@ def check_recordings(
     only unknown machines are refused; ``tell`` is called with every line. The `InputError` has five
     lines at most: where there is more to say, it was told before.
     """
-    there = machine_types(data)
-    unknown = sorted(set(machines or []) - set(there))
-    if unknown:
-        raise InputError(
-            f"--machines {','.join(unknown)}: not in {data}. There are: {', '.join(there)}."
-        )
     if settings is None:
+        machine_types(data, machines or None)
         return
     window_s = settings["window_s"]
     clips, scan = scan_clips(data, machines=machines or None, window_s=window_s, refuse=False)
