@@ -9,7 +9,6 @@ from scipy import signal, stats
 from asdlib import scoring, spectra
 from asdlib.data import open_waveforms, read_clips
 from asdlib.errors import InputError
-from asdlib.scoring import sensitivity
 from asdlib.spectra import injection
 
 SR = 16000
@@ -150,6 +149,6 @@ def test_a_view_that_is_outvoted_shows_as_a_shortfall():
     assert spots.loc["tone", "best_view"] == "lines"
     assert spots.loc["tone", "shortfall"] == pytest.approx(0.2)
     assert spots.loc["level", "shortfall"] == 0
-    learnt = rates[rates["system"].isin(["final", *sensitivity.LEARNT])]
+    learnt = rates[rates["system"].isin(["final", *scoring.LEARNT])]
     assert scoring.blind_spots(learnt).empty
-    assert sensitivity.LEARNT == ("embedding", "autoencoder")
+    assert scoring.LEARNT == ("embedding", "autoencoder")

@@ -2,7 +2,18 @@
 
 from asdlib.scoring.backends import make_backend, neighbour_agreement
 from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis, time_average
-from asdlib.scoring.decisions import conformal_threshold, decide, false_alarms, roc_curves
+from asdlib.scoring.decisions import (
+    LEARNT,
+    SENSITIVITY_COLUMNS,
+    blind_spots,
+    conformal_threshold,
+    decide,
+    detection_rates,
+    false_alarms,
+    held_out_part,
+    rehearsed_clips,
+    roc_curves,
+)
 from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
 from asdlib.scoring.final import (
@@ -22,17 +33,10 @@ from asdlib.scoring.official import (
     is_dcase2025_dev,
     official_table,
     published_figures,
+    read_submission,
+    write_submission,
 )
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
-from asdlib.scoring.sensitivity import (
-    LEARNT,
-    SENSITIVITY_COLUMNS,
-    blind_spots,
-    detection_rates,
-    held_out_part,
-    rehearsed_clips,
-)
-from asdlib.scoring.submission import read_submission, write_submission
 from asdlib.scoring.verdicts import (
     VERDICT_COLUMNS,
     NormalBank,

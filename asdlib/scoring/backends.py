@@ -65,23 +65,11 @@ SCORES: dict[str, Any] = {
 
 
 def make_backend(name: str, *, k: int = 1, metric: str = "cosine", seed: int = 0) -> Backend:
-    """Make a fresh backend.
+    """Make a fresh backend of k neighbours, by "cosine" or "euclidean" distance.
 
-    Parameters
-    ----------
-    name : str
-        How clips are scored (``SCORES``), alone or behind a bank (``BANKS``) and ``+``:
-        ``"knn"``, ``"local_density"``, ``"kmeans+knn"``, ``"smote+local_density"``, ...
-    k : int
-        Neighbours, see the backends.
-    metric : {"cosine", "euclidean"}
-    seed : int
-        Seed of the banks.
-
-    Raises
-    ------
-    InputError
-        For a name that is none of these.
+    ``name`` says how clips are scored (`SCORES`), alone or behind a bank (`BANKS`) and ``+``:
+    ``knn``, ``local_density``, ``kmeans+knn``, ``smote+local_density``, ...; any other is refused.
+    ``seed`` is the banks'.
     """
     bank, _, score = name.rpartition("+")
     if score not in SCORES or (bank and bank not in BANKS):
@@ -179,23 +167,9 @@ def neighbour_agreement(
 ) -> pd.DataFrame:
     """Share of clips whose nearest neighbour within the machine has the same class.
 
-    Parameters
-    ----------
-    embeddings : ndarray of float, shape (n_clips, n_dimensions)
-        Compared by cosine distance.
-    labels : sequence of str, length n_clips
-        Class of each clip.
-    machine_types : sequence of str, length n_clips
-        Machine of each clip.
-    seed : int
-        Seed of the shuffle.
-
-    Returns
-    -------
-    DataFrame
-        One row per machine: ``machine_type, n_clips, n_classes, agreement,
-        agreement_shuffled``; shares 0 to 1, the second with the classes shuffled within the
-        machine, which is what chance gives. Machines of a single clip are left out.
+    Of ``embeddings`` (n_clips, n_dimensions), by cosine distance. One row per machine of two clips
+    or more: ``machine_type, n_clips, n_classes, agreement, agreement_shuffled``, shares 0 to 1, the
+    second with the classes shuffled within the machine, which is what chance gives.
     """
     rng = np.random.default_rng(seed)
     table = pd.DataFrame({"machine_type": machine_types, "label": labels})

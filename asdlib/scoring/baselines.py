@@ -75,26 +75,14 @@ def score_autoencoder(
 ) -> pd.DataFrame:
     """Score all training and test clips by the official baseline, in its two ways.
 
-    - ``ae_mse``: mean squared error of the clip.
-    - ``ae_mahalanobis``: `selective_mahalanobis` of its mean residual.
+    ``ae_mse``: mean squared error of the clip; ``ae_mahalanobis``: `selective_mahalanobis` of its
+    mean residual. Otherwise as `asdlib.scoring.score_machines`, one row per clip and system.
 
     Parameters
     ----------
     reconstructions : mapping of str to mapping of arrays
         By machine type: ``clip_id``, ``mse`` (n_clips,), ``mean_residual`` (n_clips, n_bands),
         ``covariance`` (n_domains, n_bands, n_bands) and ``n_stacks`` (n_domains,).
-    clips : DataFrame
-        Clip table. Supplemental clips are not scored.
-    seed : int or None
-        Seed of the training.
-    learnt : collection of str
-        Training clips that the autoencoders learnt from (`asdlib.training.learnt_clips`); they
-        get no score where three others of their machine do.
-
-    Returns
-    -------
-    DataFrame
-        As from :func:`asdlib.scoring.score_machines`, one row per clip and system.
     """
     scored = scored_clips(clips)
     scores: dict[str, dict[str, float]] = {"ae_mse": {}, "ae_mahalanobis": {}}

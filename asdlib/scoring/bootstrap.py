@@ -56,31 +56,13 @@ def bias_corrected_interval(
 ) -> tuple[FloatArray, FloatArray]:
     r"""Bias-corrected and accelerated percentile interval of bootstrap replicates (BCa).
 
-    The percentiles :math:`\Phi(z_0 + (z_0 \pm w z)/(1 - a (z_0 \pm w z)))` of the replicates, where
-    :math:`\Phi(z_0)` is the share of replicates below the value (ties count half), :math:`a` the
-    acceleration, :math:`w` the widening and :math:`z` the normal quantile of the confidence. The
-    partial AUC of a resample of few clips lies too high on average, and the nearer to 1 the less
-    it scatters; plain percentiles inherit both.
-
-    Parameters
-    ----------
-    value : ndarray of float64, shape (n_values,)
-        What was measured on all clips.
-    replicates : ndarray of float64, shape (n_resamples, n_values)
-        The same on every resample.
-    confidence : float
-        Over 0 and under 1.
-    acceleration, widening : float or ndarray of float64, shape (n_values,)
-        0 and 1 give the bias-corrected percentiles.
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (n_values,)
-        NaN where the value is NaN or there are no replicates.
-
-    References
-    ----------
-    B. Efron, "Better bootstrap confidence intervals", JASA 82 (1987).
+    The percentiles :math:`\Phi(z_0 + (z_0 \pm w z)/(1 - a (z_0 \pm w z)))` of ``replicates``
+    (n_resamples, n_values), where :math:`\Phi(z_0)` is the share of replicates below the ``value``
+    (n_values,), ties half, :math:`a` the acceleration, :math:`w` the widening (0 and 1:
+    bias-corrected alone) and :math:`z` the normal quantile of the confidence. The partial AUC of a
+    resample of few clips lies too high on average, and the nearer to 1 the less it scatters; plain
+    percentiles inherit both. NaN where the value is, or without replicates. B. Efron, JASA 82
+    (1987).
     """
     normal = NormalDist()
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)

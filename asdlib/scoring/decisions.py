@@ -1,4 +1,4 @@
-"""Decisions: thresholds that promise a false-alarm rate, whether it was kept, and ROC curves.
+"""Decisions: thresholds that promise a false-alarm rate, whether it was kept, what they find.
 
 The organisers fit a gamma distribution to the autoencoder's losses of batches, not of clips, and
 take its 90 % point; here the decisions of every system, theirs included, come from conformal
@@ -8,20 +8,30 @@ thresholds of clip scores.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+from sklearn.isotonic import IsotonicRegression
 
 from asdlib.errors import InputError
-from asdlib.scoring.domains import of_sessions
-from asdlib.scoring.metrics import Ranking
+from asdlib.scoring.domains import N_PARTS, of_sessions, parts
+from asdlib.scoring.metrics import Ranking, auc
 from asdlib.scoring.scores import validate_scores
 
 _KEYS = ["system", "seed", "machine_type"]
 THRESHOLD_COLUMNS = [*_KEYS, "threshold", "false_alarm_rate", "n_train", "reason"]
 FALSE_ALARM_COLUMNS = [*_KEYS, "domain", "promised", "met", "met_low", "met_high", "n_normal"]
+SENSITIVITY_COLUMNS = [
+    *("system", "machine_type", "kind", "strength", "unit"),
+    *("pod", "pod_low", "pod_high", "auc", "n_clips", "false_alarms", "found_from"),
+]
+#: Views that learn from all training clips, those that are put aside here too.
+LEARNT = ("embedding", "autoencoder")
+#: Probability of detection from which on a change counts as found.
+FOUND = 0.9
 
 
 def conformal_threshold(
@@ -113,18 +123,9 @@ def _with_sessions(clips: pd.DataFrame | None) -> set[str]:
 def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
     """Compare the promised false-alarm rate with the one met on normal test clips.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Decided scores (`decide`) with the truth of the test clips.
-    thresholds : DataFrame
-        As from `decide`.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``FALSE_ALARM_COLUMNS``, one row per system, seed, machine and domain that has
-        normal test clips; ``met`` with its exact 95 % interval (Clopper and Pearson, 1934).
+    Of what `decide` gave, with the truth of the test clips: columns ``FALSE_ALARM_COLUMNS``, one
+    row per system, seed, machine and domain that has normal test clips; ``met`` with its exact 95 %
+    interval (Clopper and Pearson, 1934).
     """
     normal = scores[scores["split"].eq("test") & scores["is_anomaly"].eq(False).fillna(False)]
     decided = normal[normal["is_decided_anomalous"].notna()]
@@ -143,18 +144,10 @@ def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame
 def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
     """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Scores table; test clips of known condition are used, sections of a machine together.
-
-    Returns
-    -------
-    DataFrame
-        ``system, seed, machine_type, normal_domain, false_positive_rate,
-        true_positive_rate``, one row per point, rates 0 to 1. ``normal_domain`` is "source" or
-        "target" (normal clips of that domain against all anomalies) or "both" (all clips).
-        A curve that has no normal clips or no anomalies is absent.
+    ``system, seed, machine_type, normal_domain, false_positive_rate, true_positive_rate``, one row
+    per point, rates 0 to 1, from test clips of known condition. ``normal_domain`` is "source" or
+    "target" (normal clips of that domain against all anomalies) or "both"; curves without either
+    are absent.
     """
     keys = ["system", "seed", "machine_type"]
     table = validate_scores(scores)
@@ -179,3 +172,92 @@ def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
             parts.append(part.assign(**facts, normal_domain=name))
     columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Rows that a rehearsal puts aside: the last third of the normal training clips of each domain.
+
+    None of a machine whose training clips are fewer than six.
+    """
+    aside = np.zeros(len(clips), bool)
+    train = clips.reset_index(drop=True)
+    train = train[train["split"].eq("train")]
+    for _, own in train.groupby("machine_type"):
+        if len(own) >= 2 * N_PARTS:
+            is_last = parts(own["domain"].fillna("").to_numpy(str)) == N_PARTS - 1
+            aside[own.index[is_last]] = True
+    return aside
+
+
+def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clip table of a rehearsal: training clips, those of `held_out_part` as normal test clips."""
+    train = clips[clips["split"].eq("train")].reset_index(drop=True)
+    train["is_anomaly"] = pd.array([False] * len(train), dtype="boolean")
+    train.loc[held_out_part(train), "split"] = "test"
+    return train
+
+
+def detection_rates(
+    scores: pd.DataFrame, plan: pd.DataFrame, *, false_alarm_rate: float = 0.05
+) -> pd.DataFrame:
+    """Probability of detection (POD) of every kind of change, strength by strength.
+
+    ``pod`` has its exact 95 % interval (Clopper and Pearson) at the conformal threshold over both
+    domains; ``auc`` is against the unchanged clips put aside, ``false_alarms`` theirs; from
+    ``found_from`` on the POD, made monotone, reaches ``FOUND`` (NaN: never).
+    """
+    table = scores.merge(plan[["clip_id", "kind", "strength", "unit"]], on="clip_id", how="left")
+    rows = []
+    for (system, machine), own in table.groupby(["system", "machine_type"], sort=False):
+        normal = own[own["kind"].isna()]
+        threshold, _ = conformal_threshold(
+            normal["anomaly_score"].to_numpy(), false_alarm_rate=false_alarm_rate
+        )
+        unchanged = normal.loc[normal["split"].eq("test"), "anomaly_score"].to_numpy()
+        alarms = float(np.mean(unchanged > threshold))
+        for (kind, unit), changed in own.groupby(["kind", "unit"], sort=False):
+            of_kind = [
+                (float(str(strength)), scored.to_numpy(np.float64))
+                for strength, scored in changed.groupby("strength")["anomaly_score"]
+            ]
+            shares = [float(np.mean(values > threshold)) for _, values in of_kind]
+            found = _found_from([strength for strength, _ in of_kind], shares)
+            for (strength, values), share in zip(of_kind, shares, strict=True):
+                interval = stats.binomtest(round(share * len(values)), len(values)).proportion_ci()
+                is_changed = np.repeat([False, True], [len(unchanged), len(values)])
+                area = auc(np.concatenate([unchanged, values]), is_changed)
+                rows.append(
+                    [system, machine, kind, strength, unit, share, interval.low, interval.high]
+                    + [area, len(values), alarms, found]
+                )
+    return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
+
+
+def blind_spots(rates: pd.DataFrame, *, system: str = "final") -> pd.DataFrame:
+    """Compare the fused system with the best single profile, kind by kind.
+
+    Of `detection_rates` of ``system`` and its views, one row per machine and kind: ``machine_type,
+    kind``, ``auc`` of the system and ``best_auc`` of the ``best_view``, both means over the
+    strengths, and ``shortfall``, their difference where the profile is better. Views that were
+    learnt (`LEARNT`) knew the clips that were put aside: what they hear of a change is no measure.
+    """
+    mean = rates.pivot_table(
+        index=["machine_type", "kind"], columns="system", values="auc", sort=False
+    )
+    views = mean.drop(columns=[system, *LEARNT], errors="ignore")
+    if views.empty:  # learnt views alone: nothing to compare with
+        return pd.DataFrame(columns=["machine_type", "kind", "auc", "best_auc", "best_view",
+                                     "shortfall"])  # fmt: skip
+    best = {"best_auc": views.max(axis=1), "best_view": views.idxmax(axis=1)}
+    table = pd.DataFrame({"auc": mean[system], **best})
+    table["shortfall"] = (table["best_auc"] - table["auc"]).clip(lower=0.0)
+    return table.reset_index()
+
+
+def _found_from(strengths: Sequence[float], shares: Sequence[float]) -> float:
+    """Smallest strength at which the monotone POD, linear between the strengths, is `FOUND`."""
+    monotone = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(strengths, shares)
+    if monotone[-1] < FOUND:
+        return float("nan")
+    first = int(np.argmax(monotone >= FOUND))
+    return float(np.interp(FOUND, monotone[: first + 1], strengths[: first + 1]))

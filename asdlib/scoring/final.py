@@ -147,32 +147,17 @@ def score_views(
     learnt: Collection[str] = (),
     on_progress: Callable[[int], object] = lambda machines: None,
 ) -> dict[str, pd.DataFrame]:
-    """Score all training and test clips by each view of rows alone.
+    """Score all training and test clips by each view of rows alone: one scores table per view.
 
     Parameters
     ----------
     views : mapping of str to (clip ids, ndarray of shape (n_clips, n_values))
         By name, keys of `VIEW_METRICS`.
-    clips : DataFrame
-        Clip table.
     neighbours : int
         Neighbours in each domain.
-    seed : int or None
-        Seed of the network among the views.
-    learnt : collection of str
-        Training clips that the network learnt from.
-    on_progress : callable
-        Called with 1 after every machine of every view.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        One scores table per view (`score_machines`), ``system`` its name.
-
-    Raises
-    ------
-    InputError
-        As `score_machines`.
+    clips, seed, learnt, on_progress
+        As for `score_machines`; ``learnt`` concerns the view ``embedding`` alone, and progress
+        comes after every machine of every view.
     """
     return {
         view: score_machines(
@@ -196,22 +181,15 @@ def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd
     Parameters
     ----------
     tables : sequence of DataFrame
-        Scores of the same clips as from `score_machines`, one table each.
-    system : str
-        Name of the fused system.
-    seed : int or None
-        Seed that the fused scores belong to; None for several.
+        Scores of the same clips as from `score_machines`, one table each; others are refused.
+    system, seed
+        Of the fused scores; None for several seeds.
 
     Returns
     -------
     DataFrame
-        Of the first table's form: columns ``SCORE_COLUMNS``; ``anomaly_score`` is the mean of
-        the `bounded` scores, about 0 for a normal clip, over the tables that know one.
-
-    Raises
-    ------
-    InputError
-        When there is no table, or the tables do not hold the same clips.
+        Of the first table's form; ``anomaly_score`` is the mean of the `bounded` scores over the
+        tables that know one, about 0 for a normal clip.
     """
     if not tables:
         raise InputError("There is nothing to fuse: expected one scores table or more.")

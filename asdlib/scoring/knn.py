@@ -129,27 +129,10 @@ def embedding_map(
 ) -> npt.NDArray[np.float32]:
     """Arrange clips in the plane so that near embeddings (by cosine) stay near.
 
-    t-SNE of the length-normalised embeddings, started from their principal components. Fewer
-    than 10 clips are laid out along their first two principal components. Distances between
-    far groups mean nothing in such a map.
-
-    Parameters
-    ----------
-    embeddings : ndarray of float, shape (n_clips, n_dimensions)
-        Finite, of any length but zero.
-    seed : int
-        Seed of t-SNE.
-    perplexity : float
-        Size of a neighbourhood; lowered to a third of the clips where there are few.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_clips, 2)
-        Without unit.
-
-    References
-    ----------
-    L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR 9 (2008).
+    ``embeddings`` (n_clips, n_dimensions) → float32 (n_clips, 2), without unit: t-SNE of the
+    length-normalised embeddings, started from their principal components; fewer than 10 clips are
+    laid out along these. Distances between far groups mean nothing in such a map. L. van der Maaten
+    and G. Hinton, "Visualizing data using t-SNE", JMLR 9 (2008).
     """
     if len(embeddings) < 2:
         return np.zeros((len(embeddings), 2), np.float32)

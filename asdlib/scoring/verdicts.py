@@ -32,17 +32,10 @@ _ORDER = ["recorded_at", "recording", "start_s"]
 
 
 def with_contributions(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Join the scores of the views of one seed and add what each contributes to the final score.
+    """Join the scores tables of the views of one seed, training clips among them.
 
-    Parameters
-    ----------
-    tables : iterable of DataFrame
-        One scores table per view (`asdlib.scoring.score_views`), training clips among them.
-
-    Returns
-    -------
-    DataFrame
-        All rows with the column ``contribution``, float64 (`asdlib.scoring.final.bounded`).
+    The column ``contribution`` is what each adds to the final score
+    (`asdlib.scoring.final.bounded`).
     """
     parts = [
         table.assign(contribution=bounded(table).reindex(table["clip_id"]).to_numpy())
@@ -69,33 +62,22 @@ def verdict_table(
     Parameters
     ----------
     final_scores : DataFrame
-        Decided scores (`asdlib.scoring.decide`) of one system and seed, training clips among
-        them.
+        Decided scores (`asdlib.scoring.decide`) of one system and seed, training clips among them.
     view_scores : DataFrame
-        ``clip_id, system, contribution``: one row per clip, view and seed
-        (`with_contributions`).
+        ``clip_id, system, contribution``, see `with_contributions`.
     thresholds : DataFrame
         As from `asdlib.scoring.decide`, this system's among them.
     clips : DataFrame
-        Clip table; ``recording`` (the file it was cut from), ``start_s`` [s] and
-        ``recorded_at`` are read where it has them.
+        Clip table; ``recording``, ``start_s`` [s] and ``recorded_at`` are read where it has them.
 
     Returns
     -------
     DataFrame
-        ``VERDICT_COLUMNS``, flagged clips first, then by score:
-
-        - ``verdict``: "anomalous", "normal", or "unknown" where the machine has no threshold;
-        - ``percentile``: share of the machine's training clips that score lower [%];
-        - ``heard``: the view with the largest contribution, empty if none is positive;
-        - ``reason``: empty, to be filled in;
-        - ``since``: when the unbroken run of anomalous clips began that this clip belongs to,
-          in the order of the machine's recordings; empty for others.
-
-    Raises
-    ------
-    InputError
-        When the scores hold several systems or seeds, or there is no threshold of theirs.
+        ``VERDICT_COLUMNS``, flagged clips first, then by score. ``verdict``: "anomalous", "normal",
+        or "unknown" where the machine has no threshold; ``percentile``: share of the machine's
+        training clips that score lower [%]; ``heard``: the view with the largest contribution,
+        empty if none is positive; ``reason``: to be filled in; ``since``: when the unbroken run of
+        anomalous clips began that this one belongs to, in the order of the machine's recordings.
     """
     table = one_run(final_scores)
     test = table[table["split"].eq("test")].copy()
