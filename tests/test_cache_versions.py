@@ -87,6 +87,13 @@ def make_outputs(folder):
     outputs["residuals"] = np.concatenate(
         [np.asarray(residuals[name], np.float64).ravel() for name in ("mse", "mean_residual")]
     )
+    rows = stores["profile_spectrum"].fixed()
+    reason = spectra.find_reason(
+        "spectrum", row=rows[0], normal_rows=rows[1:], samples=sound(0), sample_rate=SR
+    )
+    outputs["reasons"] = np.append(reason.picture.clip, reason.band_hz)
+    points = np.random.default_rng(0).standard_normal((8, 3))
+    outputs["maps"] = scoring.embedding_map(points)
     return outputs
 
 

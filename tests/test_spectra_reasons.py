@@ -1,7 +1,9 @@
 """Known answers: what was changed in a normal clip is what the deciding view's reason names."""
 
 import re
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,7 @@ from asdlib.spectra import PROFILES, KnownRates, find_reason
 from asdlib.spectra.injection import INJECTIONS, inject
 from asdlib.spectra.profiles import profile_function
 from asdlib.workbook import showing
-from asdlib.workbook.explaining import Explainer
+from asdlib.workbook.explaining import Explainer, reason_sentences
 
 SR, SECONDS, N_TRAIN = 16000, 4.0, 24
 SEED = 1  # of the changes
@@ -64,8 +66,9 @@ def explained():
     scores = score_views(views, clips, neighbours=2, seed=None)
     shares = contribution_table(with_contributions(scores.values()))
     explainer = Explainer(views, clips, neighbours=5)
+    waveforms = SimpleNamespace(settings={"sample_rate": SR}, row_of=sounds.__getitem__)
     return {
-        name: explainer.explain(name, shares.loc[name], samples=sounds[name], sample_rate=SR)
+        name: explainer.explain(name, shares.loc[name], waveforms)
         for name in [*INJECTIONS, "nothing"]
     }
 
@@ -226,10 +229,9 @@ def test_bad_input_is_refused(rng):
         find_reason("lines", row=np.ones(3), normal_rows=np.ones((4, 2)), **given)
 
 
-def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
-    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
-    shown = []
-    monkeypatch.setattr(showing, "display", lambda *parts: shown.append(parts))
+@pytest.fixture
+def judged():
+    """Two judged clips of a pump and all that explains them."""
     rng = np.random.default_rng(0)
     names = [f"pump/train/{i}" for i in range(6)] + ["pump/test/low", "pump/test/high"]
     sounds = {name: (3000 * rng.standard_normal(SR)).astype(np.int16) for name in names}
@@ -239,18 +241,57 @@ def test_any_clip_can_be_chosen_the_highest_score_first(monkeypatch):
     profile = profile_function("spectrum", sr=SR)
     rows = {"spectrum": (names, np.array([profile(y) for y in sounds.values()]))}
     verdicts = pd.DataFrame(
-        {"clip_id": names[6:], "anomaly_score": [1.0, 2.0], "verdict": "normal"}
-    )
+        {"clip_id": names[6:], "machine_type": "pump", "anomaly_score": [1.0, 2.0],
+         "verdict": "normal"}
+    )  # fmt: skip
     scores = pd.DataFrame({"clip_id": names[6:], "system": "spectrum", "contribution": [0.1, 0.2]})
-    waveforms = SimpleNamespace(settings={"sample_rate": SR}, row_of=sounds.__getitem__)
+    waveforms = SimpleNamespace(
+        settings={"sample_rate": SR}, row_of=sounds.__getitem__, directory=Path("waveforms")
+    )
+    return verdicts, scores, waveforms, Explainer(rows, clips)
+
+
+def test_any_clip_can_be_chosen_the_highest_score_first(judged, monkeypatch):
+    monkeypatch.delenv(STATIC_VARIABLE, raising=False)
+    shown = []
+    monkeypatch.setattr(showing, "display", lambda *parts: shown.append(parts))
+    verdicts, scores, waveforms, explainer = judged
     show = partial(
         showing.show_verdict, verdicts=verdicts, view_scores=scores, waveforms=waveforms,
-        explainer=Explainer(rows, clips), seconds=0.5,
+        explainer=explainer, seconds=0.5,
     )  # fmt: skip
-    box = showing.browse_verdicts(verdicts, clips, show)
+    box = showing.browse_verdicts(verdicts, explainer.clips, show)
     group, clip = box.children[0].children
     assert list(group.options) == ["pump, test, source"]
     assert list(clip.options) == ["pump/test/high", "pump/test/low"]
     figure, players = shown[-1]
     assert figure.get_suptitle().startswith("pump/test/high, normal, score 2.00: ")
     assert "nearest normal: " in players.data
+
+
+def test_sentences_are_kept_until_what_they_are_made_of_changes(judged, tmp_path, monkeypatch):
+    verdicts, scores, waveforms, explainer = judged
+    asked = []
+
+    def explain(self, clip_id, contributions, waveforms):
+        asked.append(clip_id)
+        return original(self, clip_id, contributions, waveforms)
+
+    original = Explainer.explain
+    monkeypatch.setattr(Explainer, "explain", explain)
+    say = partial(reason_sentences, verdicts, scores, waveforms, cache_dir=tmp_path)
+    counted = []
+    first = say(explainer)
+    assert asked == ["pump/test/low", "pump/test/high"]
+    assert all(re.search("louder|quieter", sentence) for sentence in first)
+    assert say(explainer, on_progress=counted.append) == first
+    assert (len(asked), counted) == (2, [2])
+    names, rows = explainer.rows["spectrum"]
+    # As pandas gives names: what is hashed is their text, not where it lies.
+    assert say(replace(explainer, rows={"spectrum": (pd.Index(names), rows)})) == first
+    assert len(asked) == 2
+    louder = replace(explainer, rows={"spectrum": (names, rows + np.arange(8)[:, None])})
+    assert say(louder) != first
+    assert len(asked) == 4
+    assert say(replace(explainer, neighbours=1))
+    assert len(asked) == 6

@@ -15,6 +15,8 @@ from asdlib.training import (
     count_parameters,
     load_reconstruction,
     open_reconstructions,
+    reconstruct,
+    reconstruction,
 )
 from asdlib.training.frame_autoencoder import (
     STACKED_FRAMES,
@@ -211,6 +213,28 @@ def test_arrays_have_the_shapes_they_say(frames, clips, tmp_path):
     assert arrays["covariance"].shape == (2, N_MELS, N_MELS)
     assert len(arrays["loss"]) == len(arrays["validation_loss"]) == 2
     assert json.loads(str(arrays["settings"]))["settings"]["epochs"] == 2
+
+
+def test_other_clips_are_reconstructed_once(frames, clips, tmp_path, monkeypatch):
+    arrays = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    ids = clips["clip_id"].tolist()[1:3]
+    first = reconstruct(arrays, frames, ids, cache_dir=tmp_path)
+    assert first["clip_id"].tolist() == [*arrays["clip_id"], *ids]
+    assert np.allclose(first["mse"][-2:], arrays["mse"][1:3], rtol=1e-5)
+    assert first["mean_residual"].shape == (10, N_MELS)
+
+    def refuse(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(reconstruction, "clip_residuals", refuse)
+    again = reconstruct(arrays, frames, ids, cache_dir=tmp_path)
+    for name in ("clip_id", "mse", "mean_residual"):
+        assert np.array_equal(first[name], again[name])
+    # Other clips, or another network, are another matter.
+    other = {**arrays, "network.0.bias": 2 * arrays["network.0.bias"]}
+    for own, chosen in ((arrays, ids[:1]), (other, ids)):
+        with pytest.raises(AssertionError, match="computed again"):
+            reconstruct(own, frames, chosen, cache_dir=tmp_path)
 
 
 def test_finished_machines_are_kept_and_counted(frames, clips, tmp_path):

@@ -22,8 +22,8 @@ import pandas as pd
 
 from asdlib.cores import available_cores
 from asdlib.data.audio import FULL_SCALE
-from asdlib.data.cache import cached
-from asdlib.data.store import ArrayStore, content_key
+from asdlib.data.cache import kept
+from asdlib.data.store import ArrayStore
 from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.tones import cycle_time, is_mains, tonal_families
@@ -105,9 +105,9 @@ def track_frequencies(
             "seed": seed,
             "bands_hz": bands_hz,
         }
-        arrays = dict(cached(
-            cache_dir / "families" / f"{content_key(settings)}.npz", track, kind="families",
-            settings=settings, on_found=lambda: on_progress(len(ids)),
+        arrays = dict(kept(
+            cache_dir, track, kind="families", settings=settings,
+            on_found=lambda: on_progress(len(ids)),
         ))  # fmt: skip
     families = {name: np.asarray(arrays[name]).tolist() for name in _FAMILY_COLUMNS}
     bands = np.asarray(arrays["bands_hz"]).reshape(-1, 2).tolist()

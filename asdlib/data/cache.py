@@ -6,6 +6,7 @@ the content of the recordings), and the version of the computation, which stands
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import threading
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from typing_extensions import Required, TypedDict, Unpack
 
 from asdlib.cores import torch_threads_restored, use_one_torch_thread
-from asdlib.data.store import ArrayStore, open_or_build
+from asdlib.data.store import ArrayStore, content_key, open_or_build
 from asdlib.errors import InputError
 from asdlib.files import write_atomically
 
@@ -46,6 +47,8 @@ VERSIONS = {
     "checkpoint": 4,
     "embeddings": 2,
     "residuals": 3,
+    "reasons": 1,
+    "maps": 1,
 }
 
 
@@ -141,6 +144,31 @@ def cached(
     arrays["settings"] = np.asarray(made_by)
     write_arrays(path, arrays)
     return arrays
+
+
+def kept(
+    cache_dir: Path,
+    make: Callable[[], Mapping[str, npt.ArrayLike]],
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    on_found: Callable[[], object] = lambda: None,
+) -> Arrays:
+    """Give the arrays of one kind that these settings lead to, `cached` under ``cache_dir``."""
+    path = Path(cache_dir) / kind / f"{content_key(settings)}.npz"
+    return cached(path, make, kind=kind, settings=settings, on_found=on_found)
+
+
+def arrays_key(arrays: Mapping[str, npt.ArrayLike]) -> str:
+    """Hash what arrays hold, by their names, to 16 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, array in arrays.items():
+        values = np.ascontiguousarray(array)
+        if values.dtype == object:  # texts of pandas: their bytes are addresses
+            values = values.astype(np.str_)
+        digest.update(f"{name}\t{values.dtype}\t{values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -88,7 +88,10 @@ class Detector:
         )  # fmt: skip
         residuals: dict[str, Arrays] = {
             str(name): training.reconstruct(
-                dict(self.residuals[str(name)]), frames, own["clip_id"].tolist()
+                dict(self.residuals[str(name)]),
+                frames,
+                own["clip_id"].tolist(),
+                cache_dir=cache_dir,
             )
             for name, own in new.groupby("machine_type")
         }

@@ -132,7 +132,7 @@ def save_figure(
     for suffix, stamps in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], metadata=stamps)
-        figure.set_layout_engine("none")  # arranged once: the PDF and the notebook follow the PNG
+        figure.set_layout_engine("none")  # arranged once: the PDF follows the PNG
         path = stem.with_name(stem.name + suffix)
         write_atomically(path, buffer.getvalue())
         paths.append(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -132,8 +133,7 @@ def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame
     rows = []
     for keys, own in decided.groupby([*_KEYS, "domain"], dropna=False, sort=False):
         count, total = int(own["is_decided_anomalous"].sum()), len(own)
-        interval = stats.binomtest(count, total).proportion_ci()
-        rows.append([*keys, count / total, interval.low, interval.high, total])
+        rows.append([*keys, count / total, *_exact_interval(count, total), total])
     columns = [*_KEYS, "domain", "met", "met_low", "met_high", "n_normal"]
     met = pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
     promised = thresholds[[*_KEYS, "false_alarm_rate"]]
@@ -223,11 +223,11 @@ def detection_rates(
             shares = [float(np.mean(values > threshold)) for _, values in of_kind]
             found = _found_from([strength for strength, _ in of_kind], shares)
             for (strength, values), share in zip(of_kind, shares, strict=True):
-                interval = stats.binomtest(round(share * len(values)), len(values)).proportion_ci()
+                low, high = _exact_interval(round(share * len(values)), len(values))
                 is_changed = np.repeat([False, True], [len(unchanged), len(values)])
                 area = auc(np.concatenate([unchanged, values]), is_changed)
                 rows.append(
-                    [system, machine, kind, strength, unit, share, interval.low, interval.high]
+                    [system, machine, kind, strength, unit, share, low, high]
                     + [area, len(values), alarms, found]
                 )
     return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
@@ -252,6 +252,13 @@ def blind_spots(rates: pd.DataFrame, *, system: str = "final") -> pd.DataFrame:
     table = pd.DataFrame({"auc": mean[system], **best})
     table["shortfall"] = (table["best_auc"] - table["auc"]).clip(lower=0.0)
     return table.reset_index()
+
+
+@cache  # few clips: the same few shares again and again
+def _exact_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Clopper and Pearson)."""
+    interval = stats.binomtest(count, total).proportion_ci()
+    return interval.low, interval.high
 
 
 def _found_from(strengths: Sequence[float], shares: Sequence[float]) -> float:

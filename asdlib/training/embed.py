@@ -171,7 +171,10 @@ def embed(
         )
     chosen = choose_device(device)
     batches = feature_batches(features, spectrum, positions, chosen)
-    network = copy.deepcopy(model.network).on(chosen)
+    network = model.network
+    if next(network.parameters()).device != chosen:
+        network = copy.deepcopy(network)  # the model's own stays where it is
+    network = network.on(chosen)
     embedding = np.empty((len(positions), network.output_dim), np.float32)
     for start in range(0, len(positions), batch_size):
         clips = np.arange(start, min(start + batch_size, len(positions)))

@@ -21,7 +21,7 @@ from asdlib.cores import (
     torch_threads_restored,
     use_one_torch_thread,
 )
-from asdlib.data.cache import cached, read_arrays
+from asdlib.data.cache import arrays_key, cached, kept, read_arrays
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.training.classes import learnt_clips
@@ -228,18 +228,29 @@ def load_reconstruction(path: Path) -> Arrays:
     return read_arrays(path, *names, what="residuals", made_in="notebook 03")
 
 
-def reconstruct(arrays: Arrays, frames: ArrayStore, clip_ids: Sequence[str]) -> Arrays:
+def reconstruct(
+    arrays: Arrays, frames: ArrayStore, clip_ids: Sequence[str], *, cache_dir: Path
+) -> Arrays:
     """Reconstruct other clips by a machine's autoencoder, given its file (`load_reconstruction`).
 
     ``frames`` have the settings of those that were learnt from. Returns the same arrays with these
-    clips' ``clip_id``, ``mse`` and ``mean_residual`` appended.
+    clips' ``clip_id``, ``mse`` and ``mean_residual`` appended, which are kept in ``cache_dir``.
     """
-    network = _network_of(arrays, frames)
     positions = frames.positions(clip_ids)
-    stacks = FrameStacks(frames.flat, torch.device("cpu"))
-    mse, residual = clip_residuals(network, stacks, stack_starts(frames.offsets, positions))
-    new = {"clip_id": np.asarray(clip_ids, str), "mse": mse, "mean_residual": residual}
-    return {**arrays, **{name: np.concatenate([arrays[name], new[name]]) for name in new}}
+
+    def make() -> Arrays:
+        stacks, starts = FrameStacks(frames.flat, torch.device("cpu")), frames.offsets
+        found = clip_residuals(_network_of(arrays, frames), stacks, stack_starts(starts, positions))
+        return dict(zip(("mse", "mean_residual"), found, strict=True))
+
+    weights = {name: array for name, array in arrays.items() if name.startswith(_WEIGHT)}
+    settings = {"network": arrays_key(weights), "frames": frames.rows_key(clip_ids)}
+    new = kept(cache_dir, make, kind="residuals", settings=settings)
+    new["clip_id"] = np.asarray(clip_ids, str)
+    appended = {
+        name: np.concatenate([arrays[name], new[name]]) for name in new if name != "settings"
+    }
+    return {**arrays, **appended}
 
 
 def loss_table(reconstructions: Mapping[str, Arrays]) -> pd.DataFrame:

@@ -33,12 +33,7 @@ from asdlib.monitoring.recordings import (
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
-from asdlib.workbook.explaining import (
-    Explainer,
-    explain_verdicts,
-    residual_rows,
-    sentences,
-)
+from asdlib.workbook.explaining import Explainer, reason_sentences, residual_rows
 
 #: Exit status of ``check`` where a recording was flagged.
 FLAGGED = 3
@@ -168,16 +163,21 @@ class Hearing:
     """What a detector made of new clips."""
 
     waveforms: ArrayStore
+    cache_dir: Path
     described: Any  # as from `Detector.describe`
     verdicts: pd.DataFrame  # with content and path of every clip, reasons still empty
     views: pd.DataFrame  # contributions to the scores
     explainer: Explainer
 
-    def reasons(self) -> list[str]:
-        """Say what was heard in the flagged clips."""
+    def reasons(self) -> pd.Series:
+        """Say what was heard in the flagged clips; empty for the others."""
         flagged = self.verdicts[self.verdicts["verdict"].eq("anomalous")]
-        explained = explain_verdicts(flagged, self.views, self.waveforms, self.explainer)
-        return sentences(self.verdicts, explained)
+        said = reason_sentences(
+            flagged, self.views, self.waveforms, self.explainer, cache_dir=self.cache_dir
+        )
+        return pd.Series(said, flagged.index, dtype="str").reindex(
+            self.verdicts.index, fill_value=""
+        )
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def heard(detector: Detector, new: pd.DataFrame) -> Iterator[Hearing]:
         if detector.model is not None:
             features = detector.open_features(waveforms, new, cache_dir=place)
             explainer.hear_shifted = partial(detector.hear_shifted, *features)
-        yield Hearing(waveforms, described, verdicts, views, explainer)
+        yield Hearing(waveforms, place, described, verdicts, views, explainer)
 
 
 def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from asdlib import scoring, spectra
 from asdlib.cores import torch_threads_restored, use_one_torch_thread
 from asdlib.data import ArrayStore
+from asdlib.data.cache import arrays_key, kept
+from asdlib.data.store import content_key
 from asdlib.errors import InputError
 
 #: View whose rows are shown where a view's own rows mean nothing.
@@ -60,23 +63,18 @@ class Explainer:
     k: int = 2  # neighbours in each domain that a score is the mean of
     hear_shifted: HearShifted | None = None
     _banks: dict[tuple[str, str], tuple[list[str], scoring.NormalBank]] = field(
-        default_factory=dict
+        default_factory=dict, init=False
     )
 
-    def explain(
-        self,
-        clip_id: str,
-        contributions: pd.Series,
-        *,
-        samples: npt.NDArray[Any],
-        sample_rate: float,
-    ) -> Explained:
+    def explain(self, clip_id: str, contributions: pd.Series, waveforms: ArrayStore) -> Explained:
         """Explain a clip that is no training clip, given what each view contributed to its score.
 
-        ``samples`` (n_samples,) are int16 or re full scale, ``sample_rate`` in Hz.
+        ``waveforms`` has its samples.
         """
+        contributions = contributions.dropna()
         ranked = contributions.sort_values(ascending=False, kind="stable")
-        facts = {"samples": samples, "sample_rate": sample_rate, "known": self.known}
+        facts = {"samples": waveforms.row_of(clip_id), "known": self.known,
+                 "sample_rate": float(waveforms.settings["sample_rate"])}  # fmt: skip
         reason, nearest = self._heard_by(str(ranked.index[0]), clip_id, facts)
         second = None
         enough = _NEARLY if reason.values else _WITHOUT_CAUSE  # noqa: PD011 - no pandas object
@@ -84,6 +82,18 @@ class Explainer:
             second, _ = self._heard_by(str(ranked.index[1]), clip_id, facts)
         names = (self._name(clip_id), self._name(nearest[0]))
         return Explained(clip_id, contributions, reason, nearest, names, second)
+
+    def settings(self) -> dict[str, Any]:
+        """Give what shapes its sentences, JSON-serialisable; embeddings stand for the network."""
+        table = self.clips[["clip_id", "machine_type", "split", "domain"]].fillna("")
+        return {
+            "clips_heard": content_key({"clips": table.to_dict("list")}),
+            "rows": {view: arrays_key({"clip_id": names, "rows": rows})
+                     for view, (names, rows) in self.rows.items()},
+            "known": [self.known.shaft_rate_hz, dict(self.known.bearing)],
+            "neighbours": [self.neighbours, self.k],
+            "hears_again": self.hear_shifted is not None,
+        }  # fmt: skip
 
     def _name(self, clip_id: str) -> str:
         """Name of a clip's recording, and where in it the clip begins."""
@@ -127,39 +137,44 @@ class Explainer:
         return np.asarray(_rows_of(self.rows, view, [clip_id])[0])
 
 
-def explain_verdicts(
+def reason_sentences(
     verdicts: pd.DataFrame,
     view_scores: pd.DataFrame,
     waveforms: ArrayStore,
     explainer: Explainer,
     *,
+    cache_dir: Path,
     on_progress: Callable[[int], object] = lambda clips: None,
-) -> dict[str, Explained]:
-    """Explain all flagged clips and the extremes of every machine, by ``clip_id``.
+) -> list[str]:
+    """Say what was heard in all flagged clips and the extremes of every machine.
 
     ``verdicts`` are as from `asdlib.scoring.verdict_table`, ``view_scores`` what they were made of;
-    ``waveforms`` has the clips' samples. ``on_progress`` is called with the number of clips just
-    finished.
+    ``waveforms`` has the clips' samples. A sentence for every verdict, empty for those between; all
+    are kept in ``cache_dir``. ``on_progress`` is called with the number of clips just finished.
     """
     shares = scoring.contribution_table(view_scores).T
-    sample_rate = float(waveforms.settings["sample_rate"])
-    explained = {}
-    chosen = scoring.explained_clips(verdicts, most=len(verdicts))["clip_id"].astype(str)
-    # Clips are short: threads that wait for each other cost several times what they save.
-    with threadpool_limits(1), torch_threads_restored():
-        use_one_torch_thread()
-        for clip_id in chosen:
-            explained[clip_id] = explainer.explain(
-                clip_id, shares[clip_id].dropna(), samples=waveforms.row_of(clip_id),
-                sample_rate=sample_rate,
-            )  # fmt: skip
-            on_progress(1)
-    return explained
+    chosen = scoring.explained_clips(verdicts, most=len(verdicts))["clip_id"].astype(str).tolist()
 
+    def make() -> dict[str, list[str]]:
+        said = []
+        # Clips are short: threads that wait for each other cost several times what they save.
+        with threadpool_limits(1), torch_threads_restored():
+            use_one_torch_thread()
+            for clip_id in chosen:
+                said.append(explainer.explain(clip_id, shares[clip_id], waveforms).sentence)
+                on_progress(1)
+        return {"sentence": said}
 
-def sentences(verdicts: pd.DataFrame, explained: Mapping[str, Explained]) -> list[str]:
-    """Reason of every verdict in words; empty where it was not explained."""
-    return [explained[name].sentence if name in explained else "" for name in verdicts["clip_id"]]
+    settings = {
+        "clips": chosen,
+        "shares": arrays_key({name: shares[name] for name in chosen}),
+        "waveforms": waveforms.directory.name,
+        **explainer.settings(),
+    }
+    found = kept(cache_dir, make, kind="reasons", settings=settings,
+                 on_found=lambda: on_progress(len(chosen)))["sentence"]  # fmt: skip
+    sentence_of = dict(zip(chosen, found.tolist(), strict=True))
+    return [sentence_of.get(name, "") for name in verdicts["clip_id"]]
 
 
 def residual_rows(residuals: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> scoring.View:

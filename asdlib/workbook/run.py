@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from asdlib.challenge import read_facts
@@ -250,16 +251,18 @@ class Run:
             **{**self.facts, **facts},
         )
 
-    def save_figure(self, figure: Figure, name: str) -> None:
+    def save_figure(self, figure: Figure, name: str) -> Image:
         """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``, a sweep's without.
 
-        The figure is closed: the notebook shows it once, where it displays it.
+        Gives the picture that was saved, for the notebook to show.
         """
         number = f"{self.notebook[:2]}_" if self.notebook[:2].isdecimal() else ""
         stem = self.figures / f"{number}{name}"
-        self._written += save_figure(
+        paths = save_figure(
             figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
         )
+        self._written += paths
+        return Image(paths[0].read_bytes())  # type: ignore[no-untyped-call]
 
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -15,35 +17,46 @@ from matplotlib.figure import Figure
 
 from asdlib import scoring, spectra
 from asdlib.data import ArrayStore
+from asdlib.data.cache import arrays_key, kept
 from asdlib.report import explain_figures
 from asdlib.report.browse import browse_clips, grouped, show_recording
 from asdlib.workbook.explaining import Explained, Explainer
 
 
-def show_verdict(
-    clip_id: str,
-    *,
-    verdicts: pd.DataFrame,
-    view_scores: pd.DataFrame,
-    waveforms: ArrayStore,
-    explainer: Explainer,
-    seconds: float,
-) -> None:
-    """Display a judged clip's reason and let it be heard; a training clip is only shown and heard.
-
-    The tables, waveforms and explainer are as for `explain_verdicts`.
-    """
-    judged = verdicts[verdicts["clip_id"].eq(clip_id)]
-    if judged.empty:
+def show_verdict(clip_id: str, verdicts: pd.DataFrame, waveforms: ArrayStore, **given: Any) -> None:
+    """Display a judged clip as `draw_verdict` does; a training clip is only shown and heard."""
+    if verdicts["clip_id"].eq(clip_id).any():
+        display(*draw_verdict(clip_id, verdicts, waveforms, **given))  # type: ignore[no-untyped-call]
+    else:
         show_recording(clip_id, waveforms, spectra.LogMelSettings())
-        return
-    own = scoring.contribution_table(view_scores[view_scores["clip_id"].eq(clip_id)])
-    rate = float(waveforms.settings["sample_rate"])
-    one = explainer.explain(
-        clip_id, own.iloc[0].dropna(), samples=waveforms.row_of(clip_id), sample_rate=rate
-    )
-    said = f"{judged['verdict'].item()}, score {judged['anomaly_score'].item():.2f}"
-    display(*draw(one, waveforms, said=said, seconds=seconds))  # type: ignore[no-untyped-call]
+
+
+def open_maps(
+    embedding: npt.NDArray[np.floating],
+    machine_types: npt.NDArray[Any],
+    *,
+    seed: int,
+    cache_dir: Path,
+    on_progress: Callable[[int], object] = lambda machines: None,
+) -> dict[str, npt.NDArray[np.floating]]:
+    """Map the embeddings (n_clips, n_dimensions) of each machine by `asdlib.scoring.embedding_map`.
+
+    ``machine_types`` (n_clips,) are the clips'. Maps by machine, in the order of their names, are
+    kept in ``cache_dir``; ``on_progress`` counts machines.
+    """
+    maps = {}
+    for name in np.unique(machine_types.astype(str)).tolist():
+        own = embedding[machine_types == name]
+        maps[name] = kept(
+            cache_dir, partial(_map, own, seed), kind="maps",
+            settings={"embedding": arrays_key({"own": own}), "seed": seed},
+        )["map"]  # fmt: skip
+        on_progress(1)
+    return maps
+
+
+def _map(embedding: npt.NDArray[np.floating], seed: int) -> dict[str, npt.ArrayLike]:
+    return {"map": scoring.embedding_map(embedding, seed=seed)}
 
 
 def browse_verdicts(
@@ -59,13 +72,18 @@ def browse_verdicts(
     return browse_clips(grouped(ranked), lambda _, clip_id: show(clip_id))
 
 
-def draw(
-    one: Explained, waveforms: ArrayStore, *, said: str, seconds: float
-) -> tuple[Figure, HTML]:
-    """Draw a clip's reason, and let it and its nearest normal clip be heard for some seconds.
+def draw_verdict(
+    clip_id: str, verdicts: pd.DataFrame, waveforms: ArrayStore, *, view_scores: pd.DataFrame,
+    explainer: Explainer, seconds: float,
+) -> tuple[Figure, HTML]:  # fmt: skip
+    """Draw a judged clip's reason; let it and its nearest normal clip be heard for some seconds.
 
-    ``said`` is the verdict in the title.
+    The tables, waveforms and explainer are as for `reason_sentences`.
     """
+    judged = verdicts[verdicts["clip_id"].eq(clip_id)].iloc[0]
+    own = scoring.contribution_table(view_scores[view_scores["clip_id"].eq(clip_id)])
+    one = explainer.explain(clip_id, own.iloc[0], waveforms)
+    said = f"{judged['verdict']}, score {judged['anomaly_score']:.2f}"
     figure = explain_figures.draw_reason(
         one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence}",
         **_spectrogram(one.clip_id, waveforms),
