@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 5
 
@@ -13,6 +13,15 @@ class InputError(ValueError):
     The message names the file or value, says what was expected and what to do about it.
     Nothing half-written is left behind when it is raised.
     """
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str, of: str = "") -> None:
+    """Refuse names that are not ``known``, and say which are: ``where`` NAMES ``of``."""
+    there = list(known)
+    if unknown := [name for name in names if name not in there]:
+        raise InputError(
+            f"{where} {', '.join(unknown)}{of}. There are: {', '.join(there) or 'none'}."
+        )
 
 
 def raise_problems(problems: Sequence[str], *, what: str = "files") -> None:

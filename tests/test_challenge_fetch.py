@@ -621,7 +621,7 @@ def test_the_catalogue():
         (19336329, "dev_ToyCar_r2.zip"),
         (20437238, "eval_data_Sander_test.zip"),
     } <= found
-    with pytest.raises(InputError, match="there are dcase2023, dcase2024"):
+    with pytest.raises(InputError, match="There are: dcase2023, dcase2024"):
         edition("dcase2019")
     with pytest.raises(InputError, match="--machines pump: not in dcase2025"):
         edition("dcase2025").archives(["dev"], machines=["pump"])

@@ -252,8 +252,8 @@ def test_real_data_is_never_mixed_with_simulated(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": "huge"}, "size 'huge': expected one of smoke, demo, full"),
-        ({"machines": ["pumpSim"]}, "machine type 'pumpSim' is not simulated"),
+        ({"size": "huge"}, "no size huge. There are: smoke, demo, full"),
+        ({"machines": ["pumpSim"]}, "not simulated: machine type pumpSim. There are: ToyCarSim"),
     ],
 )
 def test_unknown_size_and_machine(tmp_path, arguments, message):
@@ -296,7 +296,7 @@ def test_healthy_bearing_signal_is_white_noise(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fault": "cage"}, "fault 'cage': expected one of outer, inner, ball"),
+        ({"fault": "cage"}, "no fault cage. There are: outer, inner, ball"),
         ({"geometry": BearingGeometry(8, 1.5)}, "diameter_ratio < 1"),
         ({"shaft_rate_hz": 0.0}, "must be positive"),
     ],

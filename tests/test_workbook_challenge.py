@@ -76,8 +76,14 @@ def test_fetch_may_keep_the_archives(server, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fetch", "dcase2019"], "there are dcase2023, dcase2024, dcase2025, dcase2026"),
-        (["fetch", "dcase2025", "--subset", "test"], "there are dev, eval, both"),
+        (
+            ["fetch", "dcase2019"],
+            "no data set dcase2019. There are: dcase2023, dcase2024, dcase2025, dcase2026",
+        ),
+        (
+            ["fetch", "dcase2025", "--subset", "test"],
+            "no --subset test. There are: dev, eval, both",
+        ),
         (["fetch", "dcase2025", "--machines", "pump"], "pump: not in dcase2025"),
         (["fetch"], "required: dataset"),
         (["--dataset", "dcase2025", "--data", "x"], "--data: is another folder"),
@@ -234,7 +240,7 @@ def test_development_machines_need_no_list(tmp_path):
 @pytest.mark.parametrize(
     ("machine", "truth", "message"),
     [
-        ("pump", "dcase2025", "pump: no machine of dcase2025"),
+        ("pump", "dcase2025", "dcase2025: has no machine pump. There are: ToyCar"),
         ("Sander", "dcase2026", "no list of true names is known"),
         ("pump", GOLDEN / "eval_data_list.csv", "its domain or condition is unknown"),
     ],

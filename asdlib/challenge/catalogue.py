@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from asdlib.challenge.transfer import TRUTH_COMMIT, TRUTH_REPOSITORY, Job
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import write_atomically
 
 LOCK_NAME = "challenge.lock.json"
@@ -85,12 +85,8 @@ class Edition:
         Without ``with_test`` the additional training data comes without the evaluation clips.
         """
         known = [name for subset in subsets for name in self.machines[subset]]
-        unknown = sorted(set(machines) - set(known))
-        if unknown:
-            raise InputError(
-                f"--machines {','.join(unknown)}: not in {self.name} ({' and '.join(subsets)}). "
-                f"There are: {', '.join(known)}."
-            )
+        of = f": not in {self.name} ({' and '.join(subsets)})"
+        refuse_unknown(machines, known, "--machines", of)
         found = []
         for subset in subsets:
             for name in self.machines[subset]:
@@ -133,8 +129,7 @@ EDITIONS = _read_editions()
 
 def edition(name: str) -> Edition:
     """Look an edition up by its name."""
-    if name not in EDITIONS:
-        raise InputError(f"data set {name}: there are {', '.join(EDITIONS)}.")
+    refuse_unknown([name], EDITIONS, "no data set")
     return EDITIONS[name]
 
 

@@ -29,7 +29,7 @@ from asdlib.data.layout import (
     walk,
 )
 from asdlib.data.told import Recording, read_listing
-from asdlib.errors import InputError, raise_problems
+from asdlib.errors import InputError, raise_problems, refuse_unknown
 from asdlib.files import read_table
 
 _PAIR_COLUMN = re.compile(r"d([0-9]+)p")
@@ -112,12 +112,8 @@ def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan
 
 
 def _check_choice(root: Path, machines: Sequence[str] | None, found: list[str]) -> None:
-    unknown = [machine for machine in machines or () if machine not in found]
-    if unknown or (machines is not None and not machines):
-        raise InputError(
-            f"{root}: has no machine {', '.join(unknown) or '(none was named)'}. "
-            f"There are: {', '.join(found)}."
-        )
+    named = ["(none was named)"] if machines is not None and not machines else machines
+    refuse_unknown(named or (), found, f"{root}: has no machine")
 
 
 def _one_layout(root: Path, machines: dict[str, list[Path]]) -> str:

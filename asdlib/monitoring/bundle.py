@@ -21,7 +21,7 @@ import pandas as pd
 
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
 from asdlib.data.clips import read_clip_table
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import file_hash, write_atomically, writing
 from asdlib.monitoring.detector import Detector
 from asdlib.training import load_model, load_reconstruction
@@ -89,9 +89,7 @@ def versions(folder: Path) -> list[str]:
 
 def use_version(folder: Path, version: str) -> None:
     """Make a version the current one; refuses one that is not there."""
-    if version not in versions(folder):
-        there = ", ".join(versions(folder)) or "none"
-        raise InputError(f"{folder}: has no version {version}. There are: {there}.")
+    refuse_unknown([version], versions(folder), f"{folder}: has no version")
     write_atomically(folder / _CURRENT, version + "\n")
 
 

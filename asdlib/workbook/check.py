@@ -18,7 +18,7 @@ import pandas as pd
 
 from asdlib import scoring
 from asdlib.data import ArrayStore, open_waveforms
-from asdlib.errors import InputError, raise_problems
+from asdlib.errors import InputError, raise_problems, refuse_unknown
 from asdlib.files import PROJECT_ROOT
 from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
 from asdlib.monitoring.detector import Detector
@@ -271,9 +271,10 @@ def _find(places: Sequence[Path], *, may_be_empty: bool = False) -> list[Path]:
 
 
 def _machines(detector: Detector, machine: str | None) -> list[str]:
-    if machine is not None and machine not in detector.machines:
-        raise InputError(f"--machine {machine}: there are {', '.join(detector.machines)}.")
-    return [machine] if machine else detector.machines
+    if machine is None:
+        return detector.machines
+    refuse_unknown([machine], detector.machines, "no --machine")
+    return [machine]
 
 
 def _read_alarm(text: str) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from asdlib.data import scan_clips
 from asdlib.data.scan import Scan, machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.data.waveforms import format_problems
-from asdlib.errors import InputError, raise_problems
+from asdlib.errors import InputError, raise_problems, refuse_unknown
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import progress_bar, say
 
@@ -208,8 +208,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def choose(options: argparse.Namespace, dataset: str) -> Choice:
     """Turn options into a choice; unknown names are refused."""
     subset = options.subset or "dev"
-    if subset not in _SUBSETS:
-        raise InputError(f"--subset {subset}: there are {', '.join(_SUBSETS)}.")
+    refuse_unknown([subset], _SUBSETS, "no --subset")
     extra = [edition(name) for name in getattr(options, "extra_train", None) or []]
     chosen = edition(dataset)
     if chosen in extra:

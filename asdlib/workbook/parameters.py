@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asdlib.data.scan import machine_types
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 
 #: Names below ``build/`` that all runs share, and of the committed results.
 RESERVED_NAMES = ("cache", "sweeps", "reference")
@@ -238,13 +238,7 @@ def check_machine_names(values: Mapping[str, Any], data: Path, *, where: str) ->
     """Refuse parameters by machine that name machines which the recordings lack."""
     for name, value in values.items():
         if isinstance(value, dict) and value and name != "bearing":
-            there = machine_types(data)
-            unknown = sorted(set(value) - set(there))
-            if unknown:
-                raise InputError(
-                    f"{where}{name}: no machine {', '.join(unknown)} in {data}. There are: "
-                    f"{', '.join(there)}."
-                )
+            refuse_unknown(value, machine_types(data), f"{where}{name}: no machine", f" in {data}")
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from typing import Any
 import nbformat
 
 from asdlib.data.store import content_key
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import say
 from asdlib.workbook import datasets
@@ -85,8 +85,7 @@ def _choose(notebooks: list[Notebook], only: str | None, first: str | None) -> l
     numbers = [notebook.number for notebook in notebooks]
     if wanted is None:
         return notebooks
-    if wanted not in numbers:
-        raise InputError(f"notebook {wanted}: there are {', '.join(numbers)}.")
+    refuse_unknown([wanted], numbers, "no notebook")
     place = numbers.index(wanted)
     return notebooks[place : place + 1] if only else notebooks[place:]
 
@@ -137,8 +136,7 @@ def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     options = add_options(parser).parse_args(arguments)
     choice = _choose_dataset(options)
     options.profile = options.profile or ("full" if choice else "demo")
-    if options.profile not in PROFILES:
-        raise InputError(f"--profile {options.profile}: there are {', '.join(PROFILES)}.")
+    refuse_unknown([options.profile], PROFILES, "no --profile")
     notebooks = list_notebooks()
     chosen = _choose(notebooks, options.only, options.first)
     if options.data is not None:

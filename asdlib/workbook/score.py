@@ -11,7 +11,7 @@ import pandas as pd
 
 from asdlib.challenge import EDITIONS, reveal, truth_of_names
 from asdlib.data import read_eval_truth
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import PROJECT_ROOT
 from asdlib.report.save import collect_provenance, save_table, save_text
 from asdlib.report.tables import render_markdown, render_official, result_table
@@ -58,9 +58,8 @@ def _read_truth(name: str, machines: set[str], data_dir: Path) -> pd.DataFrame:
     """Read the list that ``--truth`` names; none is needed for development machines alone."""
     if name in EDITIONS:
         known = EDITIONS[name].machines
-        unknown = sorted(machines - {machine for names in known.values() for machine in names})
-        if unknown:
-            raise InputError(f"{', '.join(unknown)}: no machine of {name}.")
+        own = [machine for names in known.values() for machine in names]
+        refuse_unknown(sorted(machines), own, f"{name}: has no machine")
         if not machines & set(known["eval"]):
             return truth_of_names([], [])
     return read_eval_truth(truth_list(name, data_dir, lambda line: None))

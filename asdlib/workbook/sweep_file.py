@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
 from asdlib.workbook.parameters import read_whole
 from asdlib.workbook.stages import Place, Stage, code_key, key_of_data, plan_chain
@@ -73,17 +73,12 @@ def read_sweep_file(
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is no YAML: {error}") from error
     content = _mapping(loaded, str(path))
-    unknown = sorted(set(content) - set(_TOP_KEYS))
-    if unknown:
-        raise InputError(
-            f"{path}: {', '.join(unknown)}: unknown. There are: {', '.join(_TOP_KEYS)}."
-        )
+    refuse_unknown(content, _TOP_KEYS, f"{path}: unknown")
     reference = _mapping(content.get("reference"), f"{path}: reference")
     data, machines = reference.pop("data", None), reference.pop("machines", None) or []
     stated = str(reference.pop("profile", "demo"))
     profile = profile or stated
-    if profile not in PROFILES:
-        raise InputError(f"{path}: profile {profile!r}: there are {', '.join(PROFILES)}.")
+    refuse_unknown([profile], PROFILES, f"{path}: no profile")
     if not isinstance(machines, list):
         raise InputError(f"{path}: machines = {machines!r}: expected a list of machine types.")
     seeds = _seeds(content.get("seeds", ["0"]), f"{path}: seeds")

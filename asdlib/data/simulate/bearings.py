@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 
 FAULT_PLACES = ("outer", "inner", "ball")
 SLIP = 0.01  # relative standard deviation of the angle between impacts
@@ -90,8 +90,7 @@ def bearing_signal(
     spectrum around a resonance has lines at the multiples of BPFO, BPFI (with sidebands at the rate
     of shaft and inner ring) or 2 BSF (with sidebands at FTF).
     """
-    if fault is not None and fault not in FAULT_PLACES:
-        raise InputError(f"fault {fault!r}: expected one of {', '.join(FAULT_PLACES)}, or None.")
+    refuse_unknown([] if fault is None else [fault], FAULT_PLACES, "no fault")
     if duration_s <= 0 or sample_rate <= 0 or shaft_rate_hz <= 0:
         raise InputError("duration_s, sample_rate and shaft_rate_hz must be positive.")
     if not 0 < geometry.diameter_ratio < 1 or geometry.n_elements < 1:

@@ -30,7 +30,7 @@ from asdlib.data.simulate.machines import (
 )
 from asdlib.data.simulate.scene import seeded
 from asdlib.data.simulate.sources import FloatArray
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import write_atomically
 
 MANIFEST = "simulated.json"
@@ -65,8 +65,7 @@ def write_corpus(
     cannot be written. Finished clips stay and the next call goes on from them.
     """
     root = Path(root)
-    if size not in SIZES:
-        raise InputError(f"size {size!r}: expected one of {', '.join(SIZES)}.")
+    refuse_unknown([size], SIZES, "no size")
     wanted = list(MACHINES if machines is None else machines)
     for machine_type in wanted:
         find_model(machine_type)

@@ -12,7 +12,7 @@ import scipy.fft
 from asdlib.data.simulate import bearings, cyclic, rotating, toys
 from asdlib.data.simulate.scene import Scene, draw_curve, draw_scene, next_session, record, seeded
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State
-from asdlib.errors import InputError
+from asdlib.errors import refuse_unknown
 
 VERSION = 2
 SAMPLE_RATE_HZ = 16000
@@ -36,11 +36,7 @@ SESSIONS: dict[tuple[str, str], tuple[int, ...]] = {
 
 def find_model(machine_type: str) -> MachineModel:
     """Model of a machine type; an unknown one raises InputError."""
-    if machine_type not in MODELS:
-        raise InputError(
-            f"machine type {machine_type!r} is not simulated: expected one of "
-            f"{', '.join(MACHINES)}."
-        )
+    refuse_unknown([machine_type], MACHINES, "not simulated: machine type")
     return MODELS[machine_type]
 
 
