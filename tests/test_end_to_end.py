@@ -17,8 +17,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from asdlib.data.clips import new_clips
 from asdlib.errors import InputError
-from asdlib.monitoring import load_bundle, new_clips, read_log, save_bundle
+from asdlib.monitoring import load_bundle, read_log, save_bundle
 from asdlib.scoring import evaluate, read_scores
 from asdlib.training import load_embeddings
 from asdlib.workbook import cli

@@ -9,7 +9,7 @@ import pytest
 from asdlib import monitoring, spectra
 from asdlib.data import open_waveforms, read_clips
 from asdlib.errors import InputError
-from asdlib.monitoring.recordings import LOG_COLUMNS, append_verdicts
+from asdlib.monitoring.bundle import LOG_COLUMNS, append_verdicts
 from asdlib.spectra.injection import INJECTIONS
 from asdlib.workbook import check as workbook_check
 

@@ -1,4 +1,4 @@
-"""The clip table: one row per wav file of a data folder, read from names and headers alone."""
+"""The clip table: a row per clip of a data folder, or of new recordings, without their sound."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from asdlib.data import names
-from asdlib.data.layout import EXPECTED_LAYOUT, LISTED, PLAIN
+from asdlib.data.layout import EXPECTED_LAYOUT, LISTED, PLAIN, is_recording, walk
+from asdlib.data.names import printable
 from asdlib.data.scan import Scan, given_attributes, scan_folder
-from asdlib.data.told import make_row, named_day, recorded_at, told_by
+from asdlib.data.told import Told, make_row, named_day, recorded_at, told_by
+from asdlib.data.waveforms import file_digest
 from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
@@ -106,7 +107,7 @@ def scan_clips(
             row = make_row(machine_type, split, path, told, recording=_shown(path, scan.root))
             found.append({**row, "folder": folder})
         except InputError as error:
-            scan.problems.append(names.printable(str(error)))
+            scan.problems.append(printable(str(error)))
     given = {one: given_attributes(one, scan, named.get(one, {})) for one in scan.attribute_files}
     for row in found:
         if pairs := given.get(row["folder"], {}).get((row["split"], row["name"])):
@@ -143,7 +144,7 @@ def scan_clips(
 
 def _shown(path: Path, root: Path) -> str:
     """Path below the data folder in one line, and no formula."""
-    inside = names.printable(path.relative_to(root).as_posix())
+    inside = printable(path.relative_to(root).as_posix())
     return f"./{inside}" if inside.startswith(("=", "+", "-", "@")) else inside
 
 
@@ -175,6 +176,69 @@ def _make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     last = [name for name in table.columns if name in _BEHIND_ATTRIBUTES]
     first = [name for name in table.columns if name not in _BEHIND_ATTRIBUTES]
     return table[first + last].sort_values("clip_id", ignore_index=True)
+
+
+def find_recordings(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """List recordings: files that are named and all below named folders, sorted, each once.
+
+    Second, path and reason of every other file there.
+    """
+    recordings: set[Path] = set()
+    passed_over: set[str] = set()
+    for place in places:
+        if place.is_file():
+            recordings.add(place)
+        elif not place.is_dir():
+            raise InputError(f"{place}: is neither a recording nor a folder of recordings.")
+        for path, reason in walk(place) if place.is_dir() else ():
+            if not reason and is_recording(path):
+                recordings.add(path)
+            else:
+                passed_over.add(f"{path} ({reason or 'no recording'})")
+    return sorted(recordings), sorted(passed_over)
+
+
+def machine_of(path: Path, machines: Sequence[str]) -> str:
+    """Tell a recording's machine: the only one there is, or the innermost folder named like one."""
+    if len(machines) == 1:
+        return machines[0]
+    for part in reversed(path.absolute().parts[:-1]):
+        if part in machines:
+            return part
+    raise InputError(
+        f"{path}: lies in no folder named like a machine. There are {', '.join(machines)}; "
+        "name it with --machine."
+    )
+
+
+def new_clips(
+    paths: Sequence[Path],
+    machines: Sequence[str],
+    *,
+    window_s: float = 0.0,
+    domain: str | None = None,
+) -> pd.DataFrame:
+    """Clip table of new recordings, as `asdlib.data.read_clips` makes it of a data folder.
+
+    All are test clips; ``content`` is a hash of the file. Recordings of more than twice
+    ``window_s`` [s] are cut, 0 keeps them whole. Files that cannot be used are refused, all named.
+    """
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    times = recorded_at(paths, [str(path.absolute()) for path in paths])
+    for path, time in zip(paths, times, strict=True):
+        try:
+            told = Told(str(path), domain=domain, session=named_day(str(path.absolute())))
+            machine, shown = machine_of(path, machines), printable(str(path))
+            row = make_row(machine, "test", path, told, recording=shown)
+            row |= {"recorded_at": time, "content": file_digest(str(path))}
+            row["path"] = str(path.absolute())  # notebook 06 looks from elsewhere
+            rows += cut_windows(row, window_s)
+        except InputError as error:
+            problems.append(str(error))
+    raise_problems(problems)
+    nullable = {name: kind for name, kind in _DTYPES.items() if kind in ("string", "boolean")}
+    return pd.DataFrame(rows).drop(columns=["name", "pairs"]).astype(nullable)
 
 
 def read_clip_table(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A trained detector that goes on listening: bundle, new recordings, alarms that persist."""
+"""A trained detector that goes on listening: bundle with its log, alarms that persist."""
 
 from asdlib.monitoring.alarms import (
     alarm_begins,
@@ -11,9 +11,8 @@ from asdlib.monitoring.alarms import (
     plan_growth,
     rehearse_growth,
 )
-from asdlib.monitoring.bundle import load_bundle, save_bundle
+from asdlib.monitoring.bundle import load_bundle, read_log, save_bundle, trend
 from asdlib.monitoring.detector import Detector, level_above_normal
-from asdlib.monitoring.recordings import new_clips, read_log, trend
 
 __all__ = [
     "Detector",
@@ -25,7 +24,6 @@ __all__ = [
     "level_above_normal",
     "load_bundle",
     "machine_to_rehearse",
-    "new_clips",
     "persistent_alarms",
     "plan_growth",
     "read_log",

@@ -18,18 +18,19 @@ import pandas as pd
 
 from asdlib import scoring
 from asdlib.data import ArrayStore, open_waveforms
+from asdlib.data.clips import find_recordings, new_clips
 from asdlib.errors import InputError, raise_problems, refuse_unknown
 from asdlib.files import PROJECT_ROOT
-from asdlib.monitoring.bundle import load_bundle, save_bundle, use_version
-from asdlib.monitoring.detector import Detector
-from asdlib.monitoring.recordings import (
+from asdlib.monitoring.bundle import (
     append_verdicts,
-    find_recordings,
     json_lines,
-    new_clips,
+    load_bundle,
     read_log,
+    save_bundle,
     trend,
+    use_version,
 )
+from asdlib.monitoring.detector import Detector
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
