@@ -289,6 +289,7 @@ def test_a_list_says_what_names_do_not(tmp_path):
         ("path,condition", "c.wav,ok", "line 3: the condition is 'ok'. Expected normal, abnormal"),
         ("path,split", "c.wav,dev", "line 3: the split is 'dev'. Expected train, test, suppl"),
         ("path,rpm", "c.wav,<b>", "line 3: '<b>' has the character '<'"),
+        ("path,session", "c.wav,<b>", "line 3: '<b>' has the character '<'"),
         ("path,r|m", "c.wav,1", r"the column 'r\|m' has the character '\|'"),
         ("path,rpm", "c.wav,1,5", "line 3: cannot be read as CSV .expected 2 fields"),
         ("file,rpm", "c.wav,1", "lacks the column path"),

@@ -223,7 +223,7 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
             "training recordings are normal, supplemental ones clean or noise."
         )
     pairs = {name: text for name, text in row.items() if name not in _OWN_COLUMNS and text}
-    for text in pairs.values():
+    for text in (*pairs.values(), row.get("session", "")):
         refuse_unplain(text, repr(text))
     if folders and folders[0] == machine_type:
         folders = folders[1:]
