@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from asdlib import scoring, spectra
-from asdlib.cores import torch_threads_restored, use_one_torch_thread
+from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.data.store import content_key
@@ -144,6 +145,7 @@ def reason_sentences(
     explainer: Explainer,
     *,
     cache_dir: Path,
+    workers: int | None = None,
     on_progress: Callable[[int], object] = lambda clips: None,
 ) -> list[str]:
     """Say what was heard in all flagged clips and the extremes of every machine.
@@ -158,10 +160,16 @@ def reason_sentences(
     def make() -> dict[str, list[str]]:
         said = []
         # Clips are short: threads that wait for each other cost several times what they save.
-        with threadpool_limits(1), torch_threads_restored():
-            use_one_torch_thread()
-            for clip_id in chosen:
-                said.append(explainer.explain(clip_id, shares[clip_id], waveforms).sentence)
+        with (
+            threadpool_limits(1),
+            torch_threads_restored(),
+            ThreadPoolExecutor(
+                workers or available_cores(), initializer=use_one_torch_thread
+            ) as pool,
+        ):
+            explain = explainer.explain
+            for one in pool.map(lambda name: explain(name, shares[name], waveforms), chosen):
+                said.append(one.sentence)
                 on_progress(1)
         return {"sentence": said}
 
