@@ -18,7 +18,7 @@ class InputError(ValueError):
 def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str, of: str = "") -> None:
     """Refuse names that are not ``known``, and say which are: ``where`` NAMES ``of``."""
     there = list(known)
-    if unknown := [name for name in names if name not in there]:
+    if unknown := [name for name in dict.fromkeys(names) if name not in there]:
         raise InputError(
             f"{where} {', '.join(unknown)}{of}. There are: {', '.join(there) or 'none'}."
         )

@@ -350,7 +350,7 @@ def test_few_clips_and_given_attributes(tmp_path, rng):
     assert set(found.attributes["attribute"]) == {"spd_1"}
     with pytest.raises(InputError, match="none, clusters, frequencies, both, true"):
         annotate(clips, waveforms, log_mel, method="guess")
-    with pytest.raises(InputError, match="no such machine"):
+    with pytest.raises(InputError, match="method: no machine fan. There are: "):
         annotate(clips, waveforms, log_mel, method={"fan": "none"})
 
 

@@ -28,7 +28,7 @@ from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
 from asdlib.data.audio import REMOVED_DB
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.spectra.envelope import Array
 
 METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
@@ -137,14 +137,8 @@ def annotate(
 
 def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, str]:
     given = dict.fromkeys(machines, method) if isinstance(method, str) else dict(method)
-    unknown = sorted(set(given) - set(machines))
-    if unknown:
-        raise InputError(
-            f"method names {', '.join(unknown)}: no such machine; there are {', '.join(machines)}."
-        )
-    for name in given.values():
-        if name not in METHODS:
-            raise InputError(f"method = {name!r}: expected one of {', '.join(METHODS)}.")
+    refuse_unknown(given, machines, "method: no machine")
+    refuse_unknown(given.values(), METHODS, "no method")
     return {machine: given.get(machine, "auto") for machine in machines}
 
 

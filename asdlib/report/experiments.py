@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.report.save import sidecar_path
 from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, heat_map, set_wrapped_title
 from asdlib.report.tables import (
@@ -46,12 +46,8 @@ def read_sweeps(
     them. `InputError` for a name without table, and for a table of an older form.
     """
     found = {path.parent.name: path for path in sorted(results.glob("*/sweep.csv"))}
-    missing = sorted(set(names) - set(found))
-    if missing:
-        raise InputError(
-            f"sweep {missing[0]}: {results} has no table of it. There are: "
-            f"{', '.join(found) or 'none'}. ./run_all.sh sweep FILE makes one."
-        )
+    of = f": {results} has no table of it (./run_all.sh sweep FILE makes one)"
+    refuse_unknown(names, found, "sweep", of)
     if data_dir is not None and not names:
         said = {name: _facts(sidecar_path(path))["settings"] for name, path in found.items()}
         found = {name: path for name, path in found.items() if said[name]["data_dir"] == data_dir}
@@ -79,12 +75,11 @@ def read_runs(results: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[s
     """
     if len(names) == 1:
         raise InputError(f"runs: {names[0]} alone cannot be compared; expected two names or more.")
+    there = sorted(one.parent.name for one in results.glob("*/scores.csv"))
+    refuse_unknown(names, there, "run", f": {results} has no scores.csv of it")
     parts = []
     for name in names:
         path = results / name / "scores.csv"
-        if not path.is_file():
-            there = sorted(one.parent.name for one in results.glob("*/scores.csv"))
-            raise InputError(f"run {name}: {path} is missing. There are: {', '.join(there)}.")
         scores = read_scores(path)
         own = scores[(scores["system"] == "final") & (scores["split"] == "test")]
         if own.empty:

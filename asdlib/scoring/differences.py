@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.scoring.bootstrap import bias_corrected_interval
 from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
 from asdlib.scoring.metrics import MAX_FPR
@@ -149,10 +149,7 @@ def paired_differences(
     table = validate_scores(scores)
     table = compact(table[table["split"] == "test"])
     names = list(dict.fromkeys(table["system"]))
-    if reference not in names:
-        raise InputError(
-            f"{reference!r} is not a system of the scores table. There are: {', '.join(names)}."
-        )
+    refuse_unknown([reference], names, "the scores table has no system")
     _refuse_other_clips(table, reference)
     systems = {}
     for name in names:

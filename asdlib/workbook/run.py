@@ -20,7 +20,7 @@ from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.clips import read_clip_table
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import open_existing
-from asdlib.errors import InputError
+from asdlib.errors import InputError, refuse_unknown
 from asdlib.files import file_hash, write_atomically
 from asdlib.report.progress import progress_bar, shorten_interrupts
 from asdlib.report.save import (
@@ -188,12 +188,7 @@ class Run:
         path = self.stage_file(self.build / "clips.csv")
         clips = read_clip_table(path)
         wanted, there = list(self.settings.machines), sorted(set(clips["machine_type"]))
-        unknown = sorted(set(wanted) - set(there))
-        if unknown:
-            raise InputError(
-                f"{path}: has no machine {', '.join(unknown)}; it has {', '.join(there)}. "
-                "Run notebook 01 with it."
-            )
+        refuse_unknown(wanted, there, f"{path}: has no machine", " (run notebook 01 with it)")
         return clips[clips["machine_type"].isin(wanted or there)].reset_index(drop=True)
 
     def attributes(self) -> tuple[pd.DataFrame, str]:
