@@ -73,7 +73,7 @@ def test_the_inspection_shows_tones_and_cycle(rng):
     drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
     axes = {ax.get_title(): ax for ax in drawn.axes}
     tones = axes["plain spectrum: tones"].get_legend().get_texts()
-    assert [text.get_text() for text in tones] == ["431.0 Hz"]
+    assert [text.get_text() for text in tones] == ["median line", "highest line", "431.0 Hz"]
     drawn = envelope_figures.draw_inspection(inspect_sound(noise, sr=8000), title="clip")
     axes = {ax.get_title(): ax for ax in drawn.axes}
     cycle = axes["level: does it repeat?"].get_legend().get_texts()
@@ -94,7 +94,8 @@ def test_the_track_says_how_many_clips_have_a_level():
         np.array([8.0, 8.1, np.nan, 12.0]), np.array([8.0, 12.0]), ["source"] * 4,
         machine_type="fan",
     )  # fmt: skip
-    assert ax.get_title() == "fan: 2 levels hold 75% of the clips"
+    assert ax.get_title() == "fan: 2 levels hold 75 % of the clips"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["source", "in none"]
     ax = figures.draw_frequency_track(
         np.array([np.nan]), np.zeros(0), ["target"], machine_type="fan"
     )

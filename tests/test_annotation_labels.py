@@ -236,11 +236,11 @@ def evidence_of(**changes):
 @pytest.mark.parametrize(
     ("changes", "method", "words"),
     [
-        ({}, "frequencies", "4 levels of cycle hold 95% of clips"),
+        ({}, "frequencies", "4 levels of cycle hold 95 % of clips"),
         ({"n_split_levels": 1}, "both", "1 fall into clusters"),
         ({"cluster_information": 1.4}, "clusters", "tell more than 4 levels of cycle"),
         ({"cluster_information": 1.4, "n_clusters": 1}, "frequencies", "4 levels"),
-        ({"coverage": 0.7}, "clusters", "hold only 70%"),
+        ({"coverage": 0.7}, "clusters", "hold only 70 %"),
         ({"level_stability": 0.7}, "clusters", "unstable"),
         ({"level_predictability": 0.1}, "clusters", "show in nothing else"),
         ({"level_predictability": 0.1, "level_agreement": 0.5}, "frequencies", "4 levels"),

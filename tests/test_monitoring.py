@@ -96,7 +96,7 @@ def test_settings_trade_alarms_for_certainty():
     percentile = [50, 96, 50, 50, 96, 96, 96, 96, 50]
     table = monitoring.alarms_by_settings(percentile, rates=(0.01, 0.05), rules=((1, 1), (3, 3)))
     assert table.to_numpy().tolist() == [[0, 0], [2, 1]]
-    assert table.index.tolist() == ["1% promised", "5% promised"]
+    assert table.index.tolist() == ["1 % promised", "5 % promised"]
 
 
 def test_days_count_from_the_onset():

@@ -168,8 +168,8 @@ def test_an_excess_of_the_residual_has_its_band(rng):
     ("heard_by_network", "said"),
     [
         # 6 dB quieter there, while the bands that are 20 dB louder mean nothing to it.
-        (slice(80, 88), r"^6 dB quieter from 2.5 to 3.1 kHz; .* score would be 100% lower$"),
-        (slice(0, 128), r"^20 dB louder from 429 to 613 Hz; .* 77% lower$"),
+        (slice(80, 88), r"^6 dB quieter from 2.5 to 3.1 kHz; .* score would be 100 % lower$"),
+        (slice(0, 128), r"^20 dB louder from 429 to 613 Hz; .* 77 % lower$"),
         (slice(96, 104), r"^of another colour, up to 9 dB off, from 3.7 to 4.5 kHz; .* lower$"),
         (None, r"^heard by the network alone, and by no level of a band: no cause can be named$"),
     ],
@@ -201,7 +201,7 @@ def test_small_differences_at_many_frequencies_are_no_band(rng):
         rescore=lambda shifts: ((row[:128] + shifts) ** 2 @ (np.arange(128) // 8 % 2)),
     )  # fmt: skip
     assert found.sentence.startswith("levels differ at many frequencies; ")
-    assert found.sentence.endswith("would be 100% lower")
+    assert found.sentence.endswith("would be 100 % lower")
     assert not numbers(found)
 
 

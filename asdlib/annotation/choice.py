@@ -68,7 +68,7 @@ def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
     if found["n_levels"] < 2:
         frequencies = "no frequency tells clips apart"
     elif found["coverage"] < MIN_COVERAGE:
-        frequencies = f"frequency levels hold only {found['coverage']:.0%} of the clips"
+        frequencies = f"frequency levels hold only {100 * found['coverage']:.0f} % of the clips"
     elif found["level_stability"] < MIN_STABILITY:
         frequencies = f"frequency levels are unstable ({found['level_stability']:.2f})"
     elif max(found["level_predictability"], found["level_agreement"]) < MIN_TOLD:
@@ -84,7 +84,7 @@ def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
     if found["n_clusters"] > 1 and found["cluster_information"] > found["level_information"]:
         stability = f"stability {found['level_stability']:.2f}"
         return "clusters", f"{clusters}, tell more than {words}, {stability}"
-    words += f" hold {found['coverage']:.0%} of clips"
+    words += f" hold {100 * found['coverage']:.0f} % of clips"
     if found["n_split_levels"]:
         return "both", f"{words}; {found['n_split_levels']} fall into clusters"
     return "frequencies", words

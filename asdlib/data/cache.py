@@ -47,7 +47,7 @@ VERSIONS = {
     "checkpoint": 4,
     "embeddings": 2,
     "residuals": 3,
-    "reasons": 1,
+    "reasons": 2,
     "maps": 1,
 }
 

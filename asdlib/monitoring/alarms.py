@@ -74,8 +74,9 @@ def choose_k(rate: float, *, n: int, per_day: float, alarms_a_year: float = 1.0)
         if k > n * rate and alarm_rate(rate, k=k, n=n) * per_day * _DAYS_A_YEAR <= alarms_a_year:
             return k
     raise InputError(
-        f"{n} recordings of which {rate:.0%} ring by chance cannot keep to {alarms_a_year:g} "
-        "false alarms a year: look at more of them (alarm_window) or promise fewer false alarms."
+        f"{n} recordings of which {100 * rate:.0f} % ring by chance cannot keep to "
+        f"{alarms_a_year:g} false alarms a year: look at more of them (alarm_window) or "
+        "promise fewer false alarms."
     )
 
 
@@ -93,7 +94,9 @@ def alarms_by_settings(
         alarms = [persistent_alarms(flags, k=k, n=n) for k, n in rules]
         counts.append([int(alarm_begins(own).sum()) for own in alarms])
     names = [f"{k} of {n}" for k, n in rules]
-    return pd.DataFrame(counts, index=[f"{rate:.0%} promised" for rate in rates], columns=names)
+    return pd.DataFrame(
+        counts, index=[f"{100 * rate:.0f} % promised" for rate in rates], columns=names
+    )
 
 
 def machine_to_rehearse(detector: Detector) -> str:

@@ -186,12 +186,13 @@ def draw_frequency_track(
         ax.set_yscale("log")
         ax.set_yticks(levels_hz, _apart(levels_hz, name_frequencies(levels_hz), ax.get_ylim()))
         ax.set_yticks([], minor=True)
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-    ax.plot(order[~known], np.zeros((~known).sum()) + 0.02, "|", color="0.5",
-            transform=ax.get_xaxis_transform())  # fmt: skip
+    if not known.all():
+        ax.plot(order[~known], np.zeros((~known).sum()) + 0.02, "|", color="0.5", label="in none",
+                transform=ax.get_xaxis_transform())  # fmt: skip
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
     ax.set(xlabel="Clip", ylabel="Frequency [Hz]")
     share = known.mean() if len(known) else 0.0
-    finding = f"{len(levels_hz)} levels hold {share:.0%} of the clips"
+    finding = f"{len(levels_hz)} levels hold {100 * share:.0f} % of the clips"
     ax.set_title(f"{machine_type}: {finding if known.any() else 'no line stands out'}")
     return ax
 

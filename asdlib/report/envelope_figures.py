@@ -61,18 +61,17 @@ def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
     shown_khz = [f.mean() for f in np.array_split(inspection.tone_frequencies_hz / 1000, n_points)]
     parts = np.array_split(level, n_points)
     middle = [float(np.median(part)) for part in parts]
-    ax.plot(shown_khz, middle, color="0.75", lw=0.6)
-    ax.plot(shown_khz, [part.max() for part in parts], color="0.35", lw=0.6)
+    ax.plot(shown_khz, middle, color="0.75", lw=0.6, label="median line")
+    ax.plot(shown_khz, [part.max() for part in parts], color="0.35", lw=0.6, label="highest line")
     low, top = min(middle), float(level.max())
     for i, family in enumerate(inspection.tones[:3]):
         places = np.array(family.harmonics) * family.frequency_hz / 1000
         ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
                 label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
     ax.set(xlabel="Frequency [kHz]", ylabel="Power [dB re 1]")
-    ax.set(xlim=(0, None), ylim=(low - 25, top + 22))
+    ax.set(xlim=(0, None), ylim=(low - 45, top + 22))
     ax.set_title("plain spectrum: tones")
-    if inspection.tones:
-        ax.legend(loc="lower left", fontsize=7, ncols=3)
+    ax.legend(loc="lower left", fontsize=7, ncols=3)
 
 
 def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:
@@ -113,7 +112,7 @@ def _plot_envelope(ax: Axes, inspection: SoundInspection) -> None:
     end_s = _SHOWN_PERIODS / families[0].frequency_hz if families else _SHOWN_S
     shown = inspection.time_s <= end_s
     ax.plot(1000 * inspection.time_s[shown], inspection.envelope[shown], color="0.35", lw=0.7)
-    ax.set(xlabel="Time [ms]", ylabel="Envelope [unit]", xlim=(0, None), ylim=(0, None))
+    ax.set(xlabel="Time [ms]", ylabel="Envelope [1]", xlim=(0, None), ylim=(0, None))
     if families:
         period_ms = 1000 / families[0].frequency_hz
         ax.set_title(f"{_SHOWN_PERIODS} periods of {period_ms:.3g} ms")
@@ -148,6 +147,8 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
             ax.plot(sides, np.full(len(sides), 1.04 * top), "|", color=colour, ms=4)
         heights = np.full(len(places), (1.08 + 0.06 * i) * top)
         ax.plot(places, heights, "v", color=colour, ms=4, label=label)
+    if any(family.sideband_hz is not None for family in families[:4]):
+        ax.plot([], [], "|", color="0.25", ms=4, label="sidebands")
     ax.set(xlim=(0, max_hz), ylim=(0, (1.14 + 0.06 * len(families[:4])) * top))
     ax.set_title("what is judged: lines of whitened, limited envelopes; harmonics add up")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=4, fontsize=7)

@@ -129,7 +129,7 @@ def draw_roc_curves(curves: pd.DataFrame) -> Figure:
     if is_early.any():
         best = curves.loc[curves.loc[is_early, "true_positive_rate"].idxmax()]
         title = (f"At a false positive rate up to {_MAX_FPR:g}, {best['machine_type']} shows most: "
-                 f"{best['true_positive_rate']:.0%} of its anomalies")  # fmt: skip
+                 f"{100 * best['true_positive_rate']:.0f} % of its anomalies")  # fmt: skip
     finish_panels(figure, handles, title)
     return figure
 
@@ -202,7 +202,8 @@ def _decision_finding(scores: pd.DataFrame) -> str:
     anomalous = known["is_anomaly"].astype("boolean")
     decided = known["is_decided_anomalous"].astype("boolean")
     parts = [
-        f"{decided[chosen.fillna(False)].mean():.0%} of {int(chosen.sum())} {name} test clips"
+        f"{100 * decided[chosen.fillna(False)].mean():.0f} % of "
+        f"{int(chosen.sum())} {name} test clips"
         for name, chosen in (("anomalous", anomalous), ("normal", ~anomalous))
         if chosen.sum()
     ]

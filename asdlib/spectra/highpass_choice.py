@@ -160,18 +160,21 @@ def _decide(curve: pd.DataFrame, information: float, kind: str) -> tuple[float |
         (curve["cutoff_hz"] > 0) & (curve["information_kept"] >= MIN_KEPT) & ~curve["is_worse"]
     ]
     if allowed.empty:
-        return None, f"every cut-off loses more than {1 - MIN_KEPT:.0%} of the information"
+        return (
+            None,
+            f"every cut-off loses more than {100 * (1 - MIN_KEPT):.0f} % of the information",
+        )
     best = allowed.loc[allowed["criterion"].idxmax()]
     cutoff = float(best["cutoff_hz"])
     if best["ci_low"] < MIN_GAIN:
         return None, (
-            f"{cutoff:.0f} Hz, the best that keeps {MIN_KEPT:.0%} of the information, gains "
-            f"{best['criterion']:.2f}, perhaps only {best['ci_low']:.2f}; asked for is a sure "
-            f"{MIN_GAIN:.2f}"
+            f"{cutoff:.0f} Hz, the best that keeps {100 * MIN_KEPT:.0f} % of the information, "
+            f"gains {best['criterion']:.2f}, perhaps only {best['ci_low']:.2f}; asked for is a "
+            f"sure {MIN_GAIN:.2f}"
         )
     return cutoff, (
-        f"keeps {best['information_kept']:.0%} of the information and "
-        f"{best['scatter_kept']:.0%} of the scatter"
+        f"keeps {100 * best['information_kept']:.0f} % of the information and "
+        f"{100 * best['scatter_kept']:.0f} % of the scatter"
     )
 
 

@@ -246,10 +246,10 @@ def _embedding(heard: Heard) -> Reason:
             f"of another colour, up to {farthest_db:.0f} dB off,"
         )  # fmt: skip
         said += f" from {hertz(band)}; as loud as in normal clips there, the network's score would "
-        said += f"be {share:.0%} lower"
+        said += f"be {100 * share:.0f} % lower"
     elif whole >= _CAUSE_SHARE:
         said = "levels differ at many frequencies; as loud as in normal clips, the network's score "
-        said += f"would be {whole:.0%} lower"
+        said += f"would be {100 * whole:.0f} % lower"
     else:
         said = "heard by the network alone, and by no level of a band: no cause can be named"
     meant = run if values else slice(0, n_mels)
