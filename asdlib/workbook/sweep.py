@@ -33,7 +33,7 @@ from asdlib.report.save import shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook import notebooks
 from asdlib.workbook.datasets import check_recordings, ensure_corpus, require_folder
-from asdlib.workbook.parameters import check_run_name, read_whole
+from asdlib.workbook.parameters import check_run_name, read_parameter
 from asdlib.workbook.run import Run
 from asdlib.workbook.stages import THREADS_VARIABLE, run_stage
 from asdlib.workbook.sweep_file import REFERENCE, Cell, SweepFile, plan_cells, read_sweep_file
@@ -257,7 +257,7 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command ``sweep`` takes; ``help.txt`` says what it means."""
     parser.add_argument("file", type=Path)
     parser.add_argument("--scheduler")
-    parser.add_argument("--workers", type=read_whole)
+    parser.add_argument("--workers", default="0")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--name")
     parser.add_argument("--profile")
@@ -268,8 +268,7 @@ def sweep_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     """Execute the variants of a sweep file and compare them; see ``help.txt``."""
     add_sweep_options(parser)
     options = parser.parse_args(arguments)
-    if options.workers is not None and not (type(options.workers) is int and options.workers > 0):
-        raise InputError(f"--workers {options.workers}: expected a whole number, 1 or more.")
+    workers = read_parameter("workers", options.workers, where="--")
     books = [book for book in notebooks.list_notebooks() if book.path.stem <= notebooks.SCORING]
     plan = read_sweep_file(options.file, books, profile=options.profile)
     if data := options.data or plan.data:
@@ -287,7 +286,7 @@ def sweep_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
     say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
         f"{len(stages)} notebooks to execute")  # fmt: skip
-    failures = run_cells(cells, scheduler=options.scheduler, workers=options.workers)
+    failures = run_cells(cells, scheduler=options.scheduler, workers=workers)
     table = save_results(plan, cells, failures, data=data, out=out, name=name)
     if table is None:
         say("No cell of the reference has a result, so there is nothing to compare with.")

@@ -15,7 +15,7 @@ import yaml
 
 from asdlib.errors import InputError, refuse_unknown
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
-from asdlib.workbook.parameters import read_whole
+from asdlib.workbook.parameters import read_parameter, read_whole
 from asdlib.workbook.stages import Place, Stage, code_key, key_of_data, plan_chain
 
 #: Name of the variant that the others are compared with.
@@ -76,11 +76,10 @@ def read_sweep_file(
     refuse_unknown(content, _TOP_KEYS, f"{path}: unknown")
     reference = _mapping(content.get("reference"), f"{path}: reference")
     data, machines = reference.pop("data", None), reference.pop("machines", None) or []
+    machines = read_parameter("machines", machines, where=f"{path}: ")
     stated = str(reference.pop("profile", "demo"))
     profile = profile or stated
     refuse_unknown([profile], PROFILES, f"{path}: no profile")
-    if not isinstance(machines, list):
-        raise InputError(f"{path}: machines = {machines!r}: expected a list of machine types.")
     seeds = _seeds(content.get("seeds", ["0"]), f"{path}: seeds")
     variants = [Variant(REFERENCE, "", str(content.get("system", "knn")), {}, seeds)]
     for name, group, entry in _listed(content, path):
@@ -94,7 +93,7 @@ def read_sweep_file(
         path=path,
         profile=profile,
         data=None if data is None else path.parent / str(data),
-        machines=[str(machine) for machine in machines],
+        machines=machines,
         parameters=_parameters(reference, notebooks, f"{path}: reference:"),
         variants=variants,
     )
