@@ -150,5 +150,10 @@ def _mark_as_simulated(figure: Figure) -> None:
     marked = f"{title} (simulated)".strip()
     if titled and not figure.get_suptitle():
         titled[0].set_title(wrapped_title(figure, marked))
+        return
+    above = [text for text in figure.texts if text.get_text() == title]
+    marked = wrapped_title(figure, marked)
+    if above:
+        above[0].set_text(marked)  # where it stands
     else:
-        figure.suptitle(wrapped_title(figure, marked))
+        figure.suptitle(marked)

@@ -94,7 +94,8 @@ def _report(scoring: Any, out: Path, name: str, machine: str = "") -> Any:
                          len(_FIRST)) for title, _ in taken}  # fmt: skip
     book = _book(_head(facts, out, name, machine))
     for _, cells in sorted(taken, key=lambda part: order[part[0]]):
-        book.cells += cells
+        # A page that is mailed has no menus.
+        book.cells += [cell for cell in cells if not cell.source.startswith("In JupyterLab")]
     for cell in book.cells:
         _shrink_pictures(cell)
     end = _book(_learnt_from(_clips(out, name, machine)), _LIMITS, _settings(facts))
@@ -272,7 +273,8 @@ def _index(out: Path, page: Path) -> Any:
                    for page in sorted(folder.glob("report_*.html"))}  # fmt: skip
         links = [f'<a href="{address(place, page)}">{text}</a>'
                  for text, place in places.items() if place.exists()]  # fmt: skip
-        lines.append(f"| {plain(folder.name)} | {plain(facts.get('corpus', ''))} | "
-                     f"{_made(facts)} | {', '.join(links)} |")  # fmt: skip
+        made = f'<span style="white-space: nowrap">{literally(_made(facts))}</span>'
+        lines.append(f"| {plain(folder.name)} | {plain(facts.get('corpus', ''))} | {made} | "
+                     f"{', '.join(links)} |")  # fmt: skip
     table = "| run | machines | made (UTC) | pages |\n|---|---|---|---|\n" + "\n".join(lines)
     return _book(f"# Runs\n\n{table}")
