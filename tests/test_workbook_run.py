@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from corpus import make_tree, train_and_test
 
-from asdlib import spectra
 from asdlib.data import read_clips
 from asdlib.errors import InputError
 from asdlib.workbook.run import Run
@@ -71,8 +70,3 @@ def test_sidecar_says_where_a_table_came_from(run):
 def test_settings_refuse_what_makes_no_sense(run, changes, message):
     with pytest.raises(InputError, match=message):
         Run.open("01_test", {**vars(run.settings), **changes})
-
-
-def test_every_public_name_of_spectra_can_be_had():
-    for name in spectra.__all__:
-        assert getattr(spectra, name) is not None

@@ -10,18 +10,3 @@ from asdlib.annotation.inspection import (
     inspect_sound,
 )
 from asdlib.annotation.labelling import Annotation, annotate
-
-__all__ = [
-    "Annotation",
-    "MachineEvidence",
-    "average_classes",
-    "annotate",
-    "cross_table",
-    "find_exemplars",
-    "fixed_clusters",
-    "inspect_clip",
-    "inspect_sound",
-    "score_agreement",
-    "shuffled",
-    "track_frequencies",
-]

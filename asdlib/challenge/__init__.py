@@ -5,19 +5,3 @@ from asdlib.challenge.fetching import fetch
 from asdlib.challenge.folders import Source, lay_out, read_facts
 from asdlib.challenge.transfer import Job
 from asdlib.data.truth import reveal, truth_of_names
-
-__all__ = [
-    "EDITIONS",
-    "SUBSETS",
-    "Edition",
-    "Job",
-    "Source",
-    "edition",
-    "eval_list",
-    "fetch",
-    "fetch_truth",
-    "lay_out",
-    "read_facts",
-    "reveal",
-    "truth_of_names",
-]

@@ -6,22 +6,3 @@ from asdlib.data.names import ClipName, attribute_pairs, format, parse
 from asdlib.data.store import ArrayStore, content_key, open_existing, open_or_build
 from asdlib.data.truth import read_eval_truth, read_true_attributes
 from asdlib.data.waveforms import defects, open_waveforms
-
-__all__ = [
-    "ArrayStore",
-    "ClipName",
-    "attribute_pairs",
-    "content_key",
-    "count_clips",
-    "defects",
-    "format",
-    "map_clips",
-    "open_existing",
-    "open_or_build",
-    "open_waveforms",
-    "parse",
-    "read_clips",
-    "read_eval_truth",
-    "read_true_attributes",
-    "scan_clips",
-]

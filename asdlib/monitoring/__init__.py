@@ -13,21 +13,3 @@ from asdlib.monitoring.alarms import (
 )
 from asdlib.monitoring.bundle import load_bundle, read_log, save_bundle, trend
 from asdlib.monitoring.detector import Detector, level_above_normal
-
-__all__ = [
-    "Detector",
-    "alarm_begins",
-    "alarm_rate",
-    "alarms_by_settings",
-    "choose_k",
-    "days_to_alarm",
-    "level_above_normal",
-    "load_bundle",
-    "machine_to_rehearse",
-    "persistent_alarms",
-    "plan_growth",
-    "read_log",
-    "rehearse_growth",
-    "save_bundle",
-    "trend",
-]

@@ -11,31 +11,3 @@ from asdlib.spectra.logmel import log_mel, spectrogram
 from asdlib.spectra.mel import OFFICIAL_LOG_MEL, LogMelSettings, band_centres_hz
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
 from asdlib.spectra.reasons import find_reason
-
-__all__ = [
-    "OFFICIAL_LOG_MEL",
-    "HighpassChoice",
-    "KnownRates",
-    "LogMelSettings",
-    "PROFILES",
-    "Picture",
-    "Reason",
-    "Sound",
-    "average_spectra",
-    "band_centres_hz",
-    "band_information",
-    "characteristic_frequencies",
-    "choose_highpass",
-    "envelope_spectrum",
-    "find_reason",
-    "log_mel",
-    "open_average_spectra",
-    "open_frames",
-    "open_log_mel",
-    "open_profiles",
-    "open_rehearsal",
-    "open_spectrum",
-    "plan_rehearsal",
-    "profile_bands_hz",
-    "spectrogram",
-]

@@ -3,13 +3,3 @@
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies, bearing_signal
 from asdlib.data.simulate.corpus import finished_machines, write_corpus
 from asdlib.data.simulate.machines import MACHINES, SIZES
-
-__all__ = [
-    "MACHINES",
-    "SIZES",
-    "BearingGeometry",
-    "bearing_frequencies",
-    "bearing_signal",
-    "finished_machines",
-    "write_corpus",
-]
