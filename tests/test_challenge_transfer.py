@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from hypothesis import strategies as st
 
 from asdlib.challenge import transfer
 from asdlib.challenge.transfer import (
+    Hosts,
+    Job,
     ResumingDownloader,
     StoppedError,
     UnreachableError,
-    get,
 )
 from asdlib.errors import InputError
 
+IMPATIENTLY = Job(hosts=Hosts(patience=IMPATIENT))
 CONTENT = bytes(range(256)) * 40
 NAME = "/records/1/files/a.zip"
 
@@ -38,9 +41,8 @@ def server(host):
     return host
 
 
-def download(server, folder: Path, **options):
-    part = folder / ".a.part"
-    downloader = ResumingDownloader(part, len(CONTENT), patience=IMPATIENT, **options)
+def download(server, folder: Path, job: Job = IMPATIENTLY, **options):
+    downloader = ResumingDownloader(folder / ".a.part", len(CONTENT), job, **options)
     downloader(server.url + NAME, folder / "a.zip", None)
     return (folder / "a.zip").read_bytes()
 
@@ -142,7 +144,7 @@ def test_what_is_not_there_is_not_asked_for_again(server, tmp_path):
 
 
 def test_nobody_listens(tmp_path):
-    downloader = ResumingDownloader(tmp_path / "part", 10, patience=IMPATIENT)
+    downloader = ResumingDownloader(tmp_path / "part", 10, IMPATIENTLY)
     with pytest.raises(UnreachableError, match="no connection, also when tried again"):
         downloader("http://127.0.0.1:1/a.zip", tmp_path / "a.zip", None)
 
@@ -150,11 +152,11 @@ def test_nobody_listens(tmp_path):
 def test_something_small_that_nobody_answers_is_given_up_early(server):
     reasons = []
     with pytest.raises(UnreachableError, match="no connection"):
-        get("http://127.0.0.1:1/a", patience=IMPATIENT, on_wait=reasons.append)
-    assert reasons == ["no connection; trying again in 0 s"] * 2
+        replace(IMPATIENTLY, say=reasons.append).get("http://127.0.0.1:1/a")
+    assert reasons == ["http://127.0.0.1:1/a: no connection; trying again in 0 s"] * 2
     server.faults["/x"] = [fault("status", 503)] * 9
     with pytest.raises(UnreachableError, match="status 503"):
-        get(server.url + "/x", patience=IMPATIENT)
+        IMPATIENTLY.get(server.url + "/x")
     assert len(server.requests) == IMPATIENT.attempts == 4
 
 
@@ -162,7 +164,7 @@ def test_a_proxy_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(UnreachableError, match="the proxy does not let it through"):
-        get("http://example.invalid/a", patience=IMPATIENT)
+        IMPATIENTLY.get("http://example.invalid/a")
 
 
 def test_the_time_that_a_host_asks_for_is_kept(server):
@@ -172,7 +174,7 @@ def test_the_time_that_a_host_asks_for_is_kept(server):
     for headers in asked:
         server.faults["/x"] = [fault("status", 429, headers)]
         started = time.monotonic()
-        assert get(server.url + "/x", patience=IMPATIENT).content == b"x"
+        assert IMPATIENTLY.get(server.url + "/x").content == b"x"
         assert time.monotonic() - started >= IMPATIENT.longest_wait_s
 
 
@@ -213,13 +215,13 @@ def test_stopping_keeps_what_came(server, tmp_path, monkeypatch):
             stopped.set()
 
     with pytest.raises(StoppedError):
-        download(server, tmp_path, on_progress=stop, stopped=stopped)
+        download(server, tmp_path, replace(IMPATIENTLY, stopped=stopped), on_progress=stop)
     assert len((tmp_path / ".a.part").read_bytes()) == 1000
 
 
 def test_pooch_verifies_what_the_downloader_brings(server, tmp_path):
     server.faults[NAME] = [fault("corrupt")]
-    downloader = ResumingDownloader(tmp_path / ".part", len(CONTENT), patience=IMPATIENT)
+    downloader = ResumingDownloader(tmp_path / ".part", len(CONTENT), IMPATIENTLY)
     options = {"fname": "a.zip", "path": tmp_path, "downloader": downloader}
     wanted = "md5:" + pooch.file_hash(__file__, alg="md5")
     with pytest.raises(ValueError, match="does not match the known hash"):

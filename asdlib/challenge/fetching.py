@@ -176,14 +176,7 @@ def _download(
 ) -> Path:
     facts = lock.archive(archive.file_name)
     path = root / "archives" / archive.file_name
-    downloader = ResumingDownloader(
-        _part(archive, root, lock),
-        facts["size"],
-        patience=job.hosts.patience,
-        on_progress=count,
-        on_wait=lambda reason: job.say(f"{path.name}: {reason}"),
-        stopped=job.stopped,
-    )
+    downloader = ResumingDownloader(_part(archive, root, lock), facts["size"], job, count)
     wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
     url = job.hosts.archive(archive.record, facts["listed_name"])
     remedy = "Free space or name another folder (--data-dir), then run the same command."

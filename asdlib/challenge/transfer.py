@@ -42,6 +42,11 @@ class Patience:
     first_wait_s: float = 2.0  # after the first failure, doubled after each further one
     longest_wait_s: float = 120.0
 
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """Longest waits, as requests takes them."""
+        return self.connect_s, self.read_s
+
 
 @dataclass(frozen=True)
 class Hosts:
@@ -94,31 +99,67 @@ class _PassingError(Exception):
 
 
 @dataclass
+class Job:
+    """What is done, for whom it is reported, with which patience, and how it is stopped."""
+
+    hosts: Hosts = field(default_factory=Hosts.from_environment)
+    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
+    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
+    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
+    keep_archives: bool = False  # after they were unpacked
+    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
+
+    def get(self, url: str) -> requests.Response:
+        """Fetch something small with the patience of a download; where nobody answers, less."""
+
+        def once() -> requests.Response:
+            try:
+                response = requests.get(url, headers=_HEADERS, timeout=self.hosts.patience.timeout)
+            except requests.RequestException as error:
+                raise _PassingError(_said(error), is_answer=False) from error
+            _check_status(response, url)
+            return response
+
+        return self.persist(url, once)
+
+    def persist(
+        self, url: str, action: Callable[[], _Answer], have: Callable[[], int] = lambda: 0
+    ) -> _Answer:
+        """Repeat an action until it succeeds; only attempts that bring no new byte count."""
+        patience, reached, fruitless = self.hosts.patience, have(), 0
+        while not self.stopped.is_set():
+            try:
+                return action()
+            except _PassingError as error:
+                fruitless = 1 if have() > reached else fruitless + 1
+                reached = have()
+                attempts = patience.attempts if error.is_answer else _UNANSWERED
+                if fruitless >= min(attempts, patience.attempts):
+                    raise UnreachableError(f"{url}: {error}, also when tried again.") from error
+                wait_s = max(error.wait_s, patience.first_wait_s * 2.0**fruitless)
+                wait_s = min(wait_s, patience.longest_wait_s)
+                self.say(f"{url}: {error}; trying again in {wait_s:.0f} s")
+                self.stopped.wait(wait_s)
+        raise StoppedError
+
+
+@dataclass
 class ResumingDownloader:
     """A downloader for pooch that keeps what came in ``part`` and asks for the rest.
 
-    Only at full ``size`` [bytes] pooch gets it. Attempts that brought new bytes do not count.
-    ``on_progress`` gets the bytes that came (negative: thrown away), ``on_wait`` what went wrong.
+    Only at full ``size`` [bytes] pooch gets it. ``on_progress`` gets the bytes that came (negative:
+    thrown away).
     """
 
     part: Path
     size: int
-    patience: Patience
+    job: Job
     on_progress: Callable[[int], object] = lambda n_bytes: None
-    on_wait: Callable[[str], object] = lambda reason: None
-    stopped: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:  # noqa: ARG002
         """Fetch ``url`` to ``output_file``; raises UnreachableError, StoppedError or InputError."""
         self.on_progress(self._have())
-        _persist(
-            url,
-            lambda: self._go_on(url),
-            patience=self.patience,
-            have=self._have,
-            on_wait=self.on_wait,
-            stopped=self.stopped,
-        )
+        self.job.persist(url, lambda: self._go_on(url), self._have)
         self.part.replace(output_file)
 
     def _have(self) -> int:
@@ -135,7 +176,7 @@ class ResumingDownloader:
         if have == self.size:
             return
         headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
-        timeout = (self.patience.connect_s, self.patience.read_s)
+        timeout = self.job.hosts.patience.timeout
         try:
             with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
                 if response.status_code == requests.codes.requested_range_not_satisfiable:
@@ -160,7 +201,7 @@ class ResumingDownloader:
             file = self._open()
         with file:
             for block in response.iter_content(_BLOCK_BYTES):
-                if self.stopped.is_set():
+                if self.job.stopped.is_set():
                     raise StoppedError
                 self._hold_to_size(self._have() + len(block), "sends more")
                 with self._writing():
@@ -181,28 +222,6 @@ class ResumingDownloader:
         return writing(self.part, f"{remedy}: it goes on from there.")
 
 
-def get(
-    url: str,
-    *,
-    patience: Patience,
-    on_wait: Callable[[str], object] = lambda reason: None,
-    stopped: threading.Event | None = None,
-) -> requests.Response:
-    """Fetch something small with the patience of a download; where nobody answers, less."""
-
-    def once() -> requests.Response:
-        timeout = (patience.connect_s, patience.read_s)
-        try:
-            response = requests.get(url, headers=_HEADERS, timeout=timeout)
-        except requests.RequestException as error:
-            raise _PassingError(_said(error), is_answer=False) from error
-        _check_status(response, url)
-        return response
-
-    stopped = stopped or threading.Event()
-    return _persist(url, once, patience=patience, on_wait=on_wait, stopped=stopped)
-
-
 def _check_status(response: requests.Response, url: str) -> None:
     """Turn a status that is no success into the error it deserves."""
     status = response.status_code
@@ -214,33 +233,6 @@ def _check_status(response: requests.Response, url: str) -> None:
         raise UnreachableError(
             f"{url}: status {status} {response.reason}; expected the file there."
         )
-
-
-def _persist(
-    url: str,
-    action: Callable[[], _Answer],
-    *,
-    patience: Patience,
-    have: Callable[[], int] = lambda: 0,
-    on_wait: Callable[[str], object],
-    stopped: threading.Event,
-) -> _Answer:
-    """Repeat an action until it succeeds; only attempts that bring no new byte count."""
-    reached, fruitless = have(), 0
-    while not stopped.is_set():
-        try:
-            return action()
-        except _PassingError as error:
-            fruitless = 1 if have() > reached else fruitless + 1
-            reached = have()
-            attempts = patience.attempts if error.is_answer else _UNANSWERED
-            if fruitless >= min(attempts, patience.attempts):
-                raise UnreachableError(f"{url}: {error}, also when tried again.") from error
-            wait_s = max(error.wait_s, patience.first_wait_s * 2.0**fruitless)
-            wait_s = min(wait_s, patience.longest_wait_s)
-            on_wait(f"{error}; trying again in {wait_s:.0f} s")
-            stopped.wait(wait_s)
-    raise StoppedError
 
 
 def _asked_wait_s(response: requests.Response) -> float:
@@ -265,24 +257,3 @@ def _said(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke"
     return "no connection"
-
-
-@dataclass
-class Job:
-    """What is done, for whom it is reported, and how it is stopped."""
-
-    hosts: Hosts = field(default_factory=Hosts.from_environment)
-    say: Callable[[str], object] = lambda line: None  # gets every line that the user should read
-    #: Gets the bytes to download; gives a context manager of what counts the bytes that came.
-    open_progress: Callable[[int], Any] = lambda n_bytes: nullcontext(lambda n_bytes: None)
-    keep_archives: bool = False  # after they were unpacked
-    stopped: threading.Event = field(default_factory=threading.Event)  # ends all transfers
-
-    def get(self, url: str) -> requests.Response:
-        """Fetch something small."""
-        return get(
-            url,
-            patience=self.hosts.patience,
-            on_wait=lambda reason: self.say(f"{url}: {reason}"),
-            stopped=self.stopped,
-        )
