@@ -137,7 +137,7 @@ class Lock:
     """Pinned names, sizes and checksums of one edition; every change is written at once."""
 
     def __init__(self, root: Path) -> None:
-        self.path = root / LOCK_NAME
+        self.root, self.path = root, root / LOCK_NAME
         self._guard = threading.Lock()
         self._content: dict[str, dict[str, Any]] = {"archives": {}, "truth": {}}
         if self.path.exists():

@@ -44,20 +44,20 @@ def fetch(edition: Edition, archives: Sequence[Archive], data_dir: Path, job: Jo
         for path in (root / "archives").iterdir():
             if _POOCH_TEMPORARY.fullmatch(path.name):
                 path.unlink()
-        missing = [one for one in archives if not _is_there(edition, one, root, lock)]
+        missing = [one for one in archives if not _is_there(edition, one, lock)]
         for archive in set(archives) - set(missing):
-            _put_away(archive, root, lock, job)
+            _put_away(archive, lock, job)
         job.say(f"{edition.name:<12} {len(archives) - len(missing)} of {len(archives)} parts there")
         if missing:
-            _pin(missing, root, lock, job)
-            _state_sizes(missing, root, lock, job)
-            _fetch_all(missing, root, lock, job)
+            _pin(missing, lock, job)
+            _state_sizes(missing, lock, job)
+            _fetch_all(missing, lock, job)
     return root
 
 
-def _is_there(edition: Edition, archive: Archive, root: Path, lock: Lock) -> bool:
+def _is_there(edition: Edition, archive: Archive, lock: Lock) -> bool:
     """Tell whether what an archive holds lies in its place; a wrong number of clips is refused."""
-    folder = archive.machine_folder(root)
+    folder = archive.machine_folder(lock.root)
     counts = count_wavs(folder)
     if not set(counts) & set(archive.splits):
         return False
@@ -84,26 +84,26 @@ def _alone(root: Path, job: Job) -> AbstractContextManager[object]:
         return guard.acquire()
 
 
-def _state_sizes(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+def _state_sizes(archives: Sequence[Archive], lock: Lock, job: Job) -> None:
     """Say what will be downloaded and refuse what cannot fit."""
     sizes = [lock.archive(one.file_name).get("size", 0) for one in archives]
-    found = [_collected(one, root, lock) for one in archives]
+    found = [_collected(one, lock) for one in archives]
     to_download = sum(sizes) - sum(found)
     unpacked = _UNPACKED_PER_ARCHIVE * sum(sizes)
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(lock.root).free
     job.say(
         f"{'':<12} {len(archives)} archives: {to_download / 1e9:.2f} GB to download, up to "
-        f"{unpacked / 1e9:.2f} GB unpacked; {free / 1e9:.2f} GB free in {root}"
+        f"{unpacked / 1e9:.2f} GB unpacked; {free / 1e9:.2f} GB free in {lock.root}"
     )
     if to_download + unpacked > free:
+        needed = f"up to {(to_download + unpacked) / 1e9:.2f} GB are needed"
         raise InputError(
-            f"{root}: has {free / 1e9:.2f} GB free, up to {(to_download + unpacked) / 1e9:.2f} GB "
-            "are needed. Free space, name another folder (--data-dir) or fewer machines "
-            "(--machines)."
+            f"{lock.root}: has {free / 1e9:.2f} GB free, {needed}. Free space, name another folder "
+            "(--data-dir) or fewer machines (--machines)."
         )
 
 
-def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+def _fetch_all(archives: Sequence[Archive], lock: Lock, job: Job) -> None:
     total = sum(lock.archive(one.file_name).get("size", 0) for one in archives)
     problems = []
     one_at_a_time = threading.Lock()
@@ -114,7 +114,7 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
             with one_at_a_time:
                 report(n_bytes)
 
-        futures = {pool.submit(_obtain, one, root, lock, job, count): one for one in archives}
+        futures = {pool.submit(_obtain, one, lock, job, count): one for one in archives}
         try:
             for future in as_completed(futures):
                 error = future.exception()
@@ -128,39 +128,35 @@ def _fetch_all(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) ->
             raise
     reasons = "\n".join(str(error) for _, error in problems)
     if any(isinstance(error, UnreachableError) for _, error in problems):
-        raise UnreachableError(_by_hand(reasons, [archive for archive, _ in problems], root, job))
+        raise UnreachableError(_by_hand(reasons, [archive for archive, _ in problems], lock, job))
     if problems:
         raise InputError(reasons)
 
 
-def _obtain(
-    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
-) -> None:
+def _obtain(archive: Archive, lock: Lock, job: Job, count: Callable[[int], object]) -> None:
     """Have an archive's clips in their place, verified where the lock has a checksum."""
-    path = _have(archive, root, lock, job, count)
+    path = _have(archive, lock, job, count)
     is_verified = "md5" in lock.archive(archive.file_name)
 
     def note(clips: dict[str, int]) -> None:
         facts = {"record": archive.record, "verified": is_verified, "clips": clips}
         lock.note("archives", archive.file_name, **facts)
 
-    folder = archive.machine_folder(root)
+    folder = archive.machine_folder(lock.root)
     unpack(path, folder, splits=archive.splits, on_ready=note, stopped=job.stopped)
-    _put_away(archive, root, lock, job)
+    _put_away(archive, lock, job)
 
 
-def _put_away(archive: Archive, root: Path, lock: Lock, job: Job) -> None:
+def _put_away(archive: Archive, lock: Lock, job: Job) -> None:
     """Remove an archive that was downloaded here and is unpacked, unless it shall stay."""
     if lock.archive(archive.file_name).get("downloaded") and not job.keep_archives:
-        (root / "archives" / archive.file_name).unlink(missing_ok=True)
+        (lock.root / "archives" / archive.file_name).unlink(missing_ok=True)
 
 
-def _have(
-    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
-) -> Path:
+def _have(archive: Archive, lock: Lock, job: Job, count: Callable[[int], object]) -> Path:
     """Give the path of an archive whose checksum holds, downloaded where there is none."""
     facts = lock.archive(archive.file_name)
-    found = archive.placed(root)
+    found = archive.placed(lock.root)
     if "md5" not in facts:
         return found[0]
     for path in found:
@@ -168,15 +164,13 @@ def _have(
         if has_size and pooch.file_hash(str(path), alg="md5") == facts["md5"]:
             count(facts["size"])
             return path
-    return _download(archive, root, lock, job, count)
+    return _download(archive, lock, job, count)
 
 
-def _download(
-    archive: Archive, root: Path, lock: Lock, job: Job, count: Callable[[int], object]
-) -> Path:
+def _download(archive: Archive, lock: Lock, job: Job, count: Callable[[int], object]) -> Path:
     facts = lock.archive(archive.file_name)
-    path = root / "archives" / archive.file_name
-    downloader = ResumingDownloader(_part(archive, root, lock), facts["size"], job, count)
+    path = lock.root / "archives" / archive.file_name
+    downloader = ResumingDownloader(_part(archive, lock), facts["size"], job, count)
     wanted = {"known_hash": f"md5:{facts['md5']}", "fname": path.name, "path": path.parent}
     url = job.hosts.archive(archive.record, facts["listed_name"])
     remedy = "Free space or name another folder (--data-dir), then run the same command."
@@ -194,15 +188,15 @@ def _download(
     raise InputError(_wrong_checksum(archive, facts, job))
 
 
-def _collected(archive: Archive, root: Path, lock: Lock) -> int:
+def _collected(archive: Archive, lock: Lock) -> int:
     """Count the bytes of an archive that are there already."""
-    found = [path for path in (*archive.placed(root), _part(archive, root, lock)) if path.exists()]
+    found = [path for path in (*archive.placed(lock.root), _part(archive, lock)) if path.exists()]
     return found[0].stat().st_size if found else 0
 
 
-def _part(archive: Archive, root: Path, lock: Lock) -> Path:
+def _part(archive: Archive, lock: Lock) -> Path:
     digest = lock.archive(archive.file_name).get("md5", "")
-    return root / "archives" / f".{archive.file_name}.{digest[:8]}.part"
+    return lock.root / "archives" / f".{archive.file_name}.{digest[:8]}.part"
 
 
 def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +214,7 @@ def listed_file(archive: Archive, listing: dict[str, Any]) -> dict[str, Any]:
     return dict(files[found[0]])
 
 
-def _pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
+def _pin(archives: Sequence[Archive], lock: Lock, job: Job) -> None:
     """Read name, size and checksum of every archive from its record, once for all."""
     new = [one for one in archives if "md5" not in lock.archive(one.file_name)]
     for record in dict.fromkeys(one.record for one in new):
@@ -228,10 +222,10 @@ def _pin(archives: Sequence[Archive], root: Path, lock: Lock, job: Job) -> None:
         try:
             listing = _read_listing(job.hosts.listing(record), job)
         except UnreachableError as error:
-            if all(one.placed(root) for one in unpinned):
+            if all(one.placed(lock.root) for one in unpinned):
                 job.say(f"{error} The archives placed by hand are used unverified.")
                 continue
-            raise UnreachableError(_by_hand(error, archives, root, job)) from error
+            raise UnreachableError(_by_hand(error, archives, lock, job)) from error
         for one in unpinned:
             entry = listed_file(one, listing)
             kind, _, digest = str(entry["checksum"]).partition(":")
@@ -274,11 +268,11 @@ def _wrong_checksum(archive: Archive, facts: dict[str, Any], job: Job) -> str:
     )
 
 
-def _by_hand(reason: object, archives: Sequence[Archive], root: Path, job: Job) -> str:
+def _by_hand(reason: object, archives: Sequence[Archive], lock: Lock, job: Job) -> str:
     """Say which files to place where when the host cannot be reached."""
     lines = [f"{reason}", "If a proxy is needed, set HTTPS_PROXY. Or place these files by hand"]
-    lines += [f"into {root / 'archives'} and run the same command:"]
-    absent = [one for one in archives if not one.placed(root)]
+    lines += [f"into {lock.root / 'archives'} and run the same command:"]
+    absent = [one for one in archives if not one.placed(lock.root)]
     for record in dict.fromkeys(one.record for one in absent):
         names = [one.file_name for one in absent if one.record == record]
         lines.append(f"  {job.hosts.record(record)}: {', '.join(names)}")
