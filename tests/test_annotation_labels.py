@@ -24,11 +24,10 @@ from asdlib.annotation.choice import choose_method
 from asdlib.annotation.clustering import (
     find_clusters,
     find_clusters_by_domain,
-    information,
     partition,
 )
 from asdlib.annotation.labelling import ORACLE
-from asdlib.annotation.levels import find_levels, name_frequencies
+from asdlib.annotation.levels import find_levels, information, name_frequencies
 from asdlib.errors import InputError
 
 SR = 16000

@@ -26,8 +26,7 @@ from asdlib.spectra import (
     open_log_mel,
     open_spectrum,
 )
-from asdlib.spectra.features import fit_length
-from asdlib.spectra.mel import removed_bands
+from asdlib.spectra.features import fit_length, removed_bands
 from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import InputStandardisation
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, log_mel, spectrogram
-from asdlib.spectra.mel import band_centres_hz, highpass_response, mel_matrix
+from asdlib.spectra.logmel import band_centres_hz, highpass_response, mel_matrix
 
 SR = 16000
 TOLERANCE_DB = 5e-3

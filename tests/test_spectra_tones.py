@@ -57,7 +57,7 @@ def test_mains_hum_is_told_from_a_blade_pass(rng):
 def test_multiples_of_the_grid_are_mains(frequency_hz, answer):
     family = Family(
         frequency_hz=frequency_hz, significance=9.0, harmonics=(1,), sideband_hz=None,
-        resolution_hz=0.1,
+        resolution_hz=0.1, band_hz=(20.0, 4000.0), modulation=0.0,
     )  # fmt: skip
     assert is_mains(family) is answer
 

@@ -1,14 +1,18 @@
-"""Agreement of an annotation with true attributes, and what a simpler annotation would give.
+"""What an annotation is worth: its agreement with true attributes, and examples of its classes.
 
-The simpler ones are a fixed number of clusters on mean spectra, and chance.
+Beside it what a simpler one would give: a fixed number of clusters on mean spectra, and chance.
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asdlib.annotation.choice import MachineEvidence
+from asdlib.annotation.clustering import entropy
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 
@@ -25,9 +29,10 @@ def score_agreement(
 
     Adjusted Rand index (0 = chance), normalised mutual information and V-measure (equal for
     arithmetic means, both are reported elsewhere) and purity (share of clips in the majority
-    class of their label). 95 % intervals come from halves of the clips drawn without
-    replacement: a statistic of them scatters around its mean as that of all clips does around
-    the truth [1]_, whereas a bootstrap draws clips twice, which agree with themselves.
+    class of their label). 95 % intervals come from ``n_halves`` halves of the clips drawn without
+    replacement: a statistic of them scatters around its mean as that of all clips does around the
+    truth (J. Shao, D. Tu, "The Jackknife and Bootstrap", Springer 1995, section 5.2), whereas a
+    bootstrap draws clips twice, which agree with themselves.
 
     Parameters
     ----------
@@ -35,8 +40,6 @@ def score_agreement(
         ``clip_id, attribute``: the annotation; the true ones. Clips without truth are left out.
     clips : DataFrame
         ``clip_id, machine_type, domain``.
-    n_halves : int
-        Halves drawn for the intervals.
 
     Returns
     -------
@@ -49,11 +52,6 @@ def score_agreement(
     ------
     InputError
         When a table lacks a column, lists a clip twice, or the truth covers none of the clips.
-
-    References
-    ----------
-    .. [1] J. Shao, D. Tu, "The Jackknife and Bootstrap", Springer 1995, section 5.2 (random
-           subsampling, the delete-d jackknife with d = n / 2).
     """
     for name, table in (("attributes", attributes), ("truth", truth)):
         missing = {"clip_id", "attribute"} - set(table.columns)
@@ -119,17 +117,12 @@ def agreement(labels: npt.ArrayLike, true: npt.ArrayLike) -> dict[str, float]:
     expected = row_pairs * column_pairs / max(all_pairs, 1)
     largest = (row_pairs + column_pairs) / 2
     ari = 1.0 if largest == expected else (pairs - expected) / (largest - expected)
-    h_labels, h_true = _entropy(table.sum(1)), _entropy(table.sum(0))
-    information = h_labels + h_true - _entropy(table.ravel())
+    h_labels, h_true = entropy(table.sum(1)), entropy(table.sum(0))
+    information = h_labels + h_true - entropy(table.ravel())
     mean = (h_labels + h_true) / 2
     nmi = 1.0 if mean == 0 else max(0.0, information / mean)
     purity = float(table.max(axis=1).sum() / table.sum())
     return {"ari": float(ari), "nmi": float(nmi), "v_measure": float(nmi), "purity": purity}
-
-
-def _entropy(counts: npt.NDArray[np.int64]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
 
 
 def cross_table(attributes: pd.DataFrame, truth: pd.DataFrame, clip_ids: pd.Series) -> pd.DataFrame:
@@ -156,10 +149,8 @@ def fixed_clusters(
         positions = log_mel.positions(group["clip_id"])
         spectra = np.stack([log_mel.row(int(p)).astype(np.float32).mean(axis=1) for p in positions])
         model = KMeans(min(n_clusters, len(group)), n_init=10, random_state=seed)
-        labels = model.fit_predict(spectra)
-        tables.append(
-            pd.DataFrame({"clip_id": group["clip_id"], "attribute": [f"k_{k}" for k in labels]})
-        )
+        attributes = [f"k_{k}" for k in model.fit_predict(spectra)]
+        tables.append(group[["clip_id"]].assign(attribute=attributes))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -168,9 +159,51 @@ def shuffled(attributes: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) ->
 
     From ``clip_id, attribute`` and ``clip_id, machine_type`` to ``clip_id, attribute``.
     """
-    rng = np.random.default_rng(seed)
     joined = attributes[["clip_id", "attribute"]].merge(
         clips[["clip_id", "machine_type"]], on="clip_id"
     )
-    mixed = joined.groupby("machine_type")["attribute"].transform(rng.permutation)
+    permutation = np.random.default_rng(seed).permutation
+    mixed = joined.groupby("machine_type")["attribute"].transform(permutation)
     return joined[["clip_id"]].assign(attribute=mixed)
+
+
+def find_exemplars(
+    details: MachineEvidence, attributes: pd.DataFrame, *, n_classes: int = 8
+) -> dict[str, str]:
+    """Find the clip nearest to the centre of each of the largest classes: ``clip_id`` by attribute.
+
+    ``attributes`` has ``clip_id, attribute``.
+    """
+    names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
+    found = {}
+    for name in names.value_counts().index[:n_classes]:
+        members = np.flatnonzero((names == name).to_numpy(bool, na_value=False))
+        points = details.points[members]
+        distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
+        found[str(name)] = details.clip_ids[members[distance.argmin()]]
+    return found
+
+
+def average_classes(
+    details: MachineEvidence, attributes: pd.DataFrame, log_mel: ArrayStore
+) -> pd.DataFrame:
+    """Average the log-mel spectra of each class of a machine.
+
+    ``attributes`` has ``clip_id, attribute``, ``log_mel`` rows (n_mels, n_frames) of clips [dB].
+    Returns the mean level over time and clips [dB], shape (n_classes, n_mels); the index holds
+    attribute and number of clips, in the order of the numbers in the attributes' names.
+    """
+    names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
+    positions = log_mel.positions(details.clip_ids)
+    means = [log_mel.row(int(p)).astype(np.float64).mean(axis=1) for p in positions]
+    grouped = pd.DataFrame(np.stack(means), index=names.to_numpy()).groupby(level=0)
+    averages = grouped.mean()
+    averages.index = pd.MultiIndex.from_arrays(
+        [averages.index, grouped.size().to_numpy()], names=["attribute", "n_clips"]
+    )
+
+    def number_key(place: int) -> tuple[list[float], str]:
+        name = str(averages.index[place][0])
+        return [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", name)], name
+
+    return averages.iloc[sorted(range(len(averages)), key=number_key)]

@@ -34,10 +34,9 @@ from asdlib.annotation.clustering import (
     Clustering,
     Labels,
     find_clusters,
-    information,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
-from asdlib.annotation.levels import MIN_COVERAGE, FrequencyLevels, name_frequencies
+from asdlib.annotation.levels import MIN_COVERAGE, FrequencyLevels, information, name_frequencies
 from asdlib.spectra.envelope import Array
 
 #: Another view of the clips must tell this much of the levels, above chance.
@@ -146,11 +145,10 @@ def judge(details: MachineEvidence, splits: Mapping[int, Clustering]) -> dict[st
 def split_levels(details: MachineEvidence, *, seed: int) -> dict[int, Clustering]:
     """Levels whose clips fall into accepted clusters, and these."""
     labels = details.levels.labels.to_numpy()
-    found = {}
-    for level in range(len(details.levels.levels_hz)):
-        inside = labels == level
-        if inside.sum() >= MIN_CLIPS:
-            found[level] = find_clusters(details.points[inside], seed=seed, max_clusters=_MAX_PARTS)
+    found = {
+        level: find_clusters(details.points[labels == level], seed=seed, max_clusters=_MAX_PARTS)
+        for level in range(len(details.levels.levels_hz))
+    }
     return {level: clustering for level, clustering in found.items() if clustering.n_clusters > 1}
 
 
@@ -166,13 +164,13 @@ def _level_gap(levels: FrequencyLevels) -> float:
 
 def _predictability(points: Array, labels: Labels) -> float:
     """Share of clips whose label their nearest other clips tell, from chance (0) to always (1)."""
-    inside = labels >= 0
-    names, counts = np.unique(labels[inside], return_counts=True)
-    if len(names) < 2 or inside.sum() < MIN_CLIPS:
+    points, labels = points[labels >= 0], labels[labels >= 0]
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2 or len(labels) < MIN_CLIPS:
         return 0.0
-    told = _neighbour_labels(points[inside], points[inside], labels[inside], skip_first=True)
+    told = _neighbour_labels(points, points, labels, skip_first=True)
     chance = counts.max() / counts.sum()
-    return float(max(0.0, ((told == labels[inside]).mean() - chance) / (1.0 - chance)))
+    return float(max(0.0, ((told == labels).mean() - chance) / (1.0 - chance)))
 
 
 def _neighbour_labels(

@@ -3,10 +3,9 @@
     "Consequently, we perform unsupervised clustering on spectrograms or frequency spectra of
     such machines to derive attribute annotations." (report, section 2.1)
 
-The number of clusters comes from the data: a number counts only when its clusters are
-separated better than those of unstructured data of the same covariance, and when half of the
-clips lead to the same clusters as the other half. When no number counts, the machine has no
-structure, and that is the answer.
+A number of clusters counts only when they are separated better than those of unstructured data
+of the same covariance, and when half of the clips lead to the same clusters as the other half.
+When no number counts, the machine has no structure, and that is the answer.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ _SILHOUETTE_CLIPS = 500
 _CRITERION = [
     "n_clusters", "silhouette", "reference", "reference_std", "stability", "is_accepted",
 ]  # fmt: skip
+_Row = tuple[int, float, float, float, float, bool]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def find_clusters(
     """Cluster points (n_clips, n_dimensions): highest silhouette of the accepted numbers.
 
     At most one cluster for five clips. Strays, which would hide what states there are, and all
-    beyond a random 2,000 clips are left out and join the nearest cluster afterwards.
-    ``on_progress`` counts the clips forward, a share for each number tried.
+    beyond a random 2,000 clips join the nearest cluster afterwards.
     """
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
@@ -78,22 +77,19 @@ def find_clusters(
         return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     is_stray = _find_strays(points)
     judged = _sample(np.flatnonzero(~is_stray), seed)
-    partition_of: dict[int, Labels] = {}
-    rows, done = [], 0
+    tried: list[tuple[_Row, Labels]] = []
     # Threads of other programs on the same cores would be waited for at every step.
     with threadpool_limits(1):
-        for row, labels in _try_numbers(points[judged], largest, seed):
-            rows.append(row)
-            partition_of[row[0]] = labels
-            share = len(points) * len(rows) // (largest - 1)
-            on_progress(share - done)
-            done = share
-    criterion = pd.DataFrame(rows, columns=_CRITERION)
+        for number, one in enumerate(_try_numbers(points[judged], largest, seed), start=1):
+            tried.append(one)
+            done, before = (len(points) * n // (largest - 1) for n in (number, number - 1))
+            on_progress(done - before)
+    criterion = pd.DataFrame([row for row, _ in tried], columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
         return replace(_unstructured(len(points), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
-    labels = _joined(points, judged, _by_size(partition_of[int(best["n_clusters"])]))
+    labels = _joined(points, judged, _by_size(tried[int(best["n_clusters"]) - 2][1]))
     confidence, is_outlier = _membership(points, labels)
     return Clustering(
         labels, confidence, is_outlier | is_stray, criterion, int(best["n_clusters"]),
@@ -110,8 +106,8 @@ def find_clusters_by_domain(
 ) -> Clustering:
     """Cluster the largest domain, the others by themselves: another microphone is no attribute.
 
-    Clips of the others (ten target clips) are joined (average linkage) until they are further
-    apart than those within the largest domain's clusters (1.5 times their median distance).
+    Clips of the others (ten target clips) are joined (average linkage) up to 1.5 times the median
+    distance within the largest domain's clusters.
     """
     from scipy.spatial.distance import pdist
     from sklearn.cluster import AgglomerativeClustering
@@ -131,11 +127,10 @@ def find_clusters_by_domain(
     model = AgglomerativeClustering(
         n_clusters=None, distance_threshold=1.5 * float(np.median(distances)), linkage="average"
     )
-    labels: Labels = np.zeros(len(points), np.int64)
-    confidence = np.full(len(points), 0.5)  # of the others: too few clips for the criteria above
-    is_outlier = np.zeros(len(points), np.bool_)
-    labels[inside], confidence[inside] = main.labels, main.confidence
-    is_outlier[inside] = main.is_outlier
+    both = _unstructured(len(points), main.criterion)
+    both.labels[inside], both.is_outlier[inside] = main.labels, main.is_outlier
+    both.confidence[inside] = main.confidence
+    both.confidence[~inside] = 0.5  # too few clips for the criteria above
     count = main.n_clusters
     for number in [n for n in range(len(names)) if n != largest]:
         own = points[domain == number]
@@ -143,11 +138,9 @@ def find_clusters_by_domain(
         own_labels: Labels = np.zeros(len(joined), np.int64)
         if len(joined) > 1:
             own_labels = _by_size(np.asarray(model.fit_predict(own[joined]), dtype=np.int64))
-        labels[domain == number] = count + _joined(own, joined, own_labels)
+        both.labels[domain == number] = count + _joined(own, joined, own_labels)
         count += int(own_labels.max()) + 1
-    return replace(
-        main, labels=labels, confidence=confidence, is_outlier=is_outlier, n_clusters=count
-    )
+    return replace(both, n_clusters=count, stability=main.stability, silhouette=main.silhouette)
 
 
 def _sample(members: Labels, seed: int) -> Labels:
@@ -167,9 +160,7 @@ def _joined(points: Array, members: Labels, labels: Labels) -> Labels:
     return joined
 
 
-def _try_numbers(
-    points: Array, largest: int, seed: int
-) -> Iterator[tuple[tuple[int, float, float, float, float, bool], Labels]]:
+def _try_numbers(points: Array, largest: int, seed: int) -> Iterator[tuple[_Row, Labels]]:
     """Give, for every number of clusters, its row of the criterion and its labels."""
     rng = np.random.default_rng(seed)
     mean, covariance = points.mean(axis=0), np.atleast_2d(np.cov(points, rowvar=False))
@@ -274,13 +265,7 @@ def _distances(points: Array, centres: Array) -> Array:
     return np.asarray(np.linalg.norm(points[:, None] - centres, axis=2))
 
 
-def information(labels: npt.ArrayLike, stability: float) -> float:
-    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
-    labels = np.asarray(labels, dtype=np.int64)
-    _, counts = np.unique(labels[labels >= 0], return_counts=True)
-    if not len(counts):
-        return 0.0
-    shares = counts / counts.sum()
-    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
-    entropy = -float(np.sum(shares * np.log(shares)))
-    return entropy * excess * float(counts.sum() / len(labels))
+def entropy(counts: npt.NDArray[np.int64]) -> float:
+    """Entropy of a labelling with so many members a label [nats]."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

@@ -5,7 +5,7 @@
 
 Three quantities may tell in which state a machine runs: families of lines in the envelope
 spectrum (impacts, modulation), tones of the plain spectrum (blade pass, gear mesh; the mains
-are left out), and the rate of a working cycle. `asdlib.annotation.levels` makes levels of them.
+are left out), and the rate of a working cycle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from asdlib.cores import available_cores
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import kept
 from asdlib.data.store import ArrayStore
-from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.characteristic import Family, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.tones import cycle_time, is_mains, tonal_families
 
@@ -66,10 +66,9 @@ def track_frequencies(
 ) -> FrequencyTrack:
     """Find the characteristic frequencies of all clips of a machine, in the machine's own bands.
 
-    ``waveforms`` holds int16 samples at ``sr`` [Hz], one ragged row per clip. ``bands_hz`` are by
-    default chosen from 16 clips that ``seed`` draws. With ``cache_dir`` what was found before is
-    read from ``families/<key>.npz``. ``workers`` threads, all processors by default;
-    ``on_progress`` is called with the number of clips just finished.
+    ``waveforms`` holds int16 samples at ``sr`` [Hz], one ragged row per clip; ``bands_hz`` are by
+    default chosen from 16 clips that ``seed`` draws. What was found before is read from
+    ``<cache_dir>/families/<key>.npz``. ``workers``: threads.
     """
     ids = list(clip_ids)
     positions = dict(zip(ids, waveforms.positions(ids).tolist(), strict=True))
@@ -78,7 +77,7 @@ def track_frequencies(
         samples = np.asarray(waveforms.row(positions[clip_id]) / FULL_SCALE, dtype=np.float64)
         return samples if len(samples) >= MIN_DURATION_S * sr else None
 
-    def envelope_families(clip_id: str) -> list[FrequencyFamily]:
+    def envelope_families(clip_id: str) -> list[Family]:
         samples = read(clip_id)
         return [] if samples is None else characteristic_frequencies(samples, sr=sr, max_hz=MAX_HZ)
 
@@ -98,13 +97,10 @@ def track_frequencies(
     if cache_dir is None:
         arrays = track()
     else:
+        store = waveforms.directory.name
         settings = {
-            "waveforms": waveforms.directory.name,
-            "clip_ids": ids,
-            "sr": sr,
-            "seed": seed,
-            "bands_hz": bands_hz,
-        }
+            "waveforms": store, "clip_ids": ids, "sr": sr, "seed": seed, "bands_hz": bands_hz
+        }  # fmt: skip
         arrays = dict(kept(
             cache_dir, track, kind="families", settings=settings,
             on_found=lambda: on_progress(len(ids)),
@@ -114,7 +110,7 @@ def track_frequencies(
     return FrequencyTrack(pd.DataFrame(families), [(low, high) for low, high in bands])
 
 
-def _machine_bands(sample: Iterable[list[FrequencyFamily]]) -> list[Band]:
+def _machine_bands(sample: Iterable[list[Family]]) -> list[Band]:
     """Bands in which the families of a few clips stand out most."""
     weights: dict[Band, float] = {}
     for family in chain.from_iterable(sample):
@@ -129,7 +125,7 @@ def _rows(
     """Families of one clip, as rows of the track."""
     if samples is None:
         return []
-    families: list[FrequencyFamily] = []
+    families: list[Family] = []
     if bands_hz:
         families = characteristic_frequencies(samples, sr=sr, bands_hz=bands_hz, max_hz=MAX_HZ)
     tones = [f for f in tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ) if not is_mains(f)]

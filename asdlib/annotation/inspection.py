@@ -1,21 +1,18 @@
-"""What there is to see and hear of a machine's classes and of one clip."""
+"""From a sound to its characteristic frequencies, every step of it for figures."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import fft, signal
 
-from asdlib.annotation.choice import MachineEvidence
 from asdlib.annotation.frequencies import MAX_HZ, MIN_TONE_HZ
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
-from asdlib.spectra.characteristic import Family, FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.characteristic import Family, characteristic_frequencies
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
     Array,
@@ -62,7 +59,7 @@ class SoundInspection:
     evidence_anywhere: Array  # the same, highest of all bands
     threshold: float  # -log10 p from which on a line or a sum of harmonics is a family
     n_bands: int  # that were judged
-    families: list[FrequencyFamily]
+    families: list[Family]
     tone_frequencies_hz: Array
     tone_spectrum: Array  # power spectrum, Blackman-Harris window [unit of the sound squared]
     tones: list[Family]
@@ -74,15 +71,10 @@ class SoundInspection:
 def inspect_sound(
     y: npt.ArrayLike, *, sr: float, bands_hz: Sequence[Band] | None = None
 ) -> SoundInspection:
-    """Go from a sound to its characteristic frequencies and keep every step.
+    """Go from a sound (n_samples,), any unit, at ``sr`` [Hz] to its frequencies; keep every step.
 
-    Parameters
-    ----------
-    y : array_like, shape (n_samples,)
-        Sound, any unit, at ``sr`` [Hz].
-    bands_hz : sequence of (float, float), optional
-        Bands in which families are looked for [Hz], such as the machine's own; by default,
-        and where the sequence is empty, all.
+    Families are looked for in ``bands_hz``, such as the machine's own; by default, or where it is
+    empty, in all.
     """
     samples = np.asarray(y, dtype=np.float64)
     judged_in = list(bands_hz or judged_bands(sr=sr))
@@ -94,10 +86,10 @@ def inspect_sound(
     envelope = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=n_samples))
     judged = line_spectra(samples, sr=sr, bands_hz=judged_in, max_hz=2 * MAX_HZ)
     evidence = np.zeros((1, 0)) if judged is None else judged.evidence / np.log(10)
+    shown = int(evidence.max(axis=1, initial=0.0).argmax())
     if judged is not None and families:
-        own = evidence[judged.bands_hz.index(band_hz)]
-    else:
-        own = evidence[int(evidence.max(axis=1, initial=0.0).argmax())]
+        shown = judged.bands_hz.index(band_hz)
+    own = evidence[shown]
     n_tests = np.nan if judged is None else max(judged.n_tests, 1)
     time_s = np.arange(len(envelope)) * n_samples / sr / len(envelope)
     tone_frequencies_hz, tone_spectrum = signal.periodogram(
@@ -132,55 +124,11 @@ def inspect_clip(
     return inspect_sound(samples, sr=waveforms.settings["sample_rate"], bands_hz=bands_hz)
 
 
-def find_exemplars(
-    details: MachineEvidence, attributes: pd.DataFrame, *, n_classes: int = 8
-) -> dict[str, str]:
-    """Find the clip nearest to the centre of each of the ``n_classes`` largest classes.
-
-    ``attributes`` has ``clip_id, attribute``. Returns ``clip_id`` by attribute.
-    """
-    names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
-    found = {}
-    for name in names.value_counts().index[:n_classes]:
-        members = np.flatnonzero((names == name).to_numpy(bool, na_value=False))
-        points = details.points[members]
-        distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
-        found[str(name)] = details.clip_ids[members[distance.argmin()]]
-    return found
-
-
-def average_classes(
-    details: MachineEvidence, attributes: pd.DataFrame, log_mel: ArrayStore
-) -> pd.DataFrame:
-    """Average the log-mel spectra of each class of a machine.
-
-    ``attributes`` has ``clip_id, attribute``, ``log_mel`` rows (n_mels, n_frames) of clips [dB].
-    Returns the mean level over time and clips [dB], shape (n_classes, n_mels); the index holds
-    attribute and number of clips, in the order of the numbers in the attributes' names.
-    """
-    names = attributes.set_index("clip_id")["attribute"].reindex(details.clip_ids)
-    positions = log_mel.positions(details.clip_ids)
-    means = [log_mel.row(int(p)).astype(np.float64).mean(axis=1) for p in positions]
-    table = pd.DataFrame(np.stack(means), index=names.to_numpy())
-    grouped = table.groupby(level=0)
-    averages = grouped.mean()
-    averages.index = pd.MultiIndex.from_arrays(
-        [averages.index, grouped.size().to_numpy()], names=["attribute", "n_clips"]
-    )
-    order = sorted(range(len(averages)), key=lambda i: _number_key(str(averages.index[i][0])))
-    return averages.iloc[order]
-
-
-def _number_key(name: str) -> tuple[list[float], str]:
-    return [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", name)], name
-
-
 def kurtogram(y: npt.ArrayLike, *, sr: float) -> list[BandLevel]:
     """Kurtosis of the complex envelope in every band of the 1/3-binary tree, the widest first.
 
-    ``<p**2> / <p>**2 - 2`` of its power p. A clip's ends do not meet, and the jump rings: a
-    twentieth at each is tapered and not counted (J. Antoni, "Fast computation of the kurtogram",
-    MSSP 21 (2007)).
+    ``<p**2> / <p>**2 - 2`` of its power p (J. Antoni, "Fast computation of the kurtogram", MSSP 21
+    (2007)). A clip's ends do not meet, and the jump rings: a twentieth at each is not counted.
     """
     samples = checked_clip(y, sr=sr)
     n_samples = len(samples)

@@ -69,15 +69,12 @@ def annotate(
     clips : DataFrame
         Clip table; training and supplemental clips are read, test clips never.
     waveforms, log_mel : ArrayStore
-        int16 samples of these clips; their log-mel spectrograms, high-passed as the machine
-        wants it.
+        int16 samples of these clips; their high-passed log-mel spectrograms.
     method : str or mapping of machine type to str
         "auto" follows the rule of `asdlib.annotation.choice`; the others overrule it for
         machines without attributes. "true", an oracle, takes them from ``truth``.
     truth : DataFrame, optional
         ``clip_id, attribute``; read for machines of method "true" alone.
-    seed : int
-        Everything random follows from it.
     cache_dir : Path, optional
         Folder of the caches, for the frequencies of clips that were looked at before.
     workers, on_progress, on_clustered
@@ -145,9 +142,8 @@ def _methods(method: str | Mapping[str, str], machines: list[str]) -> dict[str, 
 def _true_attributes(
     machine: str, group: pd.DataFrame, truth: pd.DataFrame | None
 ) -> pd.Series[str]:
-    if truth is None or truth.empty:
-        known = pd.Series(pd.NA, group.index, dtype="string")
-    else:
+    known = pd.Series(pd.NA, group.index, dtype="string")
+    if truth is not None and not truth.empty:
         known = group["clip_id"].map(truth.set_index("clip_id")["attribute"]).astype("string")
     lacking = group.loc[known.isna(), "clip_id"]
     if len(lacking):

@@ -3,8 +3,7 @@
     "These frequencies subsequently inform machine attribute annotation." (report, section 2.1)
 
 Frequencies at which many clips of a machine gather are levels; a clip belongs to the level
-that its families support most. A frequency that nearly all clips share tells no clip from
-another and is left out.
+that its families support most. A frequency that nearly all clips share tells none from another.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.clustering import MIN_STABILITY, Labels, information
+from asdlib.annotation.clustering import MIN_STABILITY, Labels, entropy
 from asdlib.spectra.envelope import Array
 
 #: Spread of one level: clip-to-clip scatter of a machine's speed, relative.
@@ -63,14 +62,11 @@ class FrequencyLevels:
 
 def name_frequencies(frequencies_hz: Array) -> list[str]:
     """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
-    names: list[str] = []
     for digits in range(3, 9):
-        names = [
-            np.format_float_positional(float(f"{f:.{digits}g}"), trim="-") for f in frequencies_hz
-        ]
-        if len(set(names)) == len(names):
+        rounded = [float(f"{f:.{digits}g}") for f in frequencies_hz]
+        if len(set(rounded)) == len(rounded):
             break
-    return names
+    return [np.format_float_positional(f, trim="-") for f in rounded]
 
 
 def find_levels(
@@ -136,14 +132,13 @@ def _stability(
         return 0.0
     rng = np.random.default_rng(seed)
     ids = levels.labels.index
+    orders = [rng.permutation(len(ids)) for _ in range(_N_SPLITS)]
     values = []
-    for _ in range(_N_SPLITS):
-        order = rng.permutation(len(ids))
-        for half in (order[::2], order[1::2]):
-            own = ids[half]
-            part = track[track["clip_id"].isin(own)]
-            again = _levels_of(part, own, groups[half], exclude_hz)
-            values.append(adjusted_rand_score(levels.labels[own], again.labels))
+    for half in (order[first::2] for order in orders for first in (0, 1)):
+        own = ids[half]
+        part = track[track["clip_id"].isin(own)]
+        again = _levels_of(part, own, groups[half], exclude_hz)
+        values.append(adjusted_rand_score(levels.labels[own], again.labels))
     return float(np.mean(values))
 
 
@@ -255,3 +250,13 @@ def _support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Arra
     np.maximum.at(support, (rows, levels), points["weight"].to_numpy(np.float64))
     centres = points.groupby("level")["frequency_hz"].median().reindex(range(n_levels))
     return support, centres.to_numpy(np.float64)
+
+
+def information(labels: npt.ArrayLike, stability: float) -> float:
+    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
+    labels = np.asarray(labels, dtype=np.int64)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(counts):
+        return 0.0
+    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
+    return entropy(counts) * excess * float(counts.sum() / len(labels))

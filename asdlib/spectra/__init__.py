@@ -7,7 +7,12 @@ from asdlib.spectra.features import open_frames, open_log_mel, open_spectrum
 from asdlib.spectra.heard import KnownRates, Picture, Reason, Sound
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
-from asdlib.spectra.logmel import log_mel, spectrogram
-from asdlib.spectra.mel import OFFICIAL_LOG_MEL, LogMelSettings, band_centres_hz
+from asdlib.spectra.logmel import (
+    OFFICIAL_LOG_MEL,
+    LogMelSettings,
+    band_centres_hz,
+    log_mel,
+    spectrogram,
+)
 from asdlib.spectra.profiles import PROFILES, open_profiles, profile_bands_hz
 from asdlib.spectra.reasons import find_reason

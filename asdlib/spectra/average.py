@@ -8,6 +8,7 @@ from those rows.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,10 @@ def open_average_spectra(
     n_fft: int = 1024,
     **options: Unpack[StoreOptions],
 ) -> ArrayStore:
-    """Open the long-term power spectra of these clips (Welch); compute what is missing.
+    """Open the long-term power spectra (`welch_power`) of these clips; compute what is missing.
 
-    Arguments are as for `asdlib.spectra.open_log_mel`; Hann-windowed frames of ``n_fft`` samples,
-    half overlapping. Rows of n_fft // 2 + 1 float32: one-sided power per bin [full scale
-    squared], averaged over the clip at its native length; they add up to its mean square.
+    Arguments are as for `asdlib.spectra.open_log_mel`. Rows of n_fft // 2 + 1 float32 [full scale
+    squared], of the clip at its native length.
     """
     if n_fft < 2:
         raise InputError(f"n_fft={n_fft}: expected at least 2 samples.")
@@ -66,7 +66,7 @@ def open_average_spectra(
 def welch_power(samples: npt.NDArray[np.int16], *, n_fft: int) -> Array:
     """Average one-sided power per bin of one clip, shape (n_fft // 2 + 1,) [full scale squared].
 
-    The sum over bins is the mean square of the samples; a shorter clip is repeated to ``n_fft``.
+    Hann-windowed frames of ``n_fft``, half overlapping; the sum over bins is the mean square.
     """
     if len(samples) < n_fft:
         samples = np.resize(samples, n_fft)
@@ -103,7 +103,7 @@ def average_spectra(spectra: ArrayStore, clips: pd.DataFrame, *, by: str) -> pd.
     columns = ["machine_type", "group", "n_clips", "frequency_hz", "mean_db", "std_db"]
     parts = [pd.DataFrame(columns=columns)]
     for (machine, group), members in labelled.groupby(["machine_type", "group"], sort=True):
-        power = power_of_clips(spectra, members)
+        power = _power_of_clips(spectra, members)
         std_db = to_db(power).std(0, ddof=1) if len(power) > 1 else np.nan
         values = (machine, group, len(power), bin_frequencies_hz(spectra), to_db(power.mean(0)))
         parts.append(pd.DataFrame(dict(zip(columns, (*values, std_db), strict=True))))
@@ -121,7 +121,7 @@ def to_db(power: Array) -> Array:
     return np.asarray(10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10.0))))
 
 
-def power_of_clips(spectra: ArrayStore, members: pd.DataFrame) -> Array:
+def _power_of_clips(spectra: ArrayStore, members: pd.DataFrame) -> Array:
     """Power per clip and bin [full scale squared], float64, shape (n_clips, n_bins)."""
     return spectra.fixed()[spectra.positions(members["clip_id"])].astype(np.float64)
 
@@ -137,28 +137,24 @@ def third_octave_edges_hz(fmin: float, fmax: float) -> Array:
 
 
 def power_in_bands(spectra: ArrayStore, clips: pd.DataFrame, edges_hz: Array) -> Array:
-    """Power of clips per band [full scale squared], shape (n_clips, n_bands).
-
-    The upper edge of the last band is included.
-    """
-    frequencies_hz, power = bin_frequencies_hz(spectra), power_of_clips(spectra, clips)
-    last = np.append(edges_hz[1:-1], np.nextafter(edges_hz[-1], np.inf))
-    starts = np.searchsorted(frequencies_hz, edges_hz[:-1])
-    stops = np.searchsorted(frequencies_hz, last)
-    if (starts >= stops).any():
-        band = int(np.argmax(starts >= stops))
+    """Power of clips per band, the last edge included [full scale squared], (n_clips, n_bands)."""
+    ends = np.append(edges_hz[:-1], np.nextafter(edges_hz[-1], np.inf))
+    bounds = np.searchsorted(bin_frequencies_hz(spectra), ends)
+    if (np.diff(bounds) < 1).any():
+        band = int(np.argmax(np.diff(bounds) < 1))
         raise InputError(
             f"No bin lies in the band {edges_hz[band]:.0f} to {edges_hz[band + 1]:.0f} Hz. "
             "Choose a longer n_fft or a higher fmin."
         )
-    return np.stack([power[:, a:b].sum(1) for a, b in zip(starts, stops, strict=True)], axis=1)
+    power = _power_of_clips(spectra, clips)
+    return np.stack([power[:, a:b].sum(1) for a, b in itertools.pairwise(bounds)], axis=1)
 
 
 def signal_to_noise(mixed_db: Array, other_db: Array, *, kind: str) -> Array:
     """Signal-to-noise power ratio per band from mean levels, limited to ±20 dB.
 
-    Of training clips against supplemental noise, ``P_mixed / P_noise - 1``, or against the clean
-    machine, ``P_clean / (P_mixed - P_clean)``: a difference of powers tells no more.
+    Against supplemental noise ``P_mixed / P_noise - 1``, the clean machine
+    ``P_clean / (P_mixed - P_clean)``.
     """
     difference: Array = 10.0 ** ((mixed_db - other_db) / 10.0) - 1.0
     limit = 10.0 ** (SNR_LIMIT_DB / 10.0)
@@ -167,10 +163,10 @@ def signal_to_noise(mixed_db: Array, other_db: Array, *, kind: str) -> Array:
 
 
 def explained_variance(levels_db: Array, groups: Groups) -> tuple[Array, Array]:
-    """Share of each band's variance that groups explain, and the variance within groups [dB²].
+    """Share of each band's variance that groups (from 0) explain, and that within groups [dB²].
 
     ``1 - (S_within / (n - g)) / (S_total / (n - 1))`` for n clips in g groups, S sums of squares:
-    0 on average where the groups do not differ, and not below. Groups are numbers from 0.
+    0 on average where the groups do not differ, and not below.
     """
     counts = np.bincount(groups).astype(np.float64)
     present = int(np.count_nonzero(counts))

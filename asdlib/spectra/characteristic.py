@@ -3,15 +3,14 @@
 Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals to extract
 characteristic frequencies within the target sound frequency bands." The bands are those of the
 1/3-binary tree. In each, every line of the squared envelope spectrum is compared with the local
-noise floor; lines at multiples of one frequency add up to a family. Bonferroni-corrected for the
-lines and bands that were tried, noise has a family in fewer than one clip in a hundred.
+noise floor; lines at multiples of one frequency add up to a family (R. B. Randall and J. Antoni,
+MSSP 25 (2011), sections 3 and 5), Bonferroni-corrected for the lines and bands that were tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,14 +47,8 @@ class Family:
     harmonics: tuple[int, ...]  # orders above the noise floor, 1 = fundamental
     sideband_hz: float | None  # spacing around the harmonics, such as the shaft rate
     resolution_hz: float  # 1 / duration; the frequency is known to a part of it
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrequencyFamily(Family):
-    """A frequency at which the sound repeats: a family of lines of the envelope spectrum."""
-
     band_hz: Band  # where the family stands out most
-    modulation: float  # highest harmonic over the mean squared envelope, 0 to 2
+    modulation: float  # highest harmonic over the mean squared envelope, 0 to 2; of tones 0
 
 
 def characteristic_frequencies(
@@ -68,12 +61,12 @@ def characteristic_frequencies(
     max_families: int = 8,
     false_alarm: float = FALSE_ALARM,
     shaft_rate_hz: float | None = None,
-) -> list[FrequencyFamily]:
+) -> list[Family]:
     """Find the frequencies at which a sound repeats, strongest first.
 
-    A candidate's evidence is that of its first harmonics together (a gamma tail). Silence, a
-    constant tone, noise, and a clip with fewer than 64 lines in its bands (a fraction of a
-    second) give an empty list. Clipping and an offset keep modulation frequencies.
+    A candidate's evidence is that of its first harmonics together (S. M. Ransom et al., AJ 124
+    (2002), eq. 7). Silence, a constant tone, noise, and a clip with fewer than 64 lines in its
+    bands (a fraction of a second) give an empty list.
 
     Parameters
     ----------
@@ -85,10 +78,8 @@ def characteristic_frequencies(
     min_hz, max_hz : float
         Lowest fundamental, by default six periods in the clip, and highest; harmonics are
         followed to twice this frequency [Hz].
-    max_families : int
-        Longest list.
-    false_alarm : float
-        Share of noise clips that may give a family.
+    max_families, false_alarm : int, float
+        Longest list; share of noise clips that may give a family.
     shaft_rate_hz : float, optional
         Spacing of sidebands to try even if the shaft is not heard [Hz].
 
@@ -96,20 +87,6 @@ def characteristic_frequencies(
     ------
     InputError
         For NaN, fewer than 64 samples or band edges outside 0 to ``sr / 2``.
-
-    References
-    ----------
-    R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - A tutorial",
-    MSSP 25 (2011), sections 3 and 5. S. M. Ransom et al., AJ 124 (2002), eq. 7 (sum of
-    harmonic powers).
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> t = np.arange(48000) / 16000
-    >>> y = (1 + np.cos(2 * np.pi * 107.3 * t)) * rng.standard_normal(48000)
-    >>> [round(f.frequency_hz, 1) for f in characteristic_frequencies(y, sr=16000)]
-    [107.3]
     """
     samples = checked_clip(y, sr=sr)
     if bands_hz is None:
@@ -126,26 +103,24 @@ def characteristic_frequencies(
         spacing=None if not shaft_rate_hz else shaft_rate_hz / spectra.spacing_hz,
     )
     families = [
-        FrequencyFamily(
-            **family_facts(spectra, series),
-            band_hz=spectra.bands_hz[series.band],
-            modulation=spectra.modulation(series.band, series.lines),
-        )
+        family_of(spectra, series, spectra.modulation(series.band, series.lines))
         for series in found
     ]
     return sorted((f for f in families if f.modulation > 0), key=lambda f: -f.significance)
 
 
-def family_facts(spectra: LineSpectra, series: Series) -> dict[str, Any]:
-    """Fields of `Family`, from lines to Hz."""
+def family_of(spectra: LineSpectra, series: Series, modulation: float = 0.0) -> Family:
+    """Take a family from lines to Hz."""
     hz = spectra.spacing_hz
-    return {
-        "frequency_hz": series.fundamental * hz,
-        "significance": float(series.evidence / np.log(10.0)),
-        "harmonics": series.orders,
-        "sideband_hz": None if series.spacing is None else series.spacing * hz,
-        "resolution_hz": hz,
-    }
+    return Family(
+        frequency_hz=series.fundamental * hz,
+        significance=float(series.evidence / np.log(10.0)),
+        harmonics=series.orders,
+        sideband_hz=None if series.spacing is None else series.spacing * hz,
+        resolution_hz=hz,
+        band_hz=spectra.bands_hz[series.band],
+        modulation=modulation,
+    )
 
 
 def find_series(
@@ -173,13 +148,10 @@ def find_series(
         ]
         series = [s for s in series if s.orders and s.fundamental >= lowest]
         if modulators is None:
-            strong = [
-                s
-                for s in series
-                if s.evidence > threshold and spectra.evidence[s.band, s.lines[0]] > _OWN_EVIDENCE
-            ]
+            strong = [s for s in series if s.evidence > threshold]
+            strong = [s for s in strong if spectra.evidence[s.band, s.lines[0]] > _OWN_EVIDENCE]
             modulators = _modulators(strong, lowest=lowest, spacing=spacing)
-        best = _strongest(spectra, series, modulators, lowest=lowest, highest=highest)
+        best = _strongest(spectra, series, modulators, lowest, highest)
         if best is None or best.evidence < threshold:
             return
         if best.spacing is None:
@@ -225,21 +197,17 @@ def _modulators(series: list[Series], *, lowest: int, spacing: float | None = No
 
 
 def _strongest(
-    spectra: LineSpectra,
-    series: list[Series],
-    modulators: list[Series],
-    *,
-    lowest: int,
-    highest: int,
+    spectra: LineSpectra, series: list[Series], modulators: list[Series], lowest: int, highest: int
 ) -> Series | None:
     """Choose the series or lattice of most evidence; corrected for the tried spacings."""
     plain = deepest(series, spectra.evidence) if series else None
-    found = []
-    for modulator in modulators:
-        for lattice in lattices(spectra, modulator, lowest=lowest, highest=highest):
-            evidence = lattice.evidence - float(np.log(1 + len(modulators)))
-            if evidence > 0:
-                found.append(replace(lattice, evidence=evidence))
+    price = np.log(1 + len(modulators))
+    found = [
+        replace(lattice, evidence=lattice.evidence - float(price))
+        for modulator in modulators
+        for lattice in lattices(spectra, modulator, lowest=lowest, highest=highest)
+        if lattice.evidence > price
+    ]
     if not found:
         return plain
     most = max(lattice.evidence for lattice in found)

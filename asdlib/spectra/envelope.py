@@ -4,9 +4,9 @@ Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signa
 of a band's envelope has a line at the rate at which the band's level goes up and down: the shaft,
 the ball pass, the gear mesh.
 
-Everything works on the discrete Fourier transform of the whole signal: a band is a run of
-its bins, moved to zero frequency and transformed back at a reduced rate. That is an ideal
-band-pass, Hilbert transform and decimation in one step, exact and without filter transients.
+A band is a run of bins of the whole signal's discrete Fourier transform, moved to zero frequency
+and transformed back at a reduced rate: an ideal band-pass, Hilbert transform and decimation in one
+step, exact and without filter transients.
 """
 
 from __future__ import annotations
@@ -85,9 +85,8 @@ def complex_envelope(spectrum: Spectrum, first: int, last: int, *, n_samples: in
     samples (..., N // 2 + 1); at least 2 (last - first) samples, so that the square is not aliased.
     """
     n_reduced = fft.next_fast_len(2 * (last - first))
-    band = spectrum[..., first:last]
-    scale = 2.0 * n_reduced / n_samples
-    return np.asarray(fft.ifft(band, n=n_reduced, axis=-1) * scale, dtype=np.complex128)
+    reduced = fft.ifft(spectrum[..., first:last], n=n_reduced, axis=-1)
+    return np.asarray(reduced * (2.0 * n_reduced / n_samples), dtype=np.complex128)
 
 
 def envelope_spectrum(
@@ -102,10 +101,9 @@ def envelope_spectrum(
 
     .. math:: S(f_k) = \frac{2}{L} \left| \sum_{t} |c(t)|^2 e^{-2\pi i k t / L} \right|
 
-    with the complex envelope c of the band. The mean is removed first, so S(0) = 0.
-    A tone ``A (1 + m cos 2 pi f t) cos(...)`` has its line at f with height ``2 m A**2``
-    (``m A`` for ``squared=False``): 2 for a fully modulated tone of amplitude 1. The squared
-    envelope has a second line at 2 f of height ``m**2 A**2 / 2``.
+    with the complex envelope c of the band, its mean removed (J. Antoni, MSSP 21 (2007), eq. 37).
+    A tone ``A (1 + m cos 2 pi f t) cos(...)`` has its line at f with height ``2 m A**2`` (``m A``
+    for ``squared=False``), and if squared a second one at 2 f of height ``m**2 A**2 / 2``.
 
     Parameters
     ----------
@@ -113,8 +111,6 @@ def envelope_spectrum(
         Signal, any unit u, at ``sr`` [Hz].
     band_hz : (float, float), optional
         Band edges [Hz] within 0 and ``sr / 2``; the whole spectrum by default.
-    squared : bool
-        Square the envelope (no distortion lines, exact) or not.
     max_hz : float, optional
         Drop lines above this frequency.
 
@@ -129,18 +125,6 @@ def envelope_spectrum(
     ------
     InputError
         For band edges outside 0 to ``sr / 2``, a signal under 64 samples, or NaN.
-
-    References
-    ----------
-    J. Antoni, "Cyclic spectral analysis in practice", MSSP 21 (2007), eq. 37.
-
-    Examples
-    --------
-    >>> t = np.arange(16000) / 16000
-    >>> y = (1 + np.cos(2 * np.pi * 107 * t)) * np.cos(2 * np.pi * 3000 * t)
-    >>> frequencies_hz, spectrum = envelope_spectrum(y, sr=16000, band_hz=(2000, 4000))
-    >>> float(frequencies_hz[spectrum.argmax()]), round(float(spectrum.max()), 6)
-    (107.0, 2.0)
     """
     samples = checked_signal(y, sr=sr)
     n_samples = samples.shape[-1]
@@ -155,15 +139,11 @@ def envelope_spectrum(
         n_lines = min(n_lines, int(np.floor(max_hz * n_samples / sr)) + 1)
     lines = np.abs(fft.rfft(envelope, axis=-1)[..., :n_lines]) * (2.0 / envelope.shape[-1])
     lines[..., 0] = 0.0
-    frequencies_hz = np.arange(n_lines, dtype=np.float64) * (sr / n_samples)
-    return frequencies_hz, np.asarray(lines, dtype=np.float64)
+    return np.arange(n_lines, dtype=np.float64) * (sr / n_samples), np.asarray(lines)
 
 
 def band_tree(*, sr: float, min_width_hz: float, max_bands: int = 96) -> list[list[Band]]:
-    """1/3-binary bands: the Nyquist range cut into 1, 2, 3, 4, 6, 8, 12, ... equal bands [Hz].
-
-    One list for every level, widest bands first, down to a width or a number of bands.
-    """
+    """1/3-binary bands, a list a level: the Nyquist range in 1, 2, 3, 4, 6, ... equal ones [Hz]."""
     counts = sorted({*(2**i for i in range(12)), *(3 * 2**i for i in range(11))})
     levels = []
     for count in counts:

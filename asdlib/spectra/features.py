@@ -21,12 +21,12 @@ from asdlib.data.audio import FULL_SCALE, REMOVED_DB
 from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
-from asdlib.spectra.logmel import LogMelTransform
-from asdlib.spectra.mel import (
+from asdlib.spectra.logmel import (
     LogMelSettings,
+    LogMelTransform,
     check_highpass,
     highpass_response,
-    removed_bands,
+    mel_matrix,
 )
 
 Array = npt.NDArray[Any]
@@ -78,10 +78,8 @@ def open_log_mel(
         Clip table; ``clip_id`` and ``machine_type`` are read.
     highpass_hz : mapping of str to float or None
         Cut-off per machine type [Hz]; None, or a machine not named, means no high-pass.
-    duration_s : float
-        Length every clip is brought to [s], see `fit_length`.
-    long_clips : {"centre", "start", "end"}
-        Which part of a longer clip is kept.
+    duration_s, long_clips
+        Length every clip is brought to [s], and how, see `fit_length`.
     options
         Of `asdlib.data.cache.StoreOptions`.
 
@@ -140,6 +138,54 @@ def open_log_mel(
     )
 
 
+def removed_bands(settings: LogMelSettings, highpass_hz: float | None) -> npt.NDArray[np.bool_]:
+    """Which bands a high-pass empties, shape (n_mels,); none without one."""
+    before, after = (mel_matrix(settings, cut).any(1).numpy() for cut in (None, highpass_hz))
+    return np.asarray(before & ~after)
+
+
+def open_frames(
+    waveforms: ArrayStore,
+    clips: pd.DataFrame,
+    *,
+    settings: LogMelSettings,
+    min_frames: int = 1,
+    **options: Unpack[StoreOptions],
+) -> ArrayStore:
+    """Open the store of log-mel frames of these clips; compute what of it is missing.
+
+    Arguments and errors are as for `open_log_mel`, but clips keep their length (one of fewer than
+    ``min_frames`` is repeated) and have no high-pass. Ragged rows (n_frames of the clip, n_mels) of
+    float16 [dB], so that a stack of frames is one stretch of the file.
+    """
+    clip_ids = clips["clip_id"].tolist()
+    n_samples = np.maximum(
+        np.diff(waveforms.offsets)[waveforms.positions(clip_ids)],
+        (min_frames - 1) * settings.hop_length + settings.n_fft % 2,  # one more if odd
+    )
+
+    def make_function() -> ClipFunction:
+        transform = LogMelTransform(settings)
+
+        def frames_of(index: int, samples: Array, out: Array) -> None:
+            transform.write_clip(fit_length(samples, int(n_samples[index])), out.T)
+
+        return frames_of
+
+    return map_clips(
+        waveforms,
+        clip_ids,
+        make_function,
+        kind="frames",
+        settings={"log_mel": settings.as_dict(), "min_frames": min_frames},
+        lengths=np.array([settings.n_frames(int(count)) for count in n_samples], np.int64),
+        row_shape=(settings.n_mels,),
+        dtype=np.float16,
+        sample_rate=settings.sample_rate,
+        **options,
+    )
+
+
 def clip_spectrum(
     y: Array,
     *,
@@ -149,10 +195,10 @@ def clip_spectrum(
 ) -> npt.NDArray[np.float64]:
     r"""Spectrum of a whole clip as power density [dB re full scale squared], no window.
 
-    :math:`10 \log_{10} \max(10^{-10}, |H(f_k)|^2 |X_k|^2 / N)`, H the high-pass. K. Wilkinghoff
-    (ICASSP 2024) feeds the magnitude; the logarithm lets no tone drown all others and makes a gain
-    an offset. A clip repeated to its length has power at harmonics of its own duration only:
-    average ``pool_bins`` bins.
+    :math:`10 \log_{10} \max(10^{-10}, |H(f_k)|^2 |X_k|^2 / N)`, H the high-pass, after K.
+    Wilkinghoff (ICASSP 2024), whose is without logarithm: with it no tone drowns all others and a
+    gain is an offset. A clip repeated to its length has power at harmonics of its own duration
+    only: average ``pool_bins`` bins.
     """
     if y.ndim != 1 or len(y) == 0:
         raise InputError(f"y has shape {y.shape}: expected the samples of one clip.")
@@ -187,14 +233,11 @@ def open_spectrum(
     pool_bins: int = 1,
     **options: Unpack[StoreOptions],
 ) -> ArrayStore:
-    """Open the spectra that belong to log-mel features; compute what of them is missing.
+    """Open the spectra (`clip_spectrum`) of log-mel features; compute what of them is missing.
 
     Clips, their order and length, sample rate and high-pass are those of the log-mel store, so
-    that a position in one store is a position in the other.
-
-    Keyword arguments and errors are as for `open_log_mel`; ``pool_bins``: see `clip_spectrum`, 1
-    keeps the 80 001 bins of 10 s at 16 kHz, 160 kB a clip. Rows (n_bins, 1) of float16 [dB], ids
-    as in ``features``. Bins below a high-pass hold `asdlib.data.audio.REMOVED_DB`.
+    that a position in one store is a position in the other. Rows (n_bins, 1) of float16 [dB],
+    80 001 bins of 10 s at 16 kHz over ``pool_bins``; below a high-pass `REMOVED_DB`.
     """
     made_of = features.settings
     sample_rate, cutoffs = made_of["log_mel"]["sample_rate"], made_of["highpass_hz"]
@@ -203,11 +246,9 @@ def open_spectrum(
 
     def spectrum_of(index: int, samples: Array, out: Array) -> None:
         cutoff = cutoffs[machine_of_clip[index]]
+        fitted = fit_length(samples, n_samples, long_clips=made_of["long_clips"])
         out[:, 0] = clip_spectrum(
-            fit_length(samples, n_samples, long_clips=made_of["long_clips"]),
-            sample_rate=sample_rate,
-            highpass_hz=cutoff,
-            pool_bins=pool_bins,
+            fitted, sample_rate=sample_rate, highpass_hz=cutoff, pool_bins=pool_bins
         )
         if cutoff is not None:
             response = _response(n_samples, sample_rate, cutoff)[: len(out) * pool_bins]
@@ -226,51 +267,5 @@ def open_spectrum(
         lengths=count_bins(n_samples, pool_bins),
         row_shape=(1,),
         dtype=np.float16,
-        **options,
-    )
-
-
-def open_frames(
-    waveforms: ArrayStore,
-    clips: pd.DataFrame,
-    *,
-    settings: LogMelSettings,
-    min_frames: int = 1,
-    **options: Unpack[StoreOptions],
-) -> ArrayStore:
-    """Open the store of log-mel frames of these clips; compute what of it is missing.
-
-    Clips keep their length, there is no high-pass, and time is the first axis, so that a stack
-    of frames is one stretch of the file.
-
-    Arguments and errors are as for `open_log_mel`; a clip of fewer than ``min_frames`` is
-    repeated. Ragged rows (n_frames of the clip, n_mels) of float16 [dB], ids = ``clip_id`` in the
-    table's order.
-    """
-    clip_ids = clips["clip_id"].tolist()
-    positions = waveforms.positions(clip_ids)
-    n_samples = np.maximum(
-        waveforms.offsets[positions + 1] - waveforms.offsets[positions],
-        (min_frames - 1) * settings.hop_length + settings.n_fft % 2,  # one more if odd
-    )
-
-    def make_function() -> ClipFunction:
-        transform = LogMelTransform(settings)
-
-        def frames_of(index: int, samples: Array, out: Array) -> None:
-            transform.write_clip(fit_length(samples, int(n_samples[index])), out.T)
-
-        return frames_of
-
-    return map_clips(
-        waveforms,
-        clip_ids,
-        make_function,
-        kind="frames",
-        settings={"log_mel": settings.as_dict(), "min_frames": min_frames},
-        lengths=np.array([settings.n_frames(int(count)) for count in n_samples], np.int64),
-        row_shape=(settings.n_mels,),
-        dtype=np.float16,
-        sample_rate=settings.sample_rate,
         **options,
     )

@@ -15,8 +15,7 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band
-from asdlib.spectra.logmel import LogMelTransform
-from asdlib.spectra.mel import band_centres_hz
+from asdlib.spectra.logmel import LogMelTransform, band_centres_hz
 from asdlib.spectra.profiles import profile_settings
 
 #: Scores (n,) of a clip whose mel bands are shifted by (n, n_mels) [dB].
@@ -44,9 +43,8 @@ _PLACES = {
 class KnownRates:
     """What a user knows of a machine: a frequency is named by its shaft, or a fault of its bearing.
 
-    ``shaft_rate_hz``: 0 for unknown. ``bearing``: ``n_balls``, ``ball_diameter``,
-    ``pitch_diameter`` (one unit of length) and ``contact_deg`` [°] (0 if left out); empty for
-    unknown, an `InputError` where it lacks a value or is no bearing's.
+    ``bearing`` (empty: unknown): ``n_balls``, ``ball_diameter``, ``pitch_diameter`` (one unit of
+    length), ``contact_deg`` [°] (0 if left out); an `InputError` where it is none.
 
     Examples
     --------
@@ -56,16 +54,13 @@ class KnownRates:
     (' (4.8 x shaft rate: inner race, BPFI)', ' (2 x shaft rate)', ' (5.3 x shaft rate)')
     """
 
-    shaft_rate_hz: float = 0.0
+    shaft_rate_hz: float = 0.0  # for unknown
     bearing: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.bearing:
-            return
-        missing = [name for name in _GEOMETRY[:3] if name not in self.bearing]
-        unknown = sorted(set(self.bearing) - set(_GEOMETRY))
-        sizes = [self.bearing.get(name, 0) for name in _GEOMETRY[:3]]
-        if missing or unknown or not (sizes[0] >= 1 and 0 < sizes[1] < sizes[2]):
+        n_balls, ball, pitch = (self.bearing.get(name, 0) for name in _GEOMETRY[:3])
+        is_one = n_balls >= 1 and 0 < ball < pitch and set(self.bearing) <= set(_GEOMETRY)
+        if self.bearing and not is_one:
             raise InputError(
                 f"bearing={dict(self.bearing)!r}: expected {', '.join(_GEOMETRY)} with 1 ball or "
                 "more and 0 < ball_diameter < pitch_diameter."
@@ -124,8 +119,7 @@ class Reason:
 
     view: str
     sentence: str
-    #: Numbers of the sentence: ``frequency_hz, low_hz, high_hz, level_db, at_s``, as it has them.
-    values: dict[str, float]
+    values: dict[str, float]  # of the sentence, such as ``frequency_hz``; none without a cause
     picture: Picture
     band_hz: Band  # part of the clip's spectrogram that is meant [Hz]
     at_s: float | None = None  # moment that is meant; None where it is the whole clip
@@ -153,19 +147,29 @@ class Sound:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a view compared: the clip's row, the rows of its nearest normals, and the sound.
+    """What a view compared, as in `asdlib.spectra.reasons.find_reason`."""
 
-    ``scatter`` holds the scatter of every value over the training clips, or nothing for a view
-    that compares directions. ``known`` names frequencies. ``rescore``: see
-    `asdlib.spectra.reasons.find_reason`.
-    """
-
+    view: str
     row: Array
     normal: Array
     sound: Sound
-    scatter: Array | None = None
-    known: KnownRates = field(default_factory=KnownRates)
-    rescore: Rescore | None = None
+    scatter: Array | None  # none of a view that compares directions
+    known: KnownRates
+    rescore: Rescore | None
+
+    def reason(
+        self,
+        sentence: str,
+        picture: Picture,
+        band: Band,
+        *,
+        at_s: float | None = None,
+        **values: float | None,
+    ) -> Reason:
+        """Make the reason; a value that is None is not in the sentence."""
+        values |= {"at_s": at_s} if values else {}
+        told = {name: value for name, value in values.items() if value is not None}
+        return Reason(self.view, sentence, told, picture, band, at_s)
 
     @property
     def excess(self) -> Array:
@@ -195,9 +199,14 @@ def hertz(band: Band) -> str:
 
 def more_or_less(decibel: float, more: str, less: str) -> str:
     """Word a difference of level: "6 dB louder"."""
-    amount = abs(decibel)
-    digits = 0 if amount >= 0.95 else 1
-    return f"{amount:.{digits}f} dB {more if decibel > 0 else less}"
+    digits = 0 if abs(decibel) >= 0.95 else 1
+    return f"{abs(decibel):.{digits}f} dB {more if decibel > 0 else less}"
+
+
+def beside_normal(decibel: float) -> str:
+    """Word a difference to the normal clips: "6 dB above the normal clips"."""
+    side = "above" if decibel > 0 else "below"
+    return f"{abs(decibel):.0f} dB {side} the normal clips"
 
 
 def run_around(peak: int, excess: Array) -> slice:
@@ -213,10 +222,9 @@ def run_around(peak: int, excess: Array) -> slice:
 
 def band_of(centres_hz: Array, run: slice) -> Band:
     """Edges of a run of mel bands [Hz]: half-way to the next band."""
-    edges = np.concatenate(
-        [centres_hz[:1], (centres_hz[1:] + centres_hz[:-1]) / 2, centres_hz[-1:]]
-    )
-    return float(edges[run.start]), float(edges[run.stop])
+    between = (centres_hz[1:] + centres_hz[:-1]) / 2
+    edges = [float(centres_hz[0]), *between.tolist(), float(centres_hz[-1])]
+    return edges[run.start], edges[run.stop]
 
 
 def band_values(band: Band, level_db: float) -> dict[str, float]:
@@ -227,8 +235,7 @@ def band_values(band: Band, level_db: float) -> dict[str, float]:
 def strongest_event(sound: Sound, run: slice) -> tuple[str, float | None]:
     """Find when a band's level strays most from its median: in words ("... : "), and when [s].
 
-    Moments that stray by more than 0.6 of the farthest are counted, up to a dozen. Nothing where
-    none strays farther than four robust standard deviations.
+    Nothing where it strays by less than four robust standard deviations.
     """
     level = sound.level_db[run].mean(axis=0)
     stray = level - np.median(level)
@@ -246,7 +253,7 @@ def strongest_event(sound: Sound, run: slice) -> tuple[str, float | None]:
 
 
 def line_in(sound: Sound, band: Band) -> tuple[float, float]:
-    """Highest line of the clip's own spectrum in a band [Hz], and its height there [dB].
+    """Highest line of the clip's own spectrum in a band [Hz], and its height [dB].
 
     The height is that over the median of the lines within half an octave.
     """

@@ -1,29 +1,24 @@
 r"""Which machines get a high-pass, and where: a cut-off or none, from normal clips alone.
 
 Section 2.2 of the report: "for certain types of machines, filtered features are more suitable".
-It names neither the machines nor the cut-offs; this is the rule used here. (The filter itself is
-`asdlib.spectra.mel.highpass_response`.)
+It names neither the machines nor the cut-offs; this is the rule used here.
 
 A band is worth keeping for what it tells about the machine, and costs what it adds to the
 scatter between clips of the same operating state. Over the third-octave bands b from 200 Hz
 up, each weighted by its width in mel (as it counts in the features),
 
 * information: :math:`\log_2(1 + \mathrm{SNR}_b)`, the capacity of a band in which the machine
-  stands out by SNR from its background, where supplemental clips tell the two apart; otherwise
-  :math:`-\log_2(1 - \eta^2_b)/2`, the information that the band's level holds about the
-  given attributes. SNR and eta squared are taken at their lower bounds (two standard errors);
+  stands out from its background, where supplemental clips tell the two apart; otherwise
+  :math:`-\log_2(1 - \eta^2_b)/2`, what the band's level holds about the given attributes. SNR and
+  eta squared are taken at their lower bounds (two standard errors);
 * scatter: the variance of the level between clips of one attribute.
 
 The criterion of a cut-off c is the difference between the shares of both that remain above it,
-
-.. math:: J(c) = \frac{\sum_{b \ge c} \mathrm{information}_b}{\sum_b \mathrm{information}_b}
-               - \frac{\sum_{b \ge c} \mathrm{scatter}_b}{\sum_b \mathrm{scatter}_b},
-
-which is 0 without high-pass. Among the cut-offs that lose at most a tenth of the information and
-do not make attributes harder to tell apart (leave-one-out nearest neighbour), the one of the
-largest J is chosen, if the scatter that it removes exceeds the information that it loses by a
-tenth beyond chance: the lower end of J's 95 % bootstrap interval over clips is at least 0.1.
-Otherwise the answer is no high-pass.
+:math:`J(c) = \sum_{b \ge c} \mathrm{inf}_b / \sum_b \mathrm{inf}_b - \sum_{b \ge c} \mathrm{scat}_b
+/ \sum_b \mathrm{scat}_b`, 0 without high-pass. Among the cut-offs that lose at most a tenth of the
+information and do not make attributes harder to tell apart (leave-one-out nearest neighbour), the
+one of the largest J is chosen, if the lower end of J's 95 % bootstrap interval over clips is at
+least 0.1. Otherwise the answer is no high-pass.
 """
 
 from __future__ import annotations
@@ -119,21 +114,16 @@ def choose_highpass(
         elif evidence.kind == "nothing":
             reason = "no supplemental clips and no attributes to tell machine from background"
         else:
-            curve, information = _curve(
-                evidence, edges_hz, rng=np.random.default_rng([0, *str(machine).encode()])
-            )
+            rng = np.random.default_rng([0, *str(machine).encode()])
+            curve, information = _curve(evidence, edges_hz, rng=rng)
             cutoff, reason = _decide(curve, information, evidence.kind)
             curves.append(curve.assign(machine_type=machine))
-        rows.append(
-            {
-                "machine_type": machine,
-                "highpass_hz": np.nan if cutoff is None else cutoff,
-                "reason": reason,
-                "evidence": evidence.kind,
-                "n_training": len(evidence.training),
-                "n_supplemental": 0 if evidence.other is None else len(evidence.other[1]),
-            }
-        )
+        n_supplemental = 0 if evidence.other is None else len(evidence.other[1])
+        rows.append({
+            "machine_type": machine, "highpass_hz": np.nan if cutoff is None else cutoff,
+            "reason": reason, "evidence": evidence.kind, "n_training": len(evidence.training),
+            "n_supplemental": n_supplemental,
+        })  # fmt: skip
     if not any(row["n_training"] for row in rows):
         raise InputError("The clip table holds no training clip that is not silent.")
     all_curves = pd.concat(curves[1:] or curves, ignore_index=True)
@@ -199,18 +189,12 @@ def _curve(
     # upward bias that drawing clips twice gives to eta squared.
     low, high = 2 * criterion - np.quantile(resampled, [0.975, 0.025], axis=0)
     agreement, is_worse = _agreement(evidence, first_bands, rng=rng)
-    curve = pd.DataFrame(
-        {
-            "cutoff_hz": np.where(first_bands == 0, 0.0, edges_hz[first_bands].round()),
-            "information_kept": kept,
-            "scatter_kept": scattered,
-            "criterion": criterion,
-            "ci_low": np.clip(low, -1.0, 1.0),
-            "ci_high": np.clip(high, -1.0, 1.0),
-            "agreement": agreement,
-            "is_worse": is_worse,
-        }
-    )
+    curve = pd.DataFrame({
+        "cutoff_hz": np.where(first_bands == 0, 0.0, edges_hz[first_bands].round()),
+        "information_kept": kept, "scatter_kept": scattered, "criterion": criterion,
+        "ci_low": np.clip(low, -1.0, 1.0), "ci_high": np.clip(high, -1.0, 1.0),
+        "agreement": agreement, "is_worse": is_worse,
+    })  # fmt: skip
     information, _ = _information_and_scatter(evidence)
     return curve, float(np.average(information, weights=weights))
 
@@ -244,11 +228,10 @@ def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
 def _agreement(
     evidence: _Evidence, first_bands: Groups, *, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Leave-one-out nearest-neighbour agreement of attributes above every cut-off.
+    """Mean share of an attribute's clips whose nearest clip has it too, above every cut-off.
 
-    The mean over attributes of the share of clips whose nearest clip, by Euclidean distance of
-    the level-normalised bands, has the same attribute (NaN without attributes); and where it
-    lies below that without high-pass beyond chance (95 %, paired bootstrap).
+    By Euclidean distance of the level-normalised bands, NaN without attributes; and where it lies
+    below that without high-pass beyond chance (95 %, paired bootstrap).
     """
     known = evidence.groups >= 0
     groups = evidence.groups[known]

@@ -1,10 +1,8 @@
 """Known changes of a recording, at stated strengths: what a fault of each kind would add.
 
-Nobody has the faults of a machine that is well. But a normal recording that was changed in a
-known way tells which changes a detector hears, and from which strength on, at this microphone,
-in this hall. Every change is one sentence of acoustics; where it sits (frequency, rate, moment)
-is drawn at random, so that no detector can be built for it.
-
+Nobody has the faults of a machine that is well, but a normal recording that was changed tells which
+changes a detector hears, and from which strength on, at this microphone, in this hall. Where a
+change sits (frequency, rate, moment) is drawn at random, so that no detector can be built for it.
 A rehearsal puts a third of every domain's training clips aside, changes some of them so, and has
 all of them scored as new recordings by what is left. No label of a test clip is used.
 
@@ -25,7 +23,7 @@ from scipy import signal
 from typing_extensions import Unpack
 
 from asdlib.data.audio import FULL_SCALE
-from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
+from asdlib.data.cache import StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
@@ -51,10 +49,7 @@ class Injection:
 def inject(
     y: npt.ArrayLike, *, sr: float, kind: str, strength: float, rng: np.random.Generator
 ) -> Array:
-    """Change a recording in a known way, one of `INJECTIONS`, relative to its own level.
-
-    ``strength`` is in the kind's unit; ``rng`` draws where the change sits.
-    """
+    """Change a recording (n_samples,) by one of `INJECTIONS`, at a strength in its unit."""
     if kind not in INJECTIONS:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(INJECTIONS)}.")
     samples = np.asarray(y, dtype=np.float64)
@@ -67,13 +62,10 @@ def _gain(decibel: float) -> float:
     return float(10 ** (decibel / 20))
 
 
-def _rms(y: Array) -> float:
-    return float(np.sqrt(np.mean(y**2)))
-
-
 def _add(y: Array, sound: Array, decibel: float) -> Array:
     """Add a sound at a level relative to the recording's own."""
-    return y + sound * (_rms(y) * _gain(decibel) / max(_rms(sound), 1e-30))
+    own, others = (float(np.sqrt(np.mean(each**2))) for each in (y, sound))
+    return y + sound * (own * _gain(decibel) / max(others, 1e-30))
 
 
 def _draw(rng: np.random.Generator, low_hz: float, high_hz: float) -> float:
@@ -221,55 +213,42 @@ def plan_rehearsal(
         for own, count in zip(domains, share, strict=True):
             places = np.linspace(0, len(own) - 1, min(count, len(own))).round().astype(np.int64)
             chosen.append(own.iloc[np.unique(places)])
-    kinds = pd.DataFrame(
-        [
-            (kind, strength, injection.unit)
-            for kind, injection in INJECTIONS.items()
-            for strength in injection.strengths
-        ],
-        columns=["kind", "strength", "unit"],
-    )
-    plan = pd.concat(chosen, ignore_index=True).merge(kinds, how="cross")
+    columns = ["kind", "strength", "unit"]
+    kinds = [(kind, s, each.unit) for kind, each in INJECTIONS.items() for s in each.strengths]
+    plan = pd.concat(chosen, ignore_index=True)
+    plan = plan.merge(pd.DataFrame(kinds, columns=columns), how="cross")
     plan["made_from"] = plan["clip_id"]
     change = plan["kind"] + " " + plan["strength"].map("{:g}".format) + " " + plan["unit"]
     plan["clip_id"] = plan["made_from"] + " + " + change
-    plan["split"] = "test"
-    plan["is_anomaly"] = pd.array([True] * len(plan), dtype="boolean")
-    return plan
+    is_anomaly = pd.array([True] * len(plan), dtype="boolean")
+    return plan.assign(split="test", is_anomaly=is_anomaly)
 
 
 def open_rehearsal(
-    waveforms: ArrayStore,
-    plan: pd.DataFrame,
-    **options: Unpack[StoreOptions],
+    waveforms: ArrayStore, plan: pd.DataFrame, **options: Unpack[StoreOptions]
 ) -> ArrayStore:
-    """Open the store of the changed clips of a plan; change what of it is missing.
+    """Open the store of the changed clips of a plan, int16; change what of it is missing.
 
-    int16, one row per row of the plan, identified by its ``clip_id``: what a recorder would have
-    kept, beyond full scale too.
+    Clipped at full scale, as a recorder would; a row per row of the plan, by its ``clip_id``.
     """
     sr = float(waveforms.settings.get("sample_rate", 16000))
     made_from = plan["made_from"].tolist()
     changes = list(zip(plan["kind"], plan["strength"], made_from, strict=True))
     positions = waveforms.positions(made_from)
 
-    def make_function() -> ClipFunction:
-        def change(index: int, samples: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
-            if not samples.any():
-                return
-            kind, strength, clip_id = changes[index]
-            # Of one clip and kind, the change sits at the same place in all strengths.
-            rng = np.random.default_rng(zlib.crc32(f"{clip_id} {kind}".encode()))
-            changed = inject(samples / FULL_SCALE, sr=sr, kind=kind, strength=strength, rng=rng)
-            scaled = np.round(changed * FULL_SCALE)
-            out[:] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-        return change
+    def change(index: int, samples: npt.NDArray[np.int16], out: npt.NDArray[np.int16]) -> None:
+        if not samples.any():
+            return
+        kind, strength, clip_id = changes[index]
+        # Of one clip and kind, the change sits at the same place in all strengths.
+        rng = np.random.default_rng(zlib.crc32(f"{clip_id} {kind}".encode()))
+        changed = inject(samples / FULL_SCALE, sr=sr, kind=kind, strength=strength, rng=rng)
+        out[:] = np.clip(np.round(changed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
 
     return map_clips(
         waveforms,
         made_from,
-        make_function,
+        lambda: change,
         kind="injected",
         settings={"changes": [list(change[:2]) for change in changes], "sample_rate": sr},
         lengths=np.diff(waveforms.offsets)[positions],

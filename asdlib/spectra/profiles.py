@@ -1,7 +1,6 @@
 """Profiles: what a clip sounds like in a few hundred numbers, with nothing learnt.
 
-A network hears what tells its classes apart, and may be deaf to the rest. Two profiles keep level
-and colour, three are blind to them and keep what a mechanic listens for:
+Two keep level and colour, three are blind to them and keep what a mechanic listens for:
 
 ``spectrum``
     Mean and scatter over time of the level in every mel band: colour, loudness, restlessness.
@@ -14,8 +13,6 @@ and colour, three are blind to them and keep what a mechanic listens for:
 ``modulation``
     Slow modulation, 0.3 Hz to half the frame rate, of sixteen groups of mel bands: cycles,
     strokes, wobble.
-
-Each is compared between clips of one machine by the scoring backends.
 """
 
 from __future__ import annotations
@@ -36,8 +33,7 @@ from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
-from asdlib.spectra.logmel import LogMelTransform
-from asdlib.spectra.mel import LogMelSettings, band_centres_hz
+from asdlib.spectra.logmel import LogMelSettings, LogMelTransform, band_centres_hz
 
 Samples = npt.NDArray[Any]
 PROFILES = ("spectrum", "fluctuation", "lines", "envelope", "modulation")
@@ -75,9 +71,8 @@ def profile_bands_hz(sr: float) -> Array:
 def fluctuation_profile(log_mel: npt.ArrayLike) -> Array:
     """Measure how much every mel band changes from frame to frame: standard deviation [dB]."""
     level = np.asarray(log_mel, dtype=np.float64)
-    if level.shape[1] < 2:
-        return np.zeros(len(level))
-    return np.asarray(np.diff(level, axis=1).std(axis=1))
+    change = np.diff(level, axis=1)
+    return np.asarray(change.std(axis=1)) if change.size else np.zeros(len(level))
 
 
 def line_profile(y: npt.ArrayLike, *, sr: float) -> Array:
@@ -103,10 +98,9 @@ def envelope_bands(sr: float) -> list[tuple[Band, Array]]:
 
 
 def envelope_profile(y: npt.ArrayLike, *, sr: float) -> Array:
-    """Spectrum of the relative envelope in octave bands [dB re 1/Hz], band after band.
+    """Spectrum of the envelope over its mean in octave bands [dB re 1/Hz], band after band.
 
-    Divided by its mean: levels drop out. Pooled to 64 bins by the largest value: lines count. No
-    bins above the band's width: no modulation can be that fast.
+    Pooled to 64 bins by the largest value: lines count. None above the band's width.
     """
     samples = checked_clip(y, sr=sr)
     n_samples = len(samples)
@@ -158,9 +152,8 @@ def open_profiles(
 ) -> ArrayStore:
     """Open the store of one kind of `PROFILES` of these clips; compute what of it is missing.
 
-    Clips have their own length here, and there is no high-pass: the colour is removed anyway, and
-    what lies below a cut-off fills few values. Arguments are as for `asdlib.spectra.open_log_mel`.
-    Rows (n_values,) of float32 [dB], ids = ``clip_id`` in the table's order.
+    Arguments are as for `asdlib.spectra.open_log_mel`; clips have their own length, and there is no
+    high-pass: what lies below a cut-off fills few values. Rows (n_values,) of float32 [dB].
     """
     if kind not in PROFILES:
         raise InputError(f"kind={kind!r}: expected one of {', '.join(PROFILES)}.")
@@ -168,11 +161,7 @@ def open_profiles(
 
     def make_function() -> ClipFunction:
         profile_of = profile_function(kind, sr=sr)
-
-        def write_profile(index: int, samples: Samples, out: Samples) -> None:
-            out[:] = profile_of(samples)
-
-        return write_profile
+        return lambda index, samples, out: np.copyto(out, profile_of(samples))
 
     return map_clips(
         waveforms,

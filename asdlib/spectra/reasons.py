@@ -39,7 +39,7 @@ from asdlib.spectra.heard import (
     run_around,
     strongest_event,
 )
-from asdlib.spectra.mel import OFFICIAL_LOG_MEL, band_centres_hz
+from asdlib.spectra.logmel import OFFICIAL_LOG_MEL, band_centres_hz
 
 #: A tone is looked for in bands of this many mel bands or fewer, and has this height [dB].
 _NARROW_BANDS, _TONE_DB = 8, 25.0
@@ -102,17 +102,15 @@ def find_reason(
         )
     of_values = None if scatter is None else np.asarray(scatter, np.float64)
     sound, rates = Sound(samples, sample_rate), known or KnownRates()
-    heard = Heard(own, normal, sound, of_values, rates, rescore)
-    return makers[view](heard)
+    return makers[view](Heard(view, own, normal, sound, of_values, rates, rescore))
 
 
 def _spectrum(heard: Heard) -> Reason:
     """Level of the mel bands, or its scatter over time, whichever the score heard more of."""
-    n_mels = len(heard.row) // 2
+    n_mels = len(heard.sound.centres_hz)
     weight = heard.difference**2
     if weight[n_mels:].sum() > weight[:n_mels].sum():
-        return _restless(heard, "spectrum", slice(n_mels, None), "Scatter over time [dB]",
-                         "level varies by")  # fmt: skip
+        return _restless(heard, slice(n_mels, None), "Scatter over time [dB]", "level varies by")
     return _level(heard)
 
 
@@ -136,16 +134,21 @@ def _level(heard: Heard) -> Reason:
     values = band_values(band, level_db)
     if level_db > 0:
         said += _tone_there(heard, run, values) or _rhythm_there(heard, band, values)
-    picture = _mel_picture(heard, slice(None, n_mels), "Mean log-mel level [dB re 1]", band)
-    return Reason("spectrum", said, values, picture, band)
+    return heard.reason(said, _level_picture(heard, band), band, **values)
 
 
-def _mel_picture(heard: Heard, part: slice, y_label: str, band: Band | None) -> Picture:
+def _mel_picture(
+    heard: Heard, part: slice, y_label: str, band: Band | None, centres_hz: Array | None = None
+) -> Picture:
     """Draw values of mel bands, the band that is meant shaded."""
-    return Picture(
-        heard.sound.centres_hz, heard.row[part], heard.normal[:, part], "Frequency [Hz]", y_label,
-        band_hz=band,
-    )  # fmt: skip
+    x_hz = heard.sound.centres_hz if centres_hz is None else centres_hz
+    clip, normal = heard.row[part], heard.normal[:, part]
+    return Picture(x_hz, clip, normal, "Frequency [Hz]", y_label, band_hz=band)
+
+
+def _level_picture(heard: Heard, band: Band | None) -> Picture:
+    part = slice(None, len(heard.sound.centres_hz))
+    return _mel_picture(heard, part, "Mean log-mel level [dB re 1]", band)
 
 
 def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
@@ -177,38 +180,35 @@ def _rhythm_there(heard: Heard, band: Band, values: dict[str, float]) -> str:
 
 def _opposite(excess: Array, run: slice) -> slice | None:
     """Run beside another one that differs as much in the other direction."""
-    n_run = run.stop - run.start
-    first = max(0, run.start - max(2 * n_run, 6))
-    nearby = -np.sign(excess[run].mean()) * excess[first : run.stop + max(2 * n_run, 6)]
-    peak = first + int(nearby.argmax())
+    reach = max(2 * (run.stop - run.start), 6)
+    first = max(0, run.start - reach)
+    nearby = -np.sign(excess[run].mean()) * excess[first : run.stop + reach]
     if nearby.max() < 0.7 * np.abs(excess[run]).max():
         return None
-    return run_around(peak, excess)
+    return run_around(first + int(nearby.argmax()), excess)
 
 
 def _fluctuation(heard: Heard) -> Reason:
     """Change of level from frame to frame: crackle, rattle, single events."""
-    return _restless(heard, "fluctuation", slice(None), "Change from frame to frame [dB]",
-                     "level jumps from frame to frame by")  # fmt: skip
+    verb = "level jumps from frame to frame by"
+    return _restless(heard, slice(None), "Change from frame to frame [dB]", verb)
 
 
-def _restless(heard: Heard, view: str, part: slice, y_label: str, verb: str) -> Reason:
+def _restless(heard: Heard, part: slice, y_label: str, verb: str) -> Reason:
     """Which band varies more or less over time than it should, and when most."""
     excess, weight = heard.excess[part], heard.difference[part]
     run = run_around(int(np.abs(weight).argmax()), excess)
     band = band_of(heard.sound.centres_hz, run)
     own, usual = float(heard.row[part][run].mean()), float(heard.normal[:, part][:, run].mean())
     said = f"{verb} {own:.1f} dB from {hertz(band)}, in normal clips by {usual:.1f} dB"
-    values = band_values(band, own - usual)
-    at_s = None
+    values, at_s = band_values(band, own - usual), None
     if own > usual:
         event, at_s = strongest_event(heard.sound, run)
         said = event + said + ("" if event else _rhythm_there(heard, band, values))
     else:
         said = f"steadier than normal: {said}{_tone_there(heard, run, values)}"
-    if at_s is not None:
-        values["at_s"] = at_s
-    return Reason(view, said, values, _mel_picture(heard, part, y_label, band), band, at_s)
+    picture = _mel_picture(heard, part, y_label, band)
+    return heard.reason(said, picture, band, at_s=at_s, **values)
 
 
 def _autoencoder(heard: Heard) -> Reason:
@@ -217,34 +217,31 @@ def _autoencoder(heard: Heard) -> Reason:
     run = run_around(int(np.abs(heard.difference).argmax()), heard.excess)
     band, level_db = band_of(centres_hz, run), float(heard.excess[run].mean())
     louder = more_or_less(level_db, "louder", "quieter")
+    picture = _mel_picture(heard, slice(None), "Mean residual [dB]", band, centres_hz)
     said = f"{louder} from {hertz(band)} than the autoencoder expects"
-    picture = Picture(
-        centres_hz, heard.row, heard.normal, "Frequency [Hz]", "Mean residual [dB]", band_hz=band
-    )
-    return Reason("autoencoder", said, band_values(band, level_db), picture, band)
+    return heard.reason(said, picture, band, **band_values(band, level_db))
 
 
 def _embedding(heard: Heard) -> Reason:
     """Levels that, made as in the nearest normal clips, take most off the network's score."""
-    centres_hz = heard.sound.centres_hz
-    n_mels = len(centres_hz)
+    n_mels = len(heard.sound.centres_hz)
     excess = heard.excess[:n_mels]
     edges = np.linspace(0, n_mels, _ASKED_BANDS + 1).astype(int).tolist()
     bands = [slice(*ends) for ends in [(0, n_mels), *itertools.pairwise(edges)]]
     whole, *of_band = _shares(heard, excess, bands)
     held, _ = ndimage.label(np.array(of_band) >= max(of_band) / 2)
     members = np.flatnonzero(held == held[np.argmax(of_band)])
-    run = slice(edges[members[0]], edges[members[-1] + 1])
+    run, everywhere = slice(edges[members[0]], edges[members[-1] + 1]), slice(0, n_mels)
     share = _shares(heard, excess, [run])[0]
-    values: dict[str, float] = {}
-    if share >= _CAUSE_SHARE:
-        band, level_db = band_of(centres_hz, run), float(excess[run].mean())
+    is_cause = share >= _CAUSE_SHARE
+    meant = run if is_cause else everywhere
+    band, values = band_of(heard.sound.centres_hz, meant), {}
+    if is_cause:
+        level_db, farthest_db = float(excess[run].mean()), float(np.abs(excess[run]).max())
         values = band_values(band, level_db) | {"share": share}
-        farthest_db = float(np.abs(excess[run]).max())
-        is_one_way = abs(level_db) > farthest_db / 4
-        said = more_or_less(level_db, "louder", "quieter") if is_one_way else (
-            f"of another colour, up to {farthest_db:.0f} dB off,"
-        )  # fmt: skip
+        said = more_or_less(level_db, "louder", "quieter")
+        if abs(level_db) <= farthest_db / 4:
+            said = f"of another colour, up to {farthest_db:.0f} dB off,"
         said += f" from {hertz(band)}; as loud as in normal clips there, the network's score would "
         said += f"be {100 * share:.0f} % lower"
     elif whole >= _CAUSE_SHARE:
@@ -252,12 +249,9 @@ def _embedding(heard: Heard) -> Reason:
         said += f"would be {100 * whole:.0f} % lower"
     else:
         said = "heard by the network alone, and by no level of a band: no cause can be named"
-    meant = run if values else slice(0, n_mels)
-    band = band_of(centres_hz, meant)
-    part, y_label = slice(None, n_mels), "Mean log-mel level [dB re 1]"
-    picture = _mel_picture(heard, part, y_label, band if values else None)
+    picture = _level_picture(heard, band if is_cause else None)
     _, at_s = strongest_event(heard.sound, meant)
-    return Reason("embedding", said, values, picture, band, at_s)
+    return heard.reason(said, picture, band, at_s=at_s, **values)
 
 
 def _shares(heard: Heard, excess: Array, parts: Sequence[slice]) -> list[float]:

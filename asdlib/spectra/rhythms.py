@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 from scipy import fft, signal
 
-from asdlib.spectra.characteristic import FrequencyFamily, characteristic_frequencies
+from asdlib.spectra.characteristic import Family, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band, band_lines, complex_envelope
 from asdlib.spectra.heard import (
     Heard,
     Picture,
     Reason,
     band_values,
+    beside_normal,
     hertz,
     line_in,
     more_or_less,
@@ -48,37 +49,36 @@ _MIRRORED_SHARE = 0.1
 
 def lines(heard: Heard) -> Reason:
     """Tell a tone that stands out or is missing, or all tones moved by another speed."""
-    sound = heard.sound
-    step_hz = sound.sample_rate / 2 / len(heard.row)
+    step_hz = heard.sound.sample_rate / 2 / len(heard.row)
     x_hz = np.asarray(step_hz * np.arange(len(heard.row)), np.float64)
-    difference, usual = heard.difference, heard.normal.mean(axis=0)
-    place = int(np.abs(difference).argmax())
     picture = Picture(
         x_hz=x_hz, clip=heard.row, normal=heard.normal, is_logarithmic=False,
         x_label="Frequency [Hz]", y_label="Level above the colour [dB]",
     )  # fmt: skip
-    moved = _other_speed(heard.row, usual, x_hz)
+    moved = _other_speed(heard.row, heard.normal.mean(axis=0), x_hz)
     if moved is not None:
         said = f"tones lie {abs(moved):.1f} % {'higher' if moved > 0 else 'lower'} than in the "
         said += "normal clips: another speed"
         band = (float(x_hz[1]), float(x_hz[-1]))
-        return Reason("lines", said, {"speed_percent": moved}, picture, band)
-    level_db = float(heard.excess[place])
-    near = (float(x_hz[place] - 1.5 * x_hz[1]), float(x_hz[place] + 1.5 * x_hz[1]))
-    tone_hz = line_in(sound, near)[0] if level_db > 0 else float(x_hz[place])
-    band = (max(tone_hz * 0.94, x_hz[1]), min(tone_hz * 1.06, x_hz[-1]))
-    said = f"a tone at {tone_hz:.0f} Hz{heard.known.name(tone_hz)}, "
+        return heard.reason(said, picture, band, speed_percent=moved)
+    place = int(np.abs(heard.difference).argmax())
+    level_db, tone_hz, root_hz = float(heard.excess[place]), float(x_hz[place]), 0.0
     if level_db > 0:
-        said += f"{level_db:.0f} dB above the normal clips"
-    else:
-        said = f"missing: {said}{-level_db:.0f} dB below the normal clips"
-    values, marks = {"frequency_hz": tone_hz, "level_db": level_db}, (tone_hz,)
-    root_hz = _root(heard, tone_hz, difference, x_hz) if level_db > 0 else 0.0
+        near = (tone_hz - 1.5 * step_hz, tone_hz + 1.5 * step_hz)
+        tone_hz = line_in(heard.sound, near)[0]
+        root_hz = _root(heard, tone_hz, x_hz)
+    said = f"a tone at {tone_hz:.0f} Hz{heard.known.name(tone_hz)}, {beside_normal(level_db)}"
+    marks: tuple[float, ...] = (tone_hz,)
+    if level_db <= 0:
+        said = f"missing: {said}"
     if root_hz:
         said += f", one of several at multiples of {root_hz:.1f} Hz{heard.known.name(root_hz)}"
-        values["root_hz"] = root_hz
         marks = tuple(np.arange(1, 7) * root_hz)
-    return Reason("lines", said, values, replace(picture, marks_hz=marks), band)
+    band = (max(tone_hz * 0.94, x_hz[1]), min(tone_hz * 1.06, x_hz[-1]))
+    return heard.reason(
+        said, replace(picture, marks_hz=marks), band, frequency_hz=tone_hz, level_db=level_db,
+        root_hz=root_hz or None,
+    )  # fmt: skip
 
 
 def _other_speed(row: Array, usual: Array, x_hz: Array) -> float | None:
@@ -96,9 +96,9 @@ def _other_speed(row: Array, usual: Array, x_hz: Array) -> float | None:
     return float(100 * (_SPEEDS[best] - 1))
 
 
-def _root(heard: Heard, tone_hz: float, difference: Array, x_hz: Array) -> float:
+def _root(heard: Heard, tone_hz: float, x_hz: Array) -> float:
     """Fundamental of the family of tones that a tone belongs to, if others of it rose too."""
-    spacing_hz = float(x_hz[1])
+    difference, spacing_hz = heard.difference, float(x_hz[1])
     for family in tonal_families(heard.sound.samples, sr=heard.sound.sample_rate):
         order = round(tone_hz / family.frequency_hz)
         is_member = abs(tone_hz - order * family.frequency_hz) < max(1.0, 0.003 * tone_hz)
@@ -115,55 +115,56 @@ def envelope(heard: Heard) -> Reason:
     layout = envelope_bands(heard.sound.sample_rate)
     ends = np.cumsum([0, *(len(edges) - 1 for _, edges in layout)]).tolist()
     of_band = [slice(first, last) for first, last in itertools.pairwise(ends)]
-    rises = [float((np.maximum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
-    falls = [float((np.minimum(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
+    rises, falls = (
+        [float((limit(heard.difference[part], 0.0) ** 2).sum()) for part in of_band]
+        for limit in (np.maximum, np.minimum)
+    )
     sign = 1.0 if max(rises) >= max(falls) else -1.0
     number = int(np.argmax(rises if sign > 0 else falls))
     (band, edges_hz), part = layout[number], of_band[number]
     centres_hz = np.sqrt(edges_hz[1:] * edges_hz[:-1])
     excess, difference = heard.excess[part], sign * heard.difference[part]
     family, at_s = _family(heard, band, difference) if sign > 0 else None, None
+    rate_hz = side_hz = None
+    marks: tuple[float, ...] = ()
     if family is not None:
-        rate_hz = family.frequency_hz
-        heights = [excess[i] for i in _bins(family, len(excess))]
-        level_db = float(max(heights))
-        is_impact = len(family.harmonics) >= 3 or family.sideband_hz is not None
+        rate_hz, side_hz = family.frequency_hz, family.sideband_hz
+        level_db = float(max(excess[i] for i in _bins(family, len(excess))))
+        is_impact = len(family.harmonics) >= 3 or side_hz is not None
         said = f"{'impacts' if is_impact else 'modulation'} at {rate_hz:.1f} Hz"
+        said += heard.known.name(rate_hz)
         marks = tuple(k * rate_hz for k in family.harmonics if k * rate_hz <= centres_hz[-1])
-        side_hz = family.sideband_hz
+        marks = marks or (rate_hz,)
     else:
-        place = int(difference.argmax())
-        run = run_around(place, sign * excess)
-        level_db, side_hz, marks, rate_hz = float(excess[run].mean()), None, (), 0.0
+        run = run_around(int(difference.argmax()), sign * excess)
+        level_db = float(excess[run].mean())
         rates = (float(edges_hz[run.start]), float(edges_hz[run.stop]))
         said = f"fluctuation at {hertz(rates)} without a rhythm"
         if sign > 0:
             first, last = np.searchsorted(heard.sound.centres_hz, band)
             event, at_s = strongest_event(heard.sound, slice(first, max(last, first + 1)))
             said = event + said
-    name = heard.known.name(rate_hz) if rate_hz else ""
-    side = "above" if level_db > 0 else "below"
-    said += f"{name} in {hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
-    values = band_values(band, level_db) | ({"frequency_hz": rate_hz} if rate_hz else {})
+    said += f" in {hertz(band)}, {beside_normal(level_db)}"
     if side_hz is not None:
-        values["sideband_hz"] = side_hz
         said += f", sidebands ± {side_hz:.1f} Hz{heard.known.name(side_hz)}"
     picture = Picture(
-        x_hz=centres_hz, clip=heard.row[part], normal=heard.normal[:, part],
+        x_hz=centres_hz, clip=heard.row[part], normal=heard.normal[:, part], marks_hz=marks,
         x_label="Envelope frequency [Hz]", y_label="Envelope [dB re 1/Hz]",
-        marks_hz=marks or ((rate_hz,) if rate_hz else ()),
     )  # fmt: skip
-    return Reason("envelope", said, values, picture, band, at_s)
+    return heard.reason(
+        said, picture, band, at_s=at_s, **band_values(band, level_db), frequency_hz=rate_hz,
+        sideband_hz=side_hz,
+    )  # fmt: skip
 
 
-def _bins(family: FrequencyFamily, n_bins: int) -> list[int]:
+def _bins(family: Family, n_bins: int) -> list[int]:
     """Bins of an envelope profile that hold a family's first harmonics."""
     rates = family.frequency_hz * np.array([k for k in family.harmonics if k <= _HARMONICS])
     places = np.searchsorted(ENVELOPE_EDGES_HZ, rates, side="right") - 1
     return [int(place) for place in dict.fromkeys(places) if 0 <= place < n_bins]
 
 
-def _family(heard: Heard, band: Band, difference: Array) -> FrequencyFamily | None:
+def _family(heard: Heard, band: Band, difference: Array) -> Family | None:
     """Family of the clip's envelope in a band that accounts for most of the difference."""
     shaft_hz = heard.known.shaft_rate_hz or None
     found = characteristic_frequencies(
@@ -203,8 +204,8 @@ def modulation(heard: Heard) -> Reason:
     excess = heard.excess.reshape(MEL_GROUPS, -1)
     is_broad = (np.sign(excess.mean()) * excess > _BROAD_DB).mean() > _BROAD_SHARE
     if is_broad:
-        group, place = int(np.abs(excess.mean(axis=1)).argmax()), 0
-        groups = run_around(group, excess.mean(axis=1))
+        of_group = excess.mean(axis=1)
+        place, groups = 0, run_around(int(np.abs(of_group).argmax()), of_group)
     else:
         group, place = divmod(int(np.abs(difference).argmax()), difference.shape[1])
         groups = run_around(group, difference[:, place])
@@ -213,28 +214,26 @@ def modulation(heard: Heard) -> Reason:
     band = (float(sound.centres_hz[mels][0]), float(sound.centres_hz[mels][-1]))
     edges_hz = modulation_edges_hz(sound.frame_rate_hz)
     level_db = float(excess[groups].mean() if is_broad else excess[groups, place].mean())
-    rate_hz, at_s = float(np.sqrt(edges_hz[place] * edges_hz[place + 1])), None
+    rate_hz, at_s = None, None
     if is_broad:
-        rate_hz = 0.0
         said = more_or_less(level_db, "more", "less") + " fluctuation of the level"
         said += f" from {hertz(band)} than in the normal clips"
         if level_db > 0:
             event, at_s = strongest_event(sound, mels)
             said = event + said
     else:
+        rate_hz = float(np.sqrt(edges_hz[place] * edges_hz[place + 1]))
         if level_db > 0:
             rate_hz = _own_rate(heard, band, (edges_hz[place], edges_hz[place + 1]))
-        side = "above" if level_db > 0 else "below"
         said = f"{'slow ' if rate_hz < edges_hz[-1] else ''}modulation at {rate_hz:.3g} Hz"
-        said += f"{heard.known.name(rate_hz)} from "
-        said += f"{hertz(band)}, {abs(level_db):.0f} dB {side} the normal clips"
-    values = band_values(band, level_db) | ({"frequency_hz": rate_hz} if rate_hz else {})
-    values |= {"at_s": at_s} if at_s is not None else {}
+        said += f"{heard.known.name(rate_hz)} from {hertz(band)}, {beside_normal(level_db)}"
     picture = Picture(
         x_hz=np.sqrt(edges_hz[1:] * edges_hz[:-1]),
         clip=heard.row.reshape(MEL_GROUPS, -1)[groups].mean(axis=0),
         normal=heard.normal.reshape(len(heard.normal), MEL_GROUPS, -1)[:, groups].mean(axis=1),
         x_label="Modulation frequency [Hz]", y_label="Level changes [dB re 1 dB²/Hz]",
-        marks_hz=(rate_hz,) if rate_hz else (),
+        marks_hz=() if rate_hz is None else (rate_hz,),
     )  # fmt: skip
-    return Reason("modulation", said, values, picture, band, at_s)
+    return heard.reason(
+        said, picture, band, at_s=at_s, **band_values(band, level_db), frequency_hz=rate_hz
+    )

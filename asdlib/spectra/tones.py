@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage, signal, special
 
 from asdlib.errors import InputError
-from asdlib.spectra.characteristic import Family, family_facts, find_series
+from asdlib.spectra.characteristic import Family, family_of, find_series
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
     Array,
@@ -62,7 +62,7 @@ def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list
         max_series=8,
         false_alarm=FALSE_ALARM,
     )
-    families = [Family(**family_facts(spectra, series)) for series in found]
+    families = [family_of(spectra, series) for series in found]
     return sorted(families, key=lambda family: -family.significance)
 
 
