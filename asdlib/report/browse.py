@@ -22,6 +22,9 @@ from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.spectrum_figures import draw_clip_overview
 from asdlib.spectra import LogMelSettings, band_centres_hz, log_mel, spectrogram
 
+#: A map as wide as a page fits beside JupyterLab's list of files.
+_CANVAS_DPI = 125
+
 
 def browse_clips(
     clip_ids: Mapping[str, Sequence[str]], show: Callable[[str, str], object]
@@ -67,6 +70,7 @@ def browse_points(
     from ipympl.backend_nbagg import Canvas, FigureManager
 
     mpl.use(backend)  # its import makes it the backend of all figures
+    figure.set_dpi(_CANVAS_DPI)
     canvas = Canvas(figure)
     manager = FigureManager(canvas, 0)
     canvas.header_visible = canvas.resizable = False

@@ -45,7 +45,7 @@ def lab(arguments: list[str]) -> NoReturn:
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     options, further = parser.parse_known_args(arguments)
     out = options.out.resolve()
-    first = prepare_lab(out, options.name).relative_to(out)
+    first = prepare_lab(out, options.name)
     _become("jupyterlab", f"--ServerApp.root_dir={out}", *further, str(first))
 
 

@@ -64,7 +64,8 @@ def server(simulated_smoke, tmp_path_factory) -> Iterator[str]:
     """JupyterLab on a run that has only been planned: the notebooks make it."""
     out = tmp_path_factory.mktemp("lab")
     values = {**PROFILES["smoke"], "data_dir": str(simulated_smoke), "out_dir": str(out),
-              "machines": ["bearingSim"], "details": True, "epochs": 1, "ae_epochs": 1}  # fmt: skip
+              "machines": ["bearingSim"], "details": True, "epochs": 1, "ae_epochs": 1,
+              "explained_clips": 1, "growth_days": 30, "onset_day": 11}  # fmt: skip
     run_command.note_parameters(out, "simulated_browser", values)
     settings = out / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
