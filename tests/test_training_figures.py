@@ -23,7 +23,7 @@ def history(n_epochs: int, accuracy: float) -> pd.DataFrame:
 
 def test_one_line_per_seed_and_the_finding_as_title() -> None:
     figure = draw_training_curves({0: history(5, 0.9), 1: history(5, 0.95)})
-    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 2]
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2]
     assert figure.get_suptitle() == (
         "After 5 epochs, 90 to 95 % of the augmented training clips get their class"
     )

@@ -9,13 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.annotation.levels import name_frequencies
-from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN
+from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN, heat_map
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
@@ -61,15 +60,8 @@ def draw_clip_map(
 ) -> Figure:
     """Clips in two dimensions, one panel per labelling; target clips are triangles.
 
-    Parameters
-    ----------
-    coordinates : ndarray of float64, shape (n_clips, 2)
-        Principal components or t-SNE.
-    labels : mapping of str to sequence of str
-        Panel title to label of every clip, such as artificial and true attribute.
-    machine_type : str
-    domains : sequence of str
-        Domain of every clip.
+    ``coordinates`` (n_clips, 2) are principal components, without unit; ``labels`` give every panel
+    by its title the label of every clip, ``domains`` are the clips'.
     """
     figure, axes = plt.subplots(1, len(labels), figsize=(WIDTH_WIDE_IN, 2.9), squeeze=False)
     is_target = np.array([domain == "target" for domain in domains], dtype=bool)
@@ -98,13 +90,11 @@ def draw_clip_map(
 def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> Figure:
     """Heat map of clip counts, artificial (rows) against true attribute (columns)."""
     height = min(8.0, 1.4 + 0.22 * len(table))
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height))
-    sns.heatmap(
-        table, ax=ax, cmap="Blues", annot=table.size <= 300, fmt="d", annot_kws={"size": 7},
-        cbar_kws={"label": "Clips"}, linewidths=0.3,
+    figure, ax = heat_map(
+        table, height_in=height, label="Clips", cmap="Blues", annot=table.size <= 300, fmt="d",
+        annot_kws={"size": 7}, linewidths=0.3,
     )  # fmt: skip
     ax.set(xlabel="True attribute", ylabel="Artificial attribute")
-    ax.tick_params(axis="x", labelrotation=30)
     plt.setp(ax.get_xticklabels(), ha="right")
     ax.set_title(f"{machine_type}: {len(table)} artificial classes, NMI {nmi:.2f}")
     return figure
@@ -119,14 +109,8 @@ def draw_class_spectra(
 ) -> Figure:
     """Average spectrum of every class, as the difference to the mean of all classes.
 
-    Parameters
-    ----------
-    averages : DataFrame, shape (n_classes, n_mels)
-        Mean levels [dB]; the index holds attribute and number of clips.
-    band_centres_hz : ndarray of float64, shape (n_mels,)
-    machine_type : str
-    highpass_hz : float, optional
-        Bands below it hold nothing and are left out.
+    ``averages`` (n_classes, n_mels) are mean levels [dB], their index attribute and number of
+    clips; ``band_centres_hz`` (n_mels,) [Hz]. Bands below ``highpass_hz`` are left out.
     """
     kept = band_centres_hz >= (highpass_hz or 0.0)
     band_centres_hz = band_centres_hz[kept]

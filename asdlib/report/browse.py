@@ -15,12 +15,11 @@ from IPython.display import display
 from matplotlib.backend_bases import MouseEvent
 from matplotlib.figure import Figure
 
-from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
 from asdlib.report.explain_figures import audio_players
 from asdlib.report.progress import STATIC_VARIABLE
-from asdlib.report.spectrum_figures import draw_clip_overview
-from asdlib.spectra import LogMelSettings, band_centres_hz, log_mel, spectrogram
+from asdlib.report.spectrum_figures import draw_recording
+from asdlib.spectra import LogMelSettings
 
 #: A map as wide as a page fits beside JupyterLab's list of files.
 _CANVAS_DPI = 125
@@ -110,21 +109,6 @@ def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
     rows = pd.concat(parts, axis=1).to_numpy(object)
     labels = [", ".join(str(part) for part in row if pd.notna(part)) for row in rows]
     return {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
-
-
-def draw_recording(
-    clip_id: str, waveforms: ArrayStore, settings: LogMelSettings, *, title: str
-) -> Figure:
-    """Draw a clip of a waveform store (int16) as waveform, spectrogram and log-mel spectrogram."""
-    samples = waveforms.row_of(clip_id) / FULL_SCALE
-    rate = int(waveforms.settings["sample_rate"])
-    shape = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}
-    mel = log_mel(samples, sr=rate, n_mels=settings.n_mels, fmin=settings.fmin,
-                  fmax=settings.fmax, **shape)  # fmt: skip
-    return draw_clip_overview(
-        samples, spectrogram(samples, **shape), mel,
-        sample_rate=rate, band_centres_hz=band_centres_hz(settings), title=title,
-    )  # fmt: skip
 
 
 def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:

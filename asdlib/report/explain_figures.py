@@ -23,6 +23,7 @@ from asdlib.report.style import (
     finish_panels,
     frequency_axis,
     mel_axis,
+    show_levels,
     wrapped_title,
 )
 from asdlib.scoring.verdicts import verdict_count
@@ -114,10 +115,7 @@ def _draw_clip(
     shown = whole.reshape(len(whole), -1, run).mean(axis=2)
     shown -= shown.max()
     low, high = np.percentile(shown, [2, 99.8])
-    image = ax.imshow(
-        shown, origin="lower", aspect="auto", vmin=low, vmax=high,
-        extent=(0.0, duration_s, -0.5, len(shown) - 0.5),
-    )  # fmt: skip
+    image = show_levels(ax, shown, (0.0, duration_s, -0.5, len(shown) - 0.5), vmin=low, vmax=high)
     bottom, top = np.interp(reason.band_hz, centres_hz, np.arange(len(centres_hz)))
     height = max(top - bottom, 1)
     ax.add_patch(Rectangle((0, bottom), duration_s, height, fill=False, ec="w", lw=1.0, ls="--"))

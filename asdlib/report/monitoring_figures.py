@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -100,11 +99,10 @@ def draw_waterfall(
 
 def draw_settings(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw a table of how often settings raise an alarm: promised rates by rules, as a heat map."""
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 0.9 + 0.3 * len(table)))
-    sns.heatmap(table, ax=ax, annot=True, fmt=".0f", cmap="Blues", vmin=0, cbar=False,
-                linewidths=0.5)  # fmt: skip
+    figure, ax = heat_map(table, height_in=0.9 + 0.3 * len(table), label="Alarms", annot=True,
+                          fmt=".0f", cmap="Blues", vmin=0, linewidths=0.5)  # fmt: skip
     ax.set(title=title, xlabel="Anomalous among the last recordings, to raise an alarm")
-    ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(axis="x", rotation=0)
     return figure
 
 

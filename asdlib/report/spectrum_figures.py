@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from asdlib.data.audio import FULL_SCALE
+from asdlib.data.store import ArrayStore
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
@@ -27,9 +27,9 @@ from asdlib.report.style import (
     mel_axis,
     set_wrapped_title,
     short_frequency,
+    show_levels,
 )
-
-Array = npt.NDArray[np.float64]
+from asdlib.spectra import LogMelSettings, band_centres_hz, log_mel, spectrogram
 
 #: A machine of more groups has those named that lie furthest from the others.
 _NAMED_GROUPS = 8
@@ -44,36 +44,23 @@ _FIXED_COLOURS = {
 _LOWEST_SHARE, _REASON_AT = -0.75, -1.6
 
 
-def draw_clip_overview(
-    samples: npt.NDArray[Any],
-    spectrogram_db: npt.NDArray[Any],
-    log_mel_db: npt.NDArray[Any],
-    *,
-    sample_rate: float,
-    band_centres_hz: Array,
-    title: str,
+def draw_recording(
+    clip_id: str, waveforms: ArrayStore, settings: LogMelSettings, *, title: str
 ) -> Figure:
-    """Draw one clip as waveform, spectrogram and log-mel spectrogram.
+    """Draw a clip of a waveform store (int16) as waveform, spectrogram and log-mel spectrogram.
 
-    Parameters
-    ----------
-    samples : ndarray, shape (n_samples,)
-        Full scale 1.0.
-    spectrogram_db : ndarray, shape (n_bins, n_frames)
-        Levels from 0 Hz to half the sample rate [dB].
-    log_mel_db : ndarray, shape (n_mels, n_frames)
-        Levels of the mel bands [dB]; both are shown relative to their own loudest cell.
-    sample_rate : float
-        Sample rate [Hz].
-    band_centres_hz : ndarray, shape (n_mels,)
-        Centre frequencies of the mel bands [Hz].
-    title : str
+    ``settings`` are of both spectrograms, which are shown relative to their own loudest cell.
     """
+    samples, sample_rate = waveforms.row_of(clip_id) / FULL_SCALE, waveforms.settings["sample_rate"]
+    shape = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}
+    spectrogram_db = spectrogram(samples, **shape)
+    log_mel_db = log_mel(samples, sr=sample_rate, n_mels=settings.n_mels, fmin=settings.fmin,
+                         fmax=settings.fmax, **shape)  # fmt: skip
     duration_s = len(samples) / sample_rate
     figure, (wave, linear, mel) = plt.subplots(
         3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2]
     )
-    parts = np.array_split(np.asarray(samples, np.float64), min(2000, len(samples)))
+    parts = np.array_split(samples, min(2000, len(samples)))
     low, high = np.array([(part.min(), part.max()) for part in parts]).T
     wave.fill_between(np.linspace(0, duration_s, len(low)), low, high, lw=0.3, color="0.3")
     wave.set_ylabel("Amplitude [1]")
@@ -81,13 +68,10 @@ def draw_clip_overview(
         (linear, spectrogram_db, 0.0, sample_rate / 2000),
         (mel, log_mel_db, -0.5, len(log_mel_db) - 0.5),
     ):
-        image = ax.imshow(
-            levels - levels.max(), origin="lower", aspect="auto", interpolation="nearest",
-            extent=(0.0, duration_s, bottom, top), cmap=SPECTROGRAM_COLOURMAP,
-        )  # fmt: skip
+        image = show_levels(ax, levels - levels.max(), (0.0, duration_s, bottom, top))
         figure.colorbar(image, ax=ax, label="Level [dB re loudest]", pad=0.01)
     linear.set_ylabel("Frequency [kHz]")
-    mel_axis(mel, band_centres_hz)
+    mel_axis(mel, band_centres_hz(settings))
     mel.set(xlabel="Time [s]", xlim=(0, duration_s))
     set_wrapped_title(figure, title)
     return figure

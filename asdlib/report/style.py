@@ -16,6 +16,7 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 WIDTH_WIDE_IN = 7.0
 
@@ -146,6 +147,17 @@ def mel_axis(ax: Axes, band_centres_hz: npt.NDArray[np.floating]) -> None:
             shown[place] = f"{f / 1000:g}"
     ax.set_yticks(list(shown)[::-1], list(shown.values())[::-1])
     ax.set_ylabel("Mel band at [kHz]")
+
+
+def show_levels(
+    ax: Axes, level_db: npt.NDArray[Any], extent: tuple[float, float, float, float], **options: Any
+) -> AxesImage:
+    """Draw levels (n_bands, n_frames) as a spectrogram, whose ``extent`` is left, right and so on.
+
+    A mel band's unit is the band, as `mel_axis` has it.
+    """
+    return ax.imshow(level_db, origin="lower", aspect="auto", interpolation="nearest",
+                     extent=extent, cmap=SPECTROGRAM_COLOURMAP, **options)  # fmt: skip
 
 
 def logarithmic_ticks(ax: Axes, axis: Literal["x", "y"]) -> None:

@@ -18,14 +18,14 @@ from asdlib.errors import InputError
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,
-    SPECTROGRAM_COLOURMAP,
     WIDTH_WIDE_IN,
     logarithmic_ticks,
     mel_axis,
     set_wrapped_title,
+    show_levels,
 )
 
-_PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy", "scale": "Scale s of AdaCos"}
+_PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy"}
 
 
 class LiveCurves:
@@ -48,9 +48,9 @@ class LiveCurves:
 
 
 def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
-    """Draw loss, accuracy and scale over the epochs, one line per seed.
+    """Draw loss and accuracy over the epochs, one line per seed.
 
-    ``histories`` of every seed, at least one, have the columns ``epoch, loss, accuracy, scale``;
+    ``histories`` of every seed, at least one, have the columns ``epoch, loss, accuracy``;
     any of them may still be growing.
     """
     if not histories:
@@ -67,7 +67,7 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 1.02)
     if len(histories) > 1:
-        axes[2].legend(ncols=2 if len(histories) > 5 else 1)
+        axes[1].legend(ncols=2 if len(histories) > 5 else 1)
     set_wrapped_title(figure, _finding(histories))
     return figure
 
@@ -184,10 +184,8 @@ def draw_augmentation(
     low, high = np.percentile(levels[levels > REMOVED_DB / 2], [1, 99.9])
     n_mels = len(band_centres_hz)
     for axis, (name, level_db) in zip(axes, clips_db.items(), strict=True):
-        image = axis.imshow(
-            level_db, origin="lower", aspect="auto", extent=(0, duration_s, -0.5, n_mels - 0.5),
-            cmap=SPECTROGRAM_COLOURMAP, vmin=low, vmax=high, interpolation="nearest",
-        )  # fmt: skip
+        image = show_levels(axis, level_db, (0, duration_s, -0.5, n_mels - 0.5), vmin=low,
+                            vmax=high)  # fmt: skip
         axis.set_title(name)
         axis.set_xlabel("Time [s]")
     mel_axis(axes[0], band_centres_hz)
