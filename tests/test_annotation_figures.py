@@ -118,7 +118,7 @@ def test_tables_show_every_measure_with_its_interval():
     assert table.loc[("m", "all"), "NMI"] == "1.00 [1.00, 1.00]"
     assert list(table)[3:] == ["NMI", "ARI", "V-measure", "purity"]
     both = pd.concat([scores.assign(labelling="z"), scores.assign(labelling="a")])
-    compared = figures.compare_labellings(both, metric="ari")
+    compared = figures.tabulate_agreement(both[both["metric"] == "ari"], by="labelling")
     assert list(compared) == ["z", "a"]
     few = figures.tabulate_agreement(score_agreement(truth, truth.head(3), clips))
     assert few.loc[("m", "all"), "NMI"] == "1.00"
@@ -126,4 +126,4 @@ def test_tables_show_every_measure_with_its_interval():
     assert single.loc[("m", "all"), "NMI"] == "—"
     nothing = score_agreement(truth, truth.head(0), clips)
     assert figures.tabulate_agreement(nothing).empty
-    assert figures.compare_labellings(nothing.assign(labelling="z"), metric="ari").empty
+    assert figures.tabulate_agreement(nothing.assign(labelling="z"), by="labelling").empty

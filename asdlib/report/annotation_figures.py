@@ -14,7 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.annotation.levels import name_frequencies
-from asdlib.report.style import DOMAIN_COLOURS, GROUP_COLOURS, WIDTH_WIDE_IN, heat_map
+from asdlib.report.style import (
+    DOMAIN_COLOURS,
+    GROUP_COLOURS,
+    WIDTH_WIDE_IN,
+    frequency_axis,
+    heat_map,
+)
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
@@ -89,14 +95,15 @@ def draw_clip_map(
 
 def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> Figure:
     """Heat map of clip counts, artificial (rows) against true attribute (columns)."""
-    height = min(8.0, 1.4 + 0.22 * len(table))
+    height = min(8.0, max(2.2, 1.4 + 0.22 * len(table)))
     figure, ax = heat_map(
         table, height_in=height, label="Clips", cmap="Blues", annot=table.size <= 300, fmt="d",
         annot_kws={"size": 7}, linewidths=0.3,
     )  # fmt: skip
     ax.set(xlabel="True attribute", ylabel="Artificial attribute")
     plt.setp(ax.get_xticklabels(), ha="right")
-    ax.set_title(f"{machine_type}: {len(table)} artificial classes, NMI {nmi:.2f}")
+    classes = "class" if len(table) == 1 else "classes"
+    ax.set_title(f"{machine_type}: {len(table)} artificial {classes}, NMI {nmi:.2f}")
     return figure
 
 
@@ -121,17 +128,13 @@ def draw_class_spectra(
     figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height))
     rows = np.arange(len(averages))
     mesh = ax.pcolormesh(
-        band_centres_hz / 1000, rows, difference_db, cmap="vlag", vmin=-limit, vmax=limit,
+        band_centres_hz, rows, difference_db, cmap="vlag", vmin=-limit, vmax=limit,
         shading="nearest", rasterized=True,
     )  # fmt: skip
-    ax.set_xscale("log")
-    low, high = band_centres_hz[0] / 1000, 1.05 * band_centres_hz[-1] / 1000
-    ticks = [k for k in (0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8) if low <= k <= high]
-    ax.set_xticks(ticks, [f"{k:g}" for k in ticks])
-    ax.set_xticks([], minor=True)
+    frequency_axis(ax, band_centres_hz[0], band_centres_hz[-1])
     ax.set_yticks(rows, [f"{name} ({n} clips)" for name, n in averages.index], fontsize=6)
     ax.invert_yaxis()
-    ax.set_xlabel("Frequency [kHz]")
+    ax.set_xlabel("Frequency [Hz]")
     figure.colorbar(mesh, ax=ax, label="Level above the mean\nof all classes [dB]")
     ax.set_title(f"{machine_type}: average spectra of {len(averages)} classes")
     return figure
@@ -181,38 +184,27 @@ def draw_frequency_track(
     return ax
 
 
-def tabulate_agreement(scores: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the agreement of one labelling, a row per machine and domain.
+def tabulate_agreement(scores: pd.DataFrame, *, by: str = "metric") -> pd.DataFrame:
+    """Lay out agreements as text, ``value [low, high]``, a row per machine and domain.
 
-    Numbers of clips, labels and true attributes, then each measure of
-    `asdlib.annotation.score_agreement` as text, ``value [low, high]``.
+    ``scores`` are as from `asdlib.annotation.score_agreement`: of one labelling, whose measures
+    are the columns after numbers of clips, labels and true attributes; or with ``by="labelling"``
+    of one measure, and of several labellings by a column of that name. Three clips or fewer have a
+    value alone, or a dash.
     """
     keys = ["machine_type", "domain"]
     if scores.empty:
         return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=keys))
-    counts = scores.groupby(keys)[["n_clips", "n_labels", "n_true"]].first()
-    rows = _with_interval(scores)
-    texts = rows.pivot_table(index=keys, columns="metric", values="text", aggfunc="first")
-    named = texts[list(_MEASURES)].rename(columns=_MEASURES).rename_axis(columns=None)
-    return counts.join(named)
-
-
-def compare_labellings(scores: pd.DataFrame, *, metric: str) -> pd.DataFrame:
-    """Lay out one measure of several labellings, a row per machine and domain.
-
-    ``scores`` are rows of `asdlib.annotation.score_agreement` with a column ``labelling``;
-    ``metric`` is "nmi", "ari", "v_measure" or "purity".
-    """
-    chosen = _with_interval(scores[scores["metric"] == metric])
-    keys, order = ["machine_type", "domain"], list(dict.fromkeys(chosen["labelling"]))
-    table = chosen.pivot_table(index=keys, columns="labelling", values="text", aggfunc="first")
-    return table.reindex(columns=order).rename_axis(columns=_MEASURES[metric])
-
-
-def _with_interval(scores: pd.DataFrame) -> pd.DataFrame:
-    """Add the text ``value [low, high]``; three clips or fewer have a value alone, or a dash."""
     texts = []
     for value, low, high in scores[["value", "ci_low", "ci_high"]].to_numpy(dtype=float):
         text = "—" if math.isnan(value) else f"{value:.2f}"
         texts.append(text if math.isnan(low) else f"{text} [{low:.2f}, {high:.2f}]")
-    return scores.assign(text=texts)
+    table = scores.assign(text=texts).pivot_table(
+        index=keys, columns=by, values="text", aggfunc="first"
+    )
+    if by != "metric":
+        measure = _MEASURES[scores["metric"].iloc[0]]
+        return table[list(dict.fromkeys(scores[by]))].rename_axis(columns=measure)
+    counts = scores.groupby(keys)[["n_clips", "n_labels", "n_true"]].first()
+    named = table[list(_MEASURES)].rename(columns=_MEASURES).rename_axis(columns=None)
+    return counts.join(named)

@@ -22,6 +22,7 @@ from asdlib.report.style import (
     WIDTH_WIDE_IN,
     finish_panels,
     frequency_axis,
+    logarithmic_ticks,
     mel_axis,
     show_levels,
     wrapped_title,
@@ -90,11 +91,7 @@ def _draw_rows(ax: Axes, picture: Picture) -> None:
     if picture.is_logarithmic and x[0] > 20:
         frequency_axis(ax, float(x[0]), float(x[-1]))
     elif picture.is_logarithmic:
-        ax.set_xscale("log")
-        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if x[0] <= t <= 1.01 * x[-1]]
-        ticks = ticks[:: math.ceil(len(ticks) / 7)]
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
+        logarithmic_ticks(ax, "x")
     else:
         ax.set_xlim(0, x[-1])
     if picture.band_hz is not None:

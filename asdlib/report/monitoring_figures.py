@@ -99,7 +99,7 @@ def draw_waterfall(
 
 def draw_settings(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw a table of how often settings raise an alarm: promised rates by rules, as a heat map."""
-    figure, ax = heat_map(table, height_in=0.9 + 0.3 * len(table), label="Alarms", annot=True,
+    figure, ax = heat_map(table, height_in=0.9 + 0.3 * len(table), label="", cbar=False, annot=True,
                           fmt=".0f", cmap="Blues", vmin=0, linewidths=0.5)  # fmt: skip
     ax.set(title=title, xlabel="Anomalous among the last recordings, to raise an alarm")
     ax.tick_params(axis="x", rotation=0)

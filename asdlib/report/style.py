@@ -127,7 +127,7 @@ def frequency_axis(ax: Axes, low_hz: float, high_hz: float) -> None:
     """Give panels a logarithmic frequency axis [Hz] with few ticks."""
     ax.set_xscale("log")
     ax.set_xlim(low_hz, high_hz)
-    ticks = [f for f in (100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
+    ticks = [f for f in (30, 100, 300, 1000, 3000, 10000, 30000) if low_hz <= f <= high_hz]
     ax.set_xticks(ticks, [short_frequency(f) for f in ticks])
     ax.minorticks_off()
 
