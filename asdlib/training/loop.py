@@ -140,7 +140,7 @@ class Trainer:
         self.epoch = 0
         self.history: dict[str, list[float]] = {name: [] for name in HISTORY_COLUMNS}
         self._next_look = 0.0
-        self.network, self.loss = self._modules()
+        self.network, self.loss = self._modules(is_new=resume_from is None)
         self.average: AveragedModel | None = None
         if self.settings.average_decay > 0:
             update = get_ema_multi_avg_fn(self.settings.average_decay)  # type: ignore[no-untyped-call]
@@ -153,11 +153,12 @@ class Trainer:
         if resume_from is not None:
             self._resume(resume_from)
 
-    def _modules(self) -> tuple[EmbeddingNetwork, TrainingLoss]:
+    def _modules(self, *, is_new: bool) -> tuple[EmbeddingNetwork, TrainingLoss]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_derived_seed(self.settings.seed, 0))
             network, loss = self.identity.modules()
-        for layer, batches in zip(network.input_layers, self.examples.batches, strict=True):
+        inputs = zip(network.input_layers, self.examples.batches, strict=True)
+        for layer, batches in inputs if is_new else ():
             mean, std = batches.standardisation(self.settings.input_norm)
             layer.mean.copy_(mean)
             layer.std.copy_(std)
