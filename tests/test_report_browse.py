@@ -10,10 +10,12 @@ from corpus import make_tree, train_and_test
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backend_bases import MouseEvent
 
+from asdlib import scoring
 from asdlib.data import open_waveforms, read_clips
 from asdlib.report import browse, envelope_figures, progress
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.spectra import LogMelSettings
+from asdlib.workbook import showing
 
 
 def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
@@ -51,6 +53,26 @@ def test_a_click_on_a_map_shows_the_nearest_point(monkeypatch):
     monkeypatch.setenv(STATIC_VARIABLE, "1")
     assert browse.browse_points(figure, points, seen.append) is None
     plt.close(figure)
+
+
+def test_maps_of_machines_are_kept_until_their_embeddings_change(tmp_path, rng, monkeypatch):
+    embedding, machines = rng.random((12, 4)), np.array(["pump"] * 5 + ["fan"] * 7)
+    made = []
+
+    def embedding_map(own, *, seed):
+        made.append(len(own))
+        return own[:, :2] + seed
+
+    monkeypatch.setattr(scoring, "embedding_map", embedding_map)
+    options = {"seed": 3, "cache_dir": tmp_path}
+    maps = showing.open_maps(embedding, machines, **options)
+    assert list(maps) == ["fan", "pump"]
+    assert np.array_equal(maps["pump"], embedding[:5, :2] + 3)
+    assert np.array_equal(showing.open_maps(embedding, machines, **options)["fan"], maps["fan"])
+    assert made == [7, 5]
+    embedding[0] += 1
+    showing.open_maps(embedding, machines, **options)
+    assert made == [7, 5, 5]
 
 
 @pytest.fixture

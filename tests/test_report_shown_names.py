@@ -127,3 +127,11 @@ def test_simulated_figures_say_so_in_title_and_file_name(tmp_path):
     assert ax.get_title().replace("\n", " ").endswith("the edge (simulated)")
     assert max(map(len, ax.get_title().splitlines())) <= 49
     assert not plt.get_fignums()
+
+
+def test_a_title_that_is_marked_stays_where_it_stood(tmp_path):
+    figure, _ = plt.subplots()
+    figure.suptitle("left", x=0.01, ha="left")
+    save_figure(figure, tmp_path / "01_x", provenance={}, is_simulated=True)
+    (title,) = figure.texts
+    assert (title.get_text(), title.get_ha()) == ("left (simulated)", "left")

@@ -197,6 +197,7 @@ def out(book, tmp_path):
     book.cells.insert(3, NEW.new_markdown_cell("## Reasons"))
     source = "run.save_figure(figure, f'explain_{name}')"
     book.cells.insert(4, code(source, png, cell_id="why"))
+    book.cells.insert(5, NEW.new_markdown_cell("In JupyterLab any clip can be chosen."))
     nbformat.write(book, notebooks / "04_knn_scoring.ipynb")
     write_page(book, notebooks / "04_knn_scoring.html")
     cells = [NEW.new_markdown_cell("# 6. Monitoring"), NEW.new_markdown_cell("## The log: trend")]
@@ -223,6 +224,7 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     assert places == sorted(places)
     assert "A control" not in text
     assert "secret_code" not in text
+    assert "JupyterLab" not in text
     assert "data:image/webp" in text
     assert "<b>$" not in text
     assert "<math" not in text

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from corpus import make_tree, train_and_test
@@ -70,3 +71,11 @@ def test_sidecar_says_where_a_table_came_from(run):
 def test_settings_refuse_what_makes_no_sense(run, changes, message):
     with pytest.raises(InputError, match=message):
         Run.open("01_test", {**vars(run.settings), **changes})
+
+
+def test_the_notebook_shows_the_picture_that_was_saved(run):
+    figure, ax = plt.subplots()
+    ax.plot([1, 2])
+    shown = run.save_figure(figure, "line")
+    assert shown.data == (run.figures / "01_line.png").read_bytes()
+    assert not plt.get_fignums()

@@ -59,24 +59,15 @@ def explained_names(names: Iterable[str], texts: Iterable[str]) -> list[str]:
 
 
 def result_table(metrics: pd.DataFrame, *, published: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Arrange the metrics of a run, averaged over its seeds, as the report's Table 2.
+    """Arrange the metrics of a run (`asdlib.scoring.evaluate`) as the report's Table 2.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        As from :func:`asdlib.scoring.evaluate`.
-    published : DataFrame, optional
-        ``system, machine_type, metric, value, source``: figures to stand beside the run, only
-        where they were measured on the same clips. Those of machines that the run has not are
-        left out, and so are their means unless the run has their machines and no others.
+    ``TABLE_COLUMNS``, values 0 to 1, averaged over seeds: a row per machine, metric (AUC source,
+    AUC target, pAUC) and system, then the means over all machines and the official score.
 
-    Returns
-    -------
-    DataFrame
-        ``TABLE_COLUMNS``, values 0 to 1, one row per machine, metric (AUC source, AUC target,
-        pAUC) and system, then the means over all machines and the official score. Seeds are
-        averaged as in :func:`asdlib.scoring.mean_over_seeds`. ``source`` is empty for this run.
-        `InputError` when a published system has the name of one of the run's systems.
+    ``published`` (``system, machine_type, metric, value, source``) stand beside the run, only where
+    they were measured on the same clips; those of machines that the run has not are left out, and
+    so are their means unless the run has their machines and no others. ``source`` is empty for the
+    run. `InputError` when a published system has the name of one of the run's systems.
     """
     run = mean_over_seeds(metrics).assign(source="")
     machines = [name for name in dict.fromkeys(run["machine_type"]) if name != "all"]
