@@ -43,7 +43,7 @@ VERSIONS = {
     "profile_envelope": 3,
     "profile_modulation": 3,
     "injected": 1,
-    "families": 6,
+    "families": 7,
     "checkpoint": 4,
     "embeddings": 2,
     "residuals": 3,

@@ -117,12 +117,15 @@ def tone_floor(power: Array) -> tuple[Array, Array]:
     return np.maximum(floor, local), np.where(is_higher, n_local, count)
 
 
-def line_evidence(power: Array, floor: Array, n_floor: Array) -> tuple[Array, Array]:
+def line_evidence(
+    power: Array, floor: Array, n_floor: Array, *, worst_floor: bool = False
+) -> tuple[Array, Array]:
     """Per line: power over the floor, and -ln p of local maxima at the width that shows most.
 
     Sums of neighbours follow a gamma distribution whose shape is read from the spectrum (80 % point
     over median: correlated or heavy-tailed lines raise no alarm), the floor rests on ``n_floor``
-    lines, so the ratio is F distributed. Bonferroni-corrected for the widths.
+    lines (``worst_floor``: on the fewest of any line in a sum, so that it outdoes no tone that it
+    reaches), so the ratio is F distributed. Bonferroni-corrected for the widths.
     """
     relative = np.divide(power, floor, out=np.zeros_like(power), where=floor > 0)
     best = np.zeros_like(relative)
@@ -138,7 +141,8 @@ def line_evidence(power: Array, floor: Array, n_floor: Array) -> tuple[Array, Ar
         scaled = total * (special.gammaincinv(shape, 0.5) / max(median, _TINY))
         last = len(scaled) - width // 2
         high = lowest + np.flatnonzero(scaled[lowest:last] > shape + 2.0 * np.sqrt(shape))
-        found = ratio_evidence(shape, scaled[high], n_floor[high])
+        n_known = ndimage.minimum_filter1d(n_floor, width) if worst_floor else n_floor
+        found = ratio_evidence(shape, scaled[high], n_known[high])
         better = found > best[high]
         best[high[better]] = found[better]
         widths[high[better]] = width

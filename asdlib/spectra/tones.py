@@ -84,7 +84,7 @@ def _tone_lines(samples: Array, *, sr: float, min_hz: float, max_hz: float) -> L
     # itself, while a speed that wanders by 1 % fills the lines that a local floor would rest on.
     is_short = n_samples < _LONG_CLIP_S * sr
     floor = tone_floor(power) if is_short else noise_floor(power)
-    relative, evidence = line_evidence(power, *floor)
+    relative, evidence = line_evidence(power, *floor, worst_floor=is_short)
     evidence[:first] = 0.0
     bands_hz = [(min_hz, max_hz)]
     return LineSpectra(evidence[None], relative[None], bands_hz, spectrum, step, n_samples, sr)
