@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from asdlib.data.cache import VERSIONS
 from asdlib.data.clips import new_clips
 from asdlib.errors import InputError
 from asdlib.monitoring import load_bundle, read_log, save_bundle
@@ -224,6 +225,15 @@ def test_a_damaged_bundle_is_refused(out, tmp_path):
         shutil.rmtree(bundle)
     with pytest.raises(InputError, match="there is no bundle"):
         load_bundle(bundle)
+
+
+def test_a_bundle_is_held_to_the_computations_behind_its_scores(out, tmp_path, monkeypatch):
+    shutil.copytree(out / "bundles" / NAME, tmp_path / "bundle")
+    monkeypatch.setitem(VERSIONS, "reasons", 99)
+    load_bundle(tmp_path / "bundle")
+    monkeypatch.setitem(VERSIONS, "profile_lines", 99)
+    with pytest.raises(InputError, match="another version of profile_lines"):
+        load_bundle(tmp_path / "bundle")
 
 
 def test_a_run_of_two_seeds_and_few_details_leaves_the_first_seeds_detector(

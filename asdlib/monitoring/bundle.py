@@ -37,6 +37,8 @@ FORMAT = 3
 _CURRENT, _FACTS, _CLIPS, _THRESHOLDS, _BANK, _NETWORK = (
     "current", "bundle.json", "clips.csv", "thresholds.csv", "bank.npz", "network.pt",
 )  # fmt: skip
+#: Computations that no score rests on: a bundle outlives their versions.
+_BESIDE = ("average_spectra", "injected", "families", "reasons", "maps")
 #: What a line holds: the verdict's columns, and by what and when it was found.
 LOG_COLUMNS = [
     *("recording", "clip_id", "machine_type", "recorded_at", "start_s", "anomaly_score"),
@@ -70,7 +72,9 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
                 "format": FORMAT,
                 "version": target.name,
                 "settings": detector.settings,
-                "computations": VERSIONS,
+                "computations": {
+                    kind: version for kind, version in VERSIONS.items() if kind not in _BESIDE
+                },
                 "made_from": dict(made_from),
                 "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
             }
@@ -152,7 +156,7 @@ def _read_facts(place: Path) -> dict[str, Any]:
         raise InputError(f"{place}: has form {facts.get('format')}, this is form {FORMAT}. "
                          "Make it anew (--from 04).")  # fmt: skip
     other = [kind for kind, version in facts["computations"].items()
-             if VERSIONS.get(kind) != version]  # fmt: skip
+             if kind not in _BESIDE and VERSIONS.get(kind) != version]  # fmt: skip
     if other:
         raise InputError(
             f"{place}: was made by another version of {', '.join(other)} than this code has. "
