@@ -175,7 +175,7 @@ def _head(facts: dict[str, Any], out: Path, name: str, machine: str) -> str:
         "Recordings": f"{len(clips)} clips in {settings.get('data_dir', '')}",
         "Made": f"{_made(facts)} UTC, code {str(facts.get('git', {}).get('commit'))[:10]}",
         "Promise": f"at most {100 - settings.get('decision_percentile', 90):g} % of normal clips "
-        "are called anomalous, in either domain, where training clips are enough for it",
+        "are called anomalous, in either domain; Decisions says what that does not cover",
     }
     pages = {one: f"report_{quote(one)}.html" for one in machines if len(machines) > 1}
     pages |= {"the whole run": "report.html"} if machine else {}
