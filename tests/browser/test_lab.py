@@ -37,6 +37,17 @@ TIMEOUT_S = 150
 SETTINGS = {"windowingMode": "none"}
 OUTPUTS = """() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells
   .flatMap(cell => cell.toJSON().outputs || [])"""
+#: A kernel that has not answered yet may lose what it is asked to run; playwright waits forever.
+RUN = """seconds => Promise.race([
+  (async () => {
+    const context = jupyterapp.shell.currentWidget.sessionContext;
+    await context.ready;
+    await context.session.kernel.info;
+    await jupyterapp.commands.execute('notebook:run-all-cells');
+    return true;
+  })(),
+  new Promise(done => setTimeout(() => done(false), 1000 * seconds)),
+])"""
 TOO_WIDE = """() => [...document.querySelectorAll('.jp-OutputArea-output')]
   .filter(one => one.querySelector('table') && one.scrollWidth > one.clientWidth + 1)
   .map(one => one.innerText.slice(0, 200))"""
@@ -103,8 +114,7 @@ def notebook(request, server, page) -> sync_api.Page:
     """The page with a notebook opened and all its cells run."""
     page.goto(f"{server}/{request.param}.ipynb?reset")
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
-    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
-    page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+    assert page.evaluate(RUN, TIMEOUT_S), f"{request.param}: not at its end after {TIMEOUT_S} s"
     return page
 
 
