@@ -259,6 +259,14 @@ def test_other_settings_or_clips_are_trained_anew(frames, clips, tmp_path):
     assert len(fewer["clip_id"]) == len(first["clip_id"]) - 1
 
 
+def test_clips_put_aside_otherwise_are_trained_anew(frames, clips, tmp_path, monkeypatch):
+    first = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    of_all = reconstruction.learnt_clips
+    monkeypatch.setattr(reconstruction, "learnt_clips", lambda table: of_all(table).iloc[1:])
+    again = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    assert (first["loss"] != again["loss"]).all()
+
+
 def test_interrupted_training_keeps_the_finished_machine(frames, clips, tmp_path):
     count = 0
 

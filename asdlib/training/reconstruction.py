@@ -147,6 +147,7 @@ class _Job:
             "frames": self._frames.rows_key(train["clip_id"]),
             "machine_type": self.machine,
             "domains": train["domain"].astype("string").fillna("").tolist(),
+            "learnt": self._learnt["clip_id"].tolist(),
         }
 
     def run(self, count: Callable[[int], None]) -> Arrays:
