@@ -64,15 +64,14 @@ class DomainMinimumBackend:
     def held_out(self, sessions: npt.ArrayLike | None = None) -> FloatArray:
         """Score the bank's own clips, each part against the other parts of its domain."""
         score = self._standardised(self._rows)
-        told = None if sessions is None else np.asarray(sessions, str)
+        told = np.full(len(score), "") if sessions is None else np.asarray(sessions, str)
         for place, (name, (_, mean, scatter)) in enumerate(self._of_domain.items()):
             members = self._domain == name
-            score[members, place] = self._held_out[members]
-            if told is not None:
-                out = held_out_scores(
-                    self._knn, self._rows[members], self._domain[members], told[members]
-                )
-                score[members, place] = (out - mean) / scatter
+            own = self._held_out[members]
+            if of_sessions(told[members]):
+                rows, names = self._rows[members], self._domain[members]
+                own = (held_out_scores(self._knn, rows, names, told[members]) - mean) / scatter
+            score[members, place] = own
         return np.asarray(score.min(axis=1))
 
     def _standardised(self, rows: Rows) -> FloatArray:
