@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from asdlib.errors import InputError
+from asdlib.report import training_figures
 from asdlib.report.training_figures import (
+    LiveCurves,
     draw_adacos_scale,
     draw_augmentation,
     draw_autoencoder_curves,
@@ -28,6 +30,25 @@ def test_one_line_per_seed_and_the_finding_as_title() -> None:
         "After 5 epochs, 90 to 95 % of the augmented training clips get their class"
     )
     assert figure.get_figwidth() == 7.0
+
+
+def test_the_saved_picture_takes_the_place_of_the_live_curve(monkeypatch) -> None:
+    shown = []
+
+    class Handle:
+        update = staticmethod(shown.append)
+
+    def display(picture, *, display_id):
+        assert display_id  # without it nothing could take its place
+        shown.append(picture)
+        return Handle
+
+    monkeypatch.setattr(training_figures, "display", display)
+    live = LiveCurves()
+    live.show(0, history(1, 0.5))
+    live.show(0, history(2, 0.6))
+    live.put("saved, with the word simulated")
+    assert shown[1:] == [live.figure, "saved, with the word simulated"]
 
 
 def test_before_the_first_epoch_and_without_curves() -> None:

@@ -40,11 +40,15 @@ class LiveCurves:
         """Draw the curve of a seed beside the others, in the place of the figure before."""
         self.histories[seed] = history
         self.figure = draw_training_curves(self.histories)
-        if self._handle is None:
-            self._handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(self.figure)
+        self.put(self.figure)
         plt.close(self.figure)
+
+    def put(self, picture: Any) -> None:
+        """Display something in the place of the figure, such as the picture that was saved."""
+        if self._handle is None:
+            self._handle = display(picture, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(picture)
 
 
 def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
