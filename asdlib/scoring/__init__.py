@@ -1,7 +1,12 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
-from asdlib.scoring.backends import make_backend, neighbour_agreement
-from asdlib.scoring.baselines import score_autoencoder, selective_mahalanobis, time_average
+from asdlib.scoring.backends import (
+    make_backend,
+    neighbour_agreement,
+    score_autoencoder,
+    selective_mahalanobis,
+    time_average,
+)
 from asdlib.scoring.decisions import (
     LEARNT,
     SENSITIVITY_COLUMNS,

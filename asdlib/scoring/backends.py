@@ -1,13 +1,13 @@
-"""Backends by name: what a parameter of a notebook or a line of a sweep can ask for.
+"""Backends by name, as notebooks and sweeps ask for them, and what a system must beat.
 
 A name is a way to score, alone or behind a bank that is thinned (k-means) or filled up (SMOTE).
-Local density weighs ten target clips against a thousand source clips.
+Local density weighs ten target clips against a thousand source clips. To be beaten are the trivial
+detector, whose rows are made here, and the official baseline's two scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,19 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
+from asdlib.data.audio import REMOVED_DB
 from asdlib.errors import InputError
 from asdlib.scoring.domains import DomainMinimumBackend
 from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, Rows
+from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 Bank = tuple[FloatArray, npt.NDArray[np.str_]]
 #: Two clips of the bank that are equal would make every other clip infinitely abnormal there.
 _SMALLEST_RADIUS = 1e-9
+#: Domains with fewer stacks do not show how the residuals of so many bands scatter.
+FEWEST_STACKS = 128
+#: Added to every variance, as a share of their mean: bands that never vary keep a distance finite.
+_RIDGE = 1e-6
 
 
 class LocalDensityBackend(KNNBackend):
@@ -49,11 +55,9 @@ class LocalDensityBackend(KNNBackend):
         if len(clips) == 0:
             return np.empty(0)
         chunks = pairwise_distances_chunked(
-            clips,
-            self.fitted(),
-            metric=self.metric,
+            clips, self.fitted(), metric=self.metric,
             reduce_func=lambda distance, start: (distance / self.radius).min(axis=1),
-        )
+        )  # fmt: skip
         return np.concatenate(list(chunks))
 
 
@@ -64,12 +68,11 @@ SCORES: dict[str, Any] = {
 }
 
 
-def make_backend(name: str, *, k: int = 1, metric: str = "cosine", seed: int = 0) -> Backend:
+def make_backend(name: str, *, k: int = 1, metric: str = "cosine") -> Backend:
     """Make a fresh backend of k neighbours, by "cosine" or "euclidean" distance.
 
     ``name`` says how clips are scored (`SCORES`), alone or behind a bank (`BANKS`) and ``+``:
     ``knn``, ``local_density``, ``kmeans+knn``, ``smote+local_density``, ...; any other is refused.
-    ``seed`` is the banks'.
     """
     bank, _, score = name.rpartition("+")
     if score not in SCORES or (bank and bank not in BANKS):
@@ -78,7 +81,7 @@ def make_backend(name: str, *, k: int = 1, metric: str = "cosine", seed: int = 0
             f"{' or '.join(f'{bank}+...' for bank in BANKS)}."
         )
     backend: Backend = SCORES[score](k, metric)
-    return BankBackend(backend, partial(BANKS[bank], seed=seed)) if bank else backend
+    return BankBackend(backend, BANKS[bank]) if bank else backend
 
 
 class BankBackend:
@@ -98,9 +101,7 @@ class BankBackend:
         return self._backend.anomaly_score(rows)
 
 
-def kmeans_bank(
-    rows: FloatArray, domains: npt.NDArray[np.str_], *, n_centres: int = 16, seed: int = 0
-) -> Bank:
+def kmeans_bank(rows: FloatArray, domains: npt.NDArray[np.str_], *, n_centres: int = 16) -> Bank:
     """Replace the source clips by k-means centres; keep all others. Rows come back at length one.
 
     A thousand source clips against ten target clips become sixteen against ten; without any
@@ -110,7 +111,7 @@ def kmeans_bank(
     is_source = domains == "source" if (domains == "source").any() else np.full(len(unit), True)
     if is_source.sum() <= n_centres:
         return unit, domains
-    clustering = KMeans(n_centres, n_init=4, random_state=seed).fit(unit[is_source])
+    clustering = KMeans(n_centres, n_init=4, random_state=0).fit(unit[is_source])
     name = str(domains[is_source][0])
     return (
         np.concatenate([clustering.cluster_centers_.astype(np.float64), unit[~is_source]]),
@@ -118,17 +119,10 @@ def kmeans_bank(
     )
 
 
-def smote_bank(
-    rows: FloatArray,
-    domains: npt.NDArray[np.str_],
-    *,
-    ratio: float = 0.2,
-    k: int = 2,
-    seed: int = 0,
-) -> Bank:
+def smote_bank(rows: FloatArray, domains: npt.NDArray[np.str_], *, ratio: float = 0.2) -> Bank:
     """Fill up the target clips with points between them: ``ratio`` for each source clip.
 
-    A new point lies between a target clip and one of its k nearest, and comes last (N. Chawla et
+    A new point lies between a target clip and one of its 2 nearest, and comes last (N. Chawla et
     al., "SMOTE", JAIR 16, 2002, section 4.2). Rows come back at length one.
     """
     unit = _unit_length(rows)
@@ -136,8 +130,8 @@ def smote_bank(
     wanted = round(ratio * int((domains == "source").sum())) - len(target)
     if wanted <= 0 or len(target) < 2:
         return unit, domains
-    rng = np.random.default_rng(seed)
-    search = NearestNeighbors(n_neighbors=min(k, len(target) - 1), metric="cosine").fit(target)
+    rng = np.random.default_rng(0)
+    search = NearestNeighbors(n_neighbors=min(2, len(target) - 1), metric="cosine").fit(target)
     nearest = search.kneighbors(return_distance=False)
     start = rng.integers(len(target), size=wanted)
     end = nearest[start, rng.integers(nearest.shape[1], size=wanted)]
@@ -183,14 +177,96 @@ def neighbour_agreement(
         nearest = search.kneighbors(return_distance=False)[:, 0]
         label = clips["label"].to_numpy()
         shuffled = rng.permutation(label)
-        rows.append(
-            {
-                "machine_type": machine_type,
-                "n_clips": len(clips),
-                "n_classes": len(set(label)),
-                "agreement": float(np.mean(label == label[nearest])),
-                "agreement_shuffled": float(np.mean(shuffled == shuffled[nearest])),
-            }
-        )
+        shares = [float(np.mean(one == one[nearest])) for one in (label, shuffled)]
+        rows.append((machine_type, len(clips), len(set(label)), *shares))
     columns = ["machine_type", "n_clips", "n_classes", "agreement", "agreement_shuffled"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def time_average(log_mel: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Average log-mel spectrum of each clip: the trivial detector, scored by cosine 1-NN.
+
+    Levels (n_clips, n_mels, n_frames) [dB], which may be memory-mapped, → float32
+    (n_clips, n_mels); 0 in bands that a high-pass took away, which adds nothing to a product.
+    """
+    if log_mel.ndim != 3 or log_mel.shape[2] == 0:
+        raise InputError(
+            f"log_mel has shape {log_mel.shape}: expected (n_clips, n_mels, n_frames)."
+        )
+    average = np.asarray(log_mel.mean(axis=2, dtype=np.float32))
+    average[average < REMOVED_DB / 2] = 0.0
+    return average
+
+
+def selective_mahalanobis(
+    mean_residual: npt.NDArray[np.floating],
+    covariance: npt.NDArray[np.floating],
+    n_stacks: npt.NDArray[np.integer],
+) -> FloatArray:
+    r"""Smallest squared Mahalanobis distance of each clip's mean residual over the domains.
+
+    :math:`s(x) = \min_d \bar r^T \Sigma_d^{-1} \bar r` of ``mean_residual`` (n_clips, n_bands) [dB]
+    and ``covariance`` (n_domains, n_bands, n_bands) [dB²]: squared and around zero, as in the
+    organisers' code (N. Harada et al., EUSIPCO 2023). A domain of fewer than 128 stacks is left out
+    where another has more: its inverse is far too large wherever they happened not to vary.
+    """
+    counts = np.asarray(n_stacks)
+    if len(counts) == 0:
+        raise InputError("There is no domain with a covariance: expected at least one.")
+    enough = counts >= min(FEWEST_STACKS, counts.max())
+    residual = np.asarray(mean_residual, dtype=np.float64)
+    distances = []
+    for matrix in np.asarray(covariance, dtype=np.float64)[enough]:
+        mean_variance = np.trace(matrix) / len(matrix)
+        if not (np.isfinite(matrix).all() and mean_variance > 0):
+            raise InputError(
+                "A covariance of residuals is zero or not finite. Are all training clips silent "
+                "or the same?"
+            )
+        regular = matrix + _RIDGE * mean_variance * np.eye(len(matrix))
+        distances.append(np.sum(residual * np.linalg.solve(regular, residual.T).T, axis=1))
+    return np.asarray(np.min(distances, axis=0))
+
+
+def score_autoencoder(
+    reconstructions: Mapping[str, Mapping[str, npt.NDArray[Any]]],
+    clips: pd.DataFrame,
+    *,
+    seed: int | None,
+    learnt: Collection[str] = (),
+) -> pd.DataFrame:
+    """Score all training and test clips by the official baseline, in its two ways.
+
+    ``ae_mse``: mean squared error of the clip; ``ae_mahalanobis``: `selective_mahalanobis` of its
+    mean residual. Otherwise as `asdlib.scoring.score_machines`, one row per clip and system.
+
+    Parameters
+    ----------
+    reconstructions : mapping of str to mapping of arrays
+        By machine type: ``clip_id``, ``mse`` (n_clips,), ``mean_residual`` (n_clips, n_bands),
+        ``covariance`` (n_domains, n_bands, n_bands) and ``n_stacks`` (n_domains,).
+    """
+    scored = scored_clips(clips)
+    scores: dict[str, dict[str, float]] = {"ae_mse": {}, "ae_mahalanobis": {}}
+    for machine_type in sorted(scored["machine_type"].unique()):
+        if machine_type not in reconstructions:
+            raise InputError(f"{machine_type}: has no autoencoder. Run notebook 03 with it.")
+        arrays = reconstructions[machine_type]
+        names = arrays["clip_id"].tolist()
+        scores["ae_mse"] |= dict(zip(names, arrays["mse"], strict=True))
+        squared = selective_mahalanobis(
+            arrays["mean_residual"], arrays["covariance"], arrays["n_stacks"]
+        )
+        scores["ae_mahalanobis"] |= dict(zip(names, squared, strict=True))
+    missing = [clip_id for clip_id in scored["clip_id"] if clip_id not in scores["ae_mse"]]
+    if missing:
+        raise InputError(
+            f"{missing[0]}: has no residual ({len(missing)} clips have none). Run notebook 03 "
+            "with the same clips."
+        )
+    tables = []
+    for name, of_clip in scores.items():
+        own = np.array([of_clip[clip_id] for clip_id in scored["clip_id"]])
+        known = without_learnt(scored, own, learnt)
+        tables.append(scores_table(scored, known, system=name, seed=seed))
+    return pd.concat(tables, ignore_index=True)

@@ -149,12 +149,12 @@ def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
     "target" (normal clips of that domain against all anomalies) or "both"; curves without either
     are absent.
     """
-    keys = ["system", "seed", "machine_type"]
     table = validate_scores(scores)
     known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
     known = known.sort_values("machine_type", kind="stable")
+    columns = [*_KEYS, "normal_domain", "false_positive_rate", "true_positive_rate"]
     parts = []
-    for _, machine in known.groupby(keys, dropna=False, sort=False):
+    for _, machine in known.groupby(_KEYS, dropna=False, sort=False):
         anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
         domain = machine["domain"].fillna("").to_numpy(dtype=object)
         ranking = Ranking(machine["anomaly_score"].to_numpy())
@@ -162,15 +162,9 @@ def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
             normal = ~anomalous & ((domain == name) | (name == "both"))
             if not normal.any() or not anomalous.any():
                 continue
-            part = pd.DataFrame(
-                {
-                    "false_positive_rate": ranking.rates(normal[None].astype(float))[0],
-                    "true_positive_rate": ranking.rates(anomalous[None].astype(float))[0],
-                }
-            )
-            facts = {key: machine[key].iloc[0] for key in keys}
-            parts.append(part.assign(**facts, normal_domain=name))
-    columns = [*keys, "normal_domain", "false_positive_rate", "true_positive_rate"]
+            both = np.stack([normal, anomalous]).astype(float)
+            part = pd.DataFrame(ranking.rates(both).T, columns=columns[-2:])
+            parts.append(part.assign(**machine[_KEYS].iloc[0], normal_domain=name))
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 

@@ -6,33 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError, refuse_unknown
-from asdlib.scoring.bootstrap import bias_corrected_interval
 from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
-from asdlib.scoring.metrics import MAX_FPR
+from asdlib.scoring.metrics import MAX_FPR, FloatArray, bias_corrected_interval
 from asdlib.scoring.scores import validate_scores
 
-FloatArray = npt.NDArray[np.float64]
-
 DIFFERENCE_COLUMNS = [
-    "system",
-    "machine_type",
-    "metric",
-    "value",
-    "spread",
-    "n_seeds",
-    "ci_low",
-    "ci_high",
-    "difference",
-    "difference_spread",
-    "difference_low",
-    "difference_high",
-    "n_normal",
-    "n_anomaly",
-    "reason",
+    *("system", "machine_type", "metric"),
+    *("value", "spread", "n_seeds", "ci_low", "ci_high"),
+    *("difference", "difference_spread", "difference_low", "difference_high"),
+    *("n_normal", "n_anomaly", "reason"),
 ]
 _IDENTITY = ["clip_id", "machine_type", "section", "domain", "is_anomaly"]
 
@@ -81,7 +66,6 @@ def paired_differences(
     scores: pd.DataFrame,
     *,
     reference: str,
-    max_fpr: float = MAX_FPR,
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -110,7 +94,7 @@ def paired_differences(
         empty depends on none, and is paired with every seed of the other.
     reference : str
         The system that the others are compared with.
-    max_fpr, n_bootstrap, confidence, seed
+    n_bootstrap, confidence, seed
         As for :func:`asdlib.scoring.evaluate`.
     on_progress : callable
         Called with the number of runs (systems x seeds) just finished.
@@ -156,7 +140,7 @@ def paired_differences(
         drawn: dict[int | None, MetricDraws] = {}
         for number, run in table[table["system"] == name].groupby("seed", dropna=False):
             drawn[None if pd.isna(number) else int(str(number))] = draw_metrics(
-                run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed
+                run, max_fpr=MAX_FPR, n_bootstrap=n_bootstrap, seed=seed
             )
             on_progress(1)
         rows = next(iter(drawn.values())).rows

@@ -8,32 +8,25 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from asdlib.errors import InputError
-from asdlib.scoring.bootstrap import (
+from asdlib.scoring.metrics import (
+    MAX_FPR,
+    FloatArray,
+    Ranking,
+    area_below,
     bias_corrected_interval,
+    harmonic_mean,
     pauc_acceleration,
     resample_weights,
     small_sample_widening,
 )
-from asdlib.scoring.metrics import MAX_FPR, Ranking, area_below, harmonic_mean
 from asdlib.scoring.scores import validate_scores
 
-FloatArray = npt.NDArray[np.float64]
-
 METRIC_COLUMNS = [
-    "system",
-    "seed",
-    "machine_type",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "n_normal",
-    "n_anomaly",
-    "reason",
+    *("system", "seed", "machine_type", "metric"),
+    *("value", "ci_low", "ci_high", "n_normal", "n_anomaly", "reason"),
 ]
 #: The three cells of a machine (and section) that the official score averages.
 CELL_METRICS = ("auc_source", "auc_target", "pauc")
@@ -134,12 +127,9 @@ def evaluate(
         drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
         value = drawn.draws[0]
         low, high = bias_corrected_interval(
-            value,
-            drawn.draws[1:],
-            confidence=confidence,
-            acceleration=drawn.acceleration,
-            widening=drawn.widening,
-        )
+            value, drawn.draws[1:], confidence=confidence,
+            acceleration=drawn.acceleration, widening=drawn.widening,
+        )  # fmt: skip
         part = drawn.rows.assign(value=value, ci_low=low, ci_high=high)
         remark = "the interval is a point because no resample changes the value"
         part["reason"] = part["reason"].where(low != high, part["reason"].map(_joined(remark)))
@@ -279,13 +269,8 @@ def _mean(cells: Sequence[Cell]) -> Cell:
     if missing:
         why = "; ".join(f"{cell.name} ({cell.reason})" for cell in missing)
         reason = f"covers {len(computed)} of {len(cells)} cells; missing: {why}"
-    return Cell(
-        "mean",
-        values,
-        sum(cell.n_normal for cell in whole),
-        sum(cell.n_anomaly for cell in whole),
-        reason,
-    )
+    counts = (sum(cell.n_normal for cell in whole), sum(cell.n_anomaly for cell in whole))
+    return Cell("mean", values, *counts, reason)
 
 
 def _joined(remark: str) -> Callable[[str], str]:

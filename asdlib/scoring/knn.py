@@ -17,8 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from asdlib.errors import InputError
+from asdlib.scoring.metrics import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating]
 METRICS = ("cosine", "euclidean")
 #: Fewest clips that t-SNE is asked to arrange; fewer are laid out along principal components.
@@ -125,7 +125,7 @@ class KNNBackend:
 
 
 def embedding_map(
-    embeddings: npt.NDArray[np.floating], *, seed: int = 0, perplexity: float = 30.0
+    embeddings: npt.NDArray[np.floating], *, seed: int = 0
 ) -> npt.NDArray[np.float32]:
     """Arrange clips in the plane so that near embeddings (by cosine) stay near.
 
@@ -144,5 +144,5 @@ def embedding_map(
         return np.pad(components[:, :2], ((0, 0), (0, padding))).astype(np.float32)
     # Threads that wait for each other at every step cost several times what they save here.
     with threadpool_limits(1):
-        tsne = TSNE(perplexity=min(perplexity, (len(rows) - 1) / 3.0), random_state=seed)
+        tsne = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3.0), random_state=seed)
         return np.asarray(tsne.fit_transform(components), dtype=np.float32)

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
 from asdlib.errors import InputError
 from asdlib.files import read_rows, write_atomically
 from asdlib.scoring.evaluation import CELL_METRICS, section_cells
-from asdlib.scoring.metrics import harmonic_mean
+from asdlib.scoring.metrics import FloatArray, harmonic_mean
 from asdlib.scoring.scores import one_run, parse_numbers
-
-FloatArray = npt.NDArray[np.float64]
 
 OFFICIAL_METRICS = ("auc", "pauc", "precision", "recall", "f1")
 OFFICIAL_COLUMNS = ["machine_type", "section", "row", *OFFICIAL_METRICS, "n_normal", "n_anomaly"]

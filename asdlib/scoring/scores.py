@@ -14,23 +14,14 @@ import pandas as pd
 from asdlib.errors import InputError
 
 SCORE_COLUMNS = [
-    "clip_id",
-    "machine_type",
-    "section",
-    "domain",
-    "split",
-    "is_anomaly",
-    "anomaly_score",
-    "is_decided_anomalous",
-    "system",
-    "seed",
+    *("clip_id", "machine_type", "section", "domain", "split", "is_anomaly"),
+    *("anomaly_score", "is_decided_anomalous", "system", "seed"),
 ]
 
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_DOMAINS = {"source", "target"}
+_DOMAINS, _SPLITS = ("source", "target"), ("supplemental", "test", "train")
 #: With fewer clips there is no scatter worth the name.
 _FEWEST_OTHERS = 3
-_SPLITS = {"train", "test", "supplemental"}
 
 
 def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -57,8 +48,9 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"Scores table, row {row}: {name} is empty.")
     table["domain"] = _text(table["domain"])
     table["section"] = _text(table["section"]).str.replace(r"\.0$", "", regex=True).str.zfill(2)
-    _refuse_unknown(table, "domain", _DOMAINS)
-    _refuse_unknown(table, "split", _SPLITS)
+    for name, known in (("domain", _DOMAINS), ("split", _SPLITS)):
+        expected = ", ".join(known) + (" or empty" if name == "domain" else "")
+        _refuse(table, table[name].notna() & ~table[name].isin(known), name, expected)
     if table["machine_type"].eq("all").any():
         raise InputError("A machine type is called 'all', the name of the means: rename it.")
     for name in ("is_anomaly", "is_decided_anomalous"):
@@ -169,24 +161,17 @@ def _text(column: pd.Series) -> pd.Series:
     return pd.Series(text.array.take(codes, allow_fill=True), index=column.index)
 
 
-def _refuse_unknown(table: pd.DataFrame, name: str, known: set[str]) -> None:
-    bad = table[name].notna() & ~table[name].isin(known)
+def _refuse(table: pd.DataFrame, bad: pd.Series, name: str, expected: str) -> None:
+    """Refuse a table of which some rows are ``bad``, by the first of them."""
     if bad.any():
         first = table.loc[bad].iloc[0]
-        raise InputError(
-            f"{first['clip_id']}: {name} is {first[name]!r}; expected "
-            f"{', '.join(sorted(known))}{' or empty' if name == 'domain' else ''}."
-        )
+        raise InputError(f"{first['clip_id']}: {name} is {first[name]!r}; expected {expected}.")
 
 
 def _truth(table: pd.DataFrame, name: str) -> pd.Series:
     text = _text(table[name]).str.lower()
     bad = text.notna() & ~text.isin(list(_TRUTH))
-    if bad.any():
-        first = table.loc[bad].iloc[0]
-        raise InputError(
-            f"{first['clip_id']}: {name} is {first[name]!r}; expected True, False, 1, 0 or empty."
-        )
+    _refuse(table, bad, name, "True, False, 1, 0 or empty")
     return text.map(_TRUTH).astype("boolean")
 
 
@@ -206,12 +191,7 @@ def _scores(table: pd.DataFrame) -> pd.Series:
         text = _text(given)
         given = parse_numbers(text)
         unreadable = text.notna() & given.isna() & ~text.str.lower().isin(["nan"])
-        if unreadable.any():
-            first = table.loc[unreadable].iloc[0]
-            raise InputError(
-                f"{first['clip_id']}: anomaly_score is {first['anomaly_score']!r}; "
-                "expected a number."
-            )
+        _refuse(table, unreadable, "anomaly_score", "a number")
     number: pd.Series = given.astype("Float64").astype("float64")
     bad = np.isinf(number) | (table["split"].eq("test") & number.isna())
     if bad.any():

@@ -14,18 +14,8 @@ from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
 from asdlib.scoring.scores import one_run
 
 VERDICT_COLUMNS = [
-    "recording",
-    "clip_id",
-    "machine_type",
-    "recorded_at",
-    "start_s",
-    "anomaly_score",
-    "threshold",
-    "verdict",
-    "percentile",
-    "heard",
-    "reason",
-    "since",
+    *("recording", "clip_id", "machine_type", "recorded_at", "start_s"),
+    *("anomaly_score", "threshold", "verdict", "percentile", "heard", "reason", "since"),
 ]
 _FLAGGED = "anomalous"
 _ORDER = ["recorded_at", "recording", "start_s"]
