@@ -268,7 +268,7 @@ def fetch_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     return 0
 
 
-def truth_list(name: str, data_dir: Path, tell: Callable[[str], object]) -> Path:
+def truth_list(name: str, data_dir: Path) -> Path:
     """Give the list of true names that ``--truth`` names: an edition's, or a file."""
     if name not in EDITIONS:
         if Path(name).is_file():
@@ -278,7 +278,7 @@ def truth_list(name: str, data_dir: Path, tell: Callable[[str], object]) -> Path
         )
     chosen = edition(name)
     if chosen.eval_list is not None:
-        fetch_truth(chosen, data_dir, _job(tell))
+        fetch_truth(chosen, data_dir, _job(lambda line: None))
     return eval_list(chosen, data_dir)
 
 

@@ -33,6 +33,7 @@ WRITTEN = "Written to disk"
 _PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 _FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.DOTALL)
 _HEADING = re.compile(r'<h([123]) id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
+_TOKEN = "FORMULA{}x"  # stands for a formula while Markdown becomes HTML
 _BAR = re.compile(r"\d+%\|")
 _FRAME = re.compile(r'<table[^>]* class="dataframe\b.*?</table>', re.DOTALL)
 _TABLE_CELL = re.compile(r"<td([^>]*)>([^<]*)</td>")
@@ -56,12 +57,12 @@ def write_page(
         _leave_bars_out(cell)
     _fold_listing(book)
     _repeat_what_was_learned(book)
-    formulas = list(_take_formulas(book))
+    formulas = _take_formulas(book)
     options = {"template_name": "basic", "exclude_input": not shows_code,
                "exclude_input_prompt": True, "exclude_output_prompt": True}  # fmt: skip
     body, _ = HTMLExporter(**options).from_notebook_node(book)  # type: ignore[no-untyped-call]
     for number, formula in enumerate(formulas):
-        body = body.replace(_token(number), formula)
+        body = body.replace(_TOKEN.format(number), formula)
     body = _TABLE_CELL.sub(_table_cell, _FRAME.sub(_tidy_frame, body))
     body = _TABLE_HEAD.sub(lambda found: found[0].replace("_", "_<wbr>"), body)
     title = next((re.sub("<[^>]*>", "", text) for _, _, text in _HEADING.findall(body)), path.stem)
@@ -107,27 +108,23 @@ def _leave_bars_out(cell: Any) -> None:
         cell.outputs = [one for one in cell.outputs if one.get("text") != ""]
 
 
+def _outputs_of(book: Any, section: str) -> list[Any]:
+    return [output for title, cells in sections(book) if title == section
+            for cell in cells for output in cell.get("outputs", [])]  # fmt: skip
+
+
 def _fold_listing(book: Any) -> None:
     """Fold the list of the files that a notebook wrote."""
-    for title, cells in sections(book):
-        for output in [o for cell in cells for o in cell.get("outputs", [])]:
-            listing = output.get("data", {}).get("text/html")
-            if title == WRITTEN and listing:
-                count = listing.count("<tr") - 1
-                output.data["text/html"] = (
-                    f"<details><summary>{count} files</summary>{listing}</details>"
-                )
+    for output in _outputs_of(book, WRITTEN):
+        if listing := output.get("data", {}).get("text/html"):
+            summary = f"<summary>{listing.count('<tr') - 1} files</summary>"
+            output.data["text/html"] = f"<details>{summary}{listing}</details>"
 
 
 def _repeat_what_was_learned(book: Any) -> None:
     """Put what a notebook printed as its conclusions below its introduction, too."""
-    printed = [
-        output.text
-        for title, cells in sections(book)
-        for cell in cells
-        for output in cell.get("outputs", [])
-        if title == LEARNED and output.output_type == "stream"
-    ]
+    outputs = _outputs_of(book, LEARNED)
+    printed = [output.text for output in outputs if output.output_type == "stream"]
     if printed:
         text = literally("".join(printed).strip())
         lines = text.replace("\n\n", "\n").replace("\n", "<br>\n")
@@ -140,26 +137,19 @@ def literally(text: object) -> str:
     return html.escape(str(text)).replace("$", "&#36;")
 
 
-def _token(number: int) -> str:
-    return f"FORMULA{number}x"
-
-
-def _take_formulas(book: Any) -> Iterator[str]:
-    """Replace the formulas of Markdown cells by tokens; yields each as MathML."""
-    count = 0
+def _take_formulas(book: Any) -> list[str]:
+    """Replace the formulas of Markdown cells by tokens; gives each as MathML."""
+    formulas: list[str] = []
 
     def replace(found: re.Match[str]) -> str:
-        nonlocal count
         display = "block" if found[1] else "inline"
         formulas.append(convert((found[1] or found[2]).strip(), display=display))
-        count += 1
-        return _token(count - 1)
+        return _TOKEN.format(len(formulas) - 1)
 
     for cell in book.cells:
-        formulas: list[str] = []
         if cell.cell_type == "markdown":
             cell.source = _FORMULA.sub(replace, cell.source)
-        yield from formulas
+    return formulas
 
 
 def _tidy_frame(found: re.Match[str]) -> str:

@@ -107,6 +107,11 @@ class Run:
         return self.settings.workers or available_cores()
 
     @property
+    def store(self) -> dict[str, Any]:
+        """Where stores lie and how many threads fill them, for all that open one."""
+        return {"cache_dir": self.cache, "workers": self.workers}
+
+    @property
     def is_simulated(self) -> bool:
         """Whether the recordings come from the workbook's own generator."""
         return is_simulated(Path(self.settings.data_dir))
@@ -212,9 +217,8 @@ class Run:
         """Open the waveform store of a clip table, decoding what is not decoded yet."""
         with self.progress(len(clips), "decoding") as count:
             store = open_waveforms(
-                clips, cache_dir=self.cache, workers=self.workers, on_progress=count,
-                on_remark=print, **options,
-            )  # fmt: skip
+                clips, **self.store, on_progress=count, on_remark=print, **options
+            )
         self.facts["data_manifest"] = store.directory.name
         return store
 

@@ -113,11 +113,10 @@ def rehearse(
         return pd.DataFrame(columns=scoring.SENSITIVITY_COLUMNS)
     plan = spectra.plan_rehearsal(clips, aside, n_clips=n_clips)
     waveforms = run.open_store_link("waveforms.json")
-    options: dict[str, Any] = {"cache_dir": run.cache, "workers": run.workers}
     with run.progress(len(plan), "known changes") as count:
-        changed = spectra.open_rehearsal(waveforms, plan, on_progress=count, **options)
+        changed = spectra.open_rehearsal(waveforms, plan, on_progress=count, **run.store)
     rehearsed = replace(detector, clips=scoring.rehearsed_clips(clips))
-    described = rehearsed.describe(changed, plan, progress=run.progress, **options)
+    described = rehearsed.describe(changed, plan, progress=run.progress, **run.store)
     scores = pd.concat(rehearsed.score(plan, described).values(), ignore_index=True)
     return scoring.detection_rates(scores, plan, false_alarm_rate=false_alarm_rate)
 
@@ -139,9 +138,7 @@ def compare_with_run(
     new = clips[is_test].groupby("machine_type").head(per_machine).reset_index(drop=True)
     if new.empty:
         return pd.DataFrame({"clip_id": [], "run": [], "bundle": []}, dtype="float64")
-    described = detector.describe(
-        waveforms, new, cache_dir=run.cache, workers=run.workers, progress=run.progress
-    )
+    described = detector.describe(waveforms, new, progress=run.progress, **run.store)
     own = detector.score(new, described)["final"].set_index("clip_id")["anomaly_score"]
     scores = read_scores(run.stage_file(run.results / "scores.csv"))
     of_run = scores[scores["system"].eq("final")].drop_duplicates("clip_id")  # of the first seed
@@ -166,9 +163,8 @@ def levels_of_log(
             continue
         new = new_clips(paths, [str(machine)], window_s=detector.settings["window_s"])
         new = new.sort_values(["recorded_at", "clip_id"], ignore_index=True)
-        options: dict[str, Any] = {"cache_dir": run.cache, "workers": run.workers}
-        waveforms = open_waveforms(new, **options, **detector.settings["waveforms"])
-        rows = spectra.open_profiles(waveforms, new, kind="spectrum", **options).fixed()
+        waveforms = open_waveforms(new, **run.store, **detector.settings["waveforms"])
+        rows = spectra.open_profiles(waveforms, new, kind="spectrum", **run.store).fixed()
         above = level_above_normal(detector, str(machine), {"spectrum": rows})
         levels[str(machine)] = (above, new["recorded_at"].str[:16].tolist())
     return levels

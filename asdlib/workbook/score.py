@@ -62,7 +62,7 @@ def _read_truth(name: str, machines: set[str], data_dir: Path) -> pd.DataFrame:
         refuse_unknown(sorted(machines), own, f"{name}: has no machine")
         if not machines & set(known["eval"]):
             return truth_of_names([], [])
-    return read_eval_truth(truth_list(name, data_dir, lambda line: None))
+    return read_eval_truth(truth_list(name, data_dir))
 
 
 def _with_truth(submission: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> pd.DataFrame:

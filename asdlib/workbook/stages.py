@@ -235,7 +235,10 @@ def _execute(stage: Stage) -> None:
             if old.exists():
                 shutil.copytree(old, new, ignore=skipped, dirs_exist_ok=True)
     for link, folder in stage.shared.items():
-        _share(link, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
     values = {
         **stage.parameters,
         "data_dir": str(place.data),
@@ -247,14 +250,6 @@ def _execute(stage: Stage) -> None:
         seconds = execute(stage.notebook, values, stage.build / "notebooks", messages=messages)
     shutil.rmtree(stage.folder / "bundles", ignore_errors=True)  # cells are compared, not kept
     stage.finish(seconds)
-
-
-def _share(link: Path, folder: Path) -> None:
-    """Let ``link`` lead to a folder that stages share."""
-    folder.mkdir(parents=True, exist_ok=True)
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
 
 
 def dask_setup(worker: object) -> None:  # noqa: ARG001 - dask calls it by this name
