@@ -95,6 +95,23 @@ def test_the_last_third_of_each_domain_is_put_aside_and_changed():
     assert not scoring.held_out_part(clip_table(3, 2)).any()
 
 
+def test_of_short_clips_more_are_changed_for_the_same_length_of_sound():
+    n_changes = sum(len(kind.strengths) for kind in injection.INJECTIONS.values())
+    clips = clip_table(180, 90)
+    aside = scoring.held_out_part(clips)  # 60 source and 30 target clips
+    for duration, n_clips, changed in ((10.0, 4, 4), (2.5, 4, 16), (1.0, 4, 40), (0.1, 4, 40),
+                                       (30.0, 4, 4), (0.1, 60, 60)):  # fmt: skip
+        durations = np.full(len(clips), duration)
+        plan = spectra.plan_rehearsal(clips, aside, n_clips=n_clips, duration_s=durations)
+        assert len(plan) == pytest.approx(changed * n_changes, abs=n_changes)  # two domains
+        assert plan.groupby("domain")["made_from"].nunique()["source"] > changed / 2
+    few = clip_table()
+    plan = spectra.plan_rehearsal(
+        few, scoring.held_out_part(few), n_clips=4, duration_s=np.full(len(few), 1.0)
+    )
+    assert plan["made_from"].nunique() == 5  # all that are put aside
+
+
 def test_the_store_holds_the_changed_clips(rng, tmp_path):
     for number in range(6):
         name = f"fan/train/section_00_source_train_normal_{number:04d}_noAttribute.wav"

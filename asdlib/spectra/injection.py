@@ -35,6 +35,8 @@ Change = Callable[[Array, float, float, np.random.Generator], Array]
 _GAP_S = 0.02
 _EVENT_S = 0.25
 _IMPACT_DECAY_S = 0.004
+#: Length of a clip that counts as one [s], and the most clips of a machine that are changed.
+_CLIP_S, _MOST_CLIPS = 10.0, 40
 
 
 @dataclass(frozen=True)
@@ -199,17 +201,26 @@ INJECTIONS = {
 
 
 def plan_rehearsal(
-    clips: pd.DataFrame, held_out: npt.NDArray[np.bool_], *, n_clips: int
+    clips: pd.DataFrame,
+    held_out: npt.NDArray[np.bool_],
+    *,
+    n_clips: int,
+    duration_s: npt.NDArray[np.floating] | None = None,
 ) -> pd.DataFrame:
     """Choose the clips that are changed, and how; one row per changed clip.
 
     ``n_clips`` of a machine, evenly spaced over the ``held_out`` ones of each domain, in every kind
-    and strength of `INJECTIONS`. Columns of ``clips``, ``made_from, kind, strength, unit``.
+    and strength of `INJECTIONS`. Where ``duration_s`` of all clips is given, a machine with clips
+    of less than 10 s has more changed, for the same length of sound, 40 at most: few clips tell
+    little. Columns of ``clips``, ``made_from, kind, strength, unit``.
     """
     chosen = []
+    length_s = pd.Series(_CLIP_S if duration_s is None else duration_s, clips.index)
     for _, machine in clips[held_out].groupby("machine_type", sort=True):
+        more = max(1.0, _CLIP_S / float(length_s[machine.index].median()))
+        n_changed = max(n_clips, min(round(more * n_clips), _MOST_CLIPS))
         domains = [own for _, own in machine.groupby(machine["domain"].fillna(""), sort=True)]
-        share = [max(1, round(n_clips * len(own) / len(machine))) for own in domains]
+        share = [max(1, round(n_changed * len(own) / len(machine))) for own in domains]
         for own, count in zip(domains, share, strict=True):
             places = np.linspace(0, len(own) - 1, min(count, len(own))).round().astype(np.int64)
             chosen.append(own.iloc[np.unique(places)])

@@ -101,18 +101,20 @@ def rehearse(
 ) -> pd.DataFrame:
     """Score changed clips by the final system and each of its views.
 
-    A third of the bank is put aside and plays new recordings, of which ``n_clips`` per machine are
-    changed. Network and autoencoder are as notebook 03 trained them, on those clips as well: what
-    these two views hear of the changes is an upper bound. Gives a table as from
-    `asdlib.scoring.detection_rates`, whose threshold promises ``false_alarm_rate``; empty where no
-    machine has clips enough.
+    A third of the bank is put aside and plays new recordings, of which ``n_clips`` of 10 s per
+    machine, more of shorter ones, are changed (`asdlib.spectra.plan_rehearsal`). Network and
+    autoencoder are as notebook 03 trained them, on those clips as well: what these two views hear
+    of the changes is an upper bound. Gives a table as from `asdlib.scoring.detection_rates`, whose
+    threshold promises ``false_alarm_rate``; empty where no machine has clips enough.
     """
     clips = detector.clips
     aside = scoring.held_out_part(clips)
     if n_clips == 0 or not aside.any():
         return pd.DataFrame(columns=scoring.SENSITIVITY_COLUMNS)
-    plan = spectra.plan_rehearsal(clips, aside, n_clips=n_clips)
     waveforms = run.open_store_link("waveforms.json")
+    n_samples = np.diff(waveforms.offsets)[waveforms.positions(clips["clip_id"])]
+    duration_s = n_samples / waveforms.settings["sample_rate"]
+    plan = spectra.plan_rehearsal(clips, aside, n_clips=n_clips, duration_s=duration_s)
     with run.progress(len(plan), "known changes") as count:
         changed = spectra.open_rehearsal(waveforms, plan, on_progress=count, **run.store)
     rehearsed = replace(detector, clips=scoring.rehearsed_clips(clips))
