@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import benchmark_parser, save  # noqa: E402
 
 from asdlib import annotation, data, spectra  # noqa: E402
-from asdlib.cores import available_cores  # noqa: E402
+from asdlib.base import available_cores  # noqa: E402
 from asdlib.data import simulate  # noqa: E402
 from asdlib.data.simulate.corpus import render, write_wav  # noqa: E402
 from asdlib.data.simulate.machines import ClipPlan, CorpusSize, plan_machine  # noqa: E402

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import FOLDER, ROOT, benchmark_parser, save  # noqa: E402
 
-from asdlib.cores import available_cores  # noqa: E402
+from asdlib.base import available_cores  # noqa: E402
 from asdlib.data import simulate  # noqa: E402
 from asdlib.workbook.notebooks import PROFILES  # noqa: E402
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from asdlib.cores import available_cores
+from asdlib.base import available_cores
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 MOST_PROCESSES = 8

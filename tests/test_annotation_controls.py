@@ -9,9 +9,9 @@ from spectra_corpus import array_store, clip_row, waveform_store
 
 from asdlib.annotation import annotate, fixed_clusters, shuffled
 from asdlib.annotation.agreement import agreement
+from asdlib.base import InputError
 from asdlib.data.simulate import machines
 from asdlib.data.simulate.machines import find_model
-from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, open_log_mel
 
 N_CLIPS, DURATION_S = 24, 2.0

@@ -13,7 +13,7 @@ from asdlib.annotation import (
     inspect_sound,
 )
 from asdlib.annotation.frequencies import MAX_HZ
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra import characteristic_frequencies
 from asdlib.spectra.envelope import FALSE_ALARM
 

@@ -28,7 +28,7 @@ from asdlib.annotation.clustering import (
 )
 from asdlib.annotation.labelling import ORACLE
 from asdlib.annotation.levels import find_levels, information, name_frequencies
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 SR = 16000
 COLUMNS = [

@@ -19,8 +19,8 @@ from training_task import autoencoder_settings, run, tone_task
 
 from asdlib import scoring, spectra, training
 from asdlib.annotation.frequencies import track_frequencies
+from asdlib.base import InputError
 from asdlib.data import cache, map_clips, open_waveforms, read_clips
-from asdlib.errors import InputError
 
 GOLDEN = Path(__file__).parent / "golden" / "cache_versions.json"
 N_VALUES, N_MOMENTS = 40, 3

@@ -23,13 +23,13 @@ from challenge_server import (
     zip_bytes,
 )
 
+from asdlib.base import InputError
 from asdlib.challenge import EDITIONS, Job, edition, fetch, fetch_truth, folders
 from asdlib.challenge.catalogue import LOCK_NAME as FILE_NAME
 from asdlib.challenge.catalogue import Lock
 from asdlib.challenge.fetching import listed_file
 from asdlib.challenge.transfer import UnreachableError
 from asdlib.data import read_clips
-from asdlib.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 FAN = "/records/1/files/dev_fan.zip"

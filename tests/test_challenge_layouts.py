@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from corpus import make_tree, write_wav
 
+from asdlib.base import InputError
 from asdlib.challenge import edition, reveal
 from asdlib.data import open_waveforms, read_clips, read_eval_truth, read_true_attributes
-from asdlib.errors import InputError
 
 YEARS = (2023, 2024, 2025)
 

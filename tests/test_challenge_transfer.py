@@ -12,6 +12,7 @@ from challenge_server import IMPATIENT, fault, serve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asdlib.base import InputError
 from asdlib.challenge import transfer
 from asdlib.challenge.transfer import (
     Hosts,
@@ -20,7 +21,6 @@ from asdlib.challenge.transfer import (
     StoppedError,
     UnreachableError,
 )
-from asdlib.errors import InputError
 
 IMPATIENTLY = Job(hosts=Hosts(patience=IMPATIENT))
 CONTENT = bytes(range(256)) * 40

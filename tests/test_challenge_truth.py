@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from challenge_server import EVAL_TRUTH, TINY, fill, serve
 
+from asdlib.base import InputError
 from asdlib.challenge import (
     Job,
     Source,
@@ -23,7 +24,6 @@ from asdlib.challenge import (
 )
 from asdlib.challenge.folders import is_verified
 from asdlib.data import read_clips, read_eval_truth, read_true_attributes
-from asdlib.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What reads or joins released truth.

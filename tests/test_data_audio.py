@@ -7,9 +7,9 @@ from corpus import list_chunk, wav_bytes, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asdlib.base import InputError
 from asdlib.data.audio import read_header, read_mono, resampled_length
 from asdlib.data.waveforms import common_scale
-from asdlib.errors import InputError
 
 
 def noise(rng, *shape):

@@ -9,8 +9,8 @@ from corpus import make_tree, train_and_test, wav_bytes, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asdlib.base import InputError
 from asdlib.data import read_clips, scan_clips
-from asdlib.errors import InputError
 
 TRAIN = "section_00_source_train_normal_0000_pro_A.wav"
 BARE = "section_00_source_train_normal_0000_noAttribute.wav"

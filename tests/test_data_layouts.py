@@ -11,10 +11,10 @@ from corpus import make_tree, wav_bytes, write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asdlib.base import InputError
 from asdlib.data import read_clips, scan_clips
 from asdlib.data.layout import layout_of
 from asdlib.data.told import recorded_at
-from asdlib.errors import InputError
 from asdlib.workbook.datasets import check_recordings
 
 SECTION = "section_00_source_train_normal_0000.wav"

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
+from asdlib.base import InputError
 from asdlib.data import open_waveforms, read_clips, scan_clips
 from asdlib.data.audio import read_mono
-from asdlib.errors import InputError
 from asdlib.workbook.datasets import check_recordings
 
 SETTINGS = {"window_s": 10.0, "resample": False, "channel": -1}

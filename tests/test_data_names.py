@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asdlib.base import InputError
 from asdlib.data import ClipName, attribute_pairs, format, parse
-from asdlib.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from asdlib.base import InputError
 from asdlib.data import parse, read_clips, read_true_attributes, simulate
 from asdlib.data.simulate import BearingGeometry, bearing_frequencies, bearing_signal, machines
 from asdlib.data.simulate.machines import MODELS, find_model, plan_machine
 from asdlib.data.simulate.scene import seeded
 from asdlib.data.simulate.sources import Clip, Fault
-from asdlib.errors import InputError
 
 SR = machines.SAMPLE_RATE_HZ
 FEW = ("bearingSim", "gearboxSim")

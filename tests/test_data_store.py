@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
+from asdlib.base import InputError
 from asdlib.data import content_key, open_existing, open_or_build
 from asdlib.data.cache import cached, read_arrays, write_arrays
-from asdlib.errors import InputError
 
 N_ROWS = 20
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from corpus import make_tree
 
+from asdlib.base import InputError
 from asdlib.data import read_clips, read_eval_truth, read_true_attributes
-from asdlib.errors import InputError
 
 BARE = "section_00_source_train_normal_0000_noAttribute.wav"
 

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from corpus import make_tree, train_and_test, write_wav
 
+from asdlib.base import InputError
 from asdlib.data import defects, open_waveforms, read_clips
-from asdlib.errors import InputError
 
 NAME = "section_00_source_train_normal_{:04d}_noAttribute.wav"
 
@@ -50,7 +50,7 @@ def test_clips_are_decoded_once(tmp_path, ragged, monkeypatch):
     progress = []
     first = open_waveforms(clips, cache_dir=tmp_path, on_progress=progress.append)
     assert sum(progress) == 4
-    monkeypatch.setattr("asdlib.data.waveforms.read_mono", None)
+    monkeypatch.setattr("asdlib.data.audio.read_mono", None)
     again = open_waveforms(clips, cache_dir=tmp_path, on_progress=progress.append)
     assert again.directory == first.directory
     assert sum(progress) == 8
@@ -93,7 +93,7 @@ def test_the_same_recordings_elsewhere_share_the_store(tmp_path, ragged, monkeyp
     clips, samples = ragged
     write_clips(tmp_path / "copy", *samples)
     first = open_waveforms(clips, cache_dir=tmp_path / "cache")
-    monkeypatch.setattr("asdlib.data.waveforms.read_mono", None)
+    monkeypatch.setattr("asdlib.data.audio.read_mono", None)
     copy = open_waveforms(read_clips(tmp_path / "copy"), cache_dir=tmp_path / "cache")
     assert copy.directory == first.directory
 

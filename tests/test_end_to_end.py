@@ -17,9 +17,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from asdlib.base import InputError
 from asdlib.data.cache import VERSIONS
 from asdlib.data.clips import new_clips
-from asdlib.errors import InputError
 from asdlib.monitoring import load_bundle, read_log, save_bundle
 from asdlib.scoring import evaluate, read_scores
 from asdlib.training import load_embeddings

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from asdlib import monitoring, spectra
+from asdlib.base import InputError
 from asdlib.data import open_waveforms, read_clips
-from asdlib.errors import InputError
 from asdlib.monitoring.bundle import LOG_COLUMNS, append_verdicts
 from asdlib.spectra.injection import INJECTIONS
 from asdlib.workbook import check as workbook_check

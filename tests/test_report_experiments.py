@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.report.experiments import (
     differing_settings,
     draw_runs,

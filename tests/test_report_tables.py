@@ -3,7 +3,7 @@ import io
 import pandas as pd
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.report.tables import TABLE_COLUMNS, render_markdown, result_table
 from asdlib.scoring import METRIC_COLUMNS, published_figures
 

@@ -8,10 +8,10 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import KNNBackend, decide, make_backend, score_machines
 from asdlib.scoring.backends import BANKS, SCORES, LocalDensityBackend, kmeans_bank, smote_bank
-from asdlib.scoring.domains import (
+from asdlib.scoring.knn import (
     DomainMinimumBackend,
     held_out_scores,
     mean_and_scatter,

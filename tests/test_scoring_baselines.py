@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import mahalanobis
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import (
     SCORE_COLUMNS,
     evaluate,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import (
     METRIC_COLUMNS,
     evaluate,

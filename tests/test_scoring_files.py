@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import (
     SCORE_COLUMNS,
     conformal_threshold,

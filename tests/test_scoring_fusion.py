@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from asdlib import scoring
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 
 def clip_table(n_source=12, n_target=4, n_test=6, machine_type="fan"):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import (
     KNNBackend,
     embedding_map,
@@ -11,7 +11,7 @@ from asdlib.scoring import (
     score_machines,
     time_average,
 )
-from asdlib.scoring.domains import held_out_scores
+from asdlib.scoring.knn import held_out_scores
 
 
 def make_clips(machines):

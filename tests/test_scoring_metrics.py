@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import auc, harmonic_mean, metrics, pauc
 from asdlib.scoring.metrics import (
     Ranking,

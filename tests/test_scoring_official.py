@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import hmean
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
+from asdlib.base import InputError
 from asdlib.challenge import reveal
 from asdlib.data import read_eval_truth
-from asdlib.errors import InputError
 from asdlib.scoring import (
     OFFICIAL_METRICS,
     evaluate,

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.report.tables import render_verdicts
 from asdlib.scoring import (
     VERDICT_COLUMNS,

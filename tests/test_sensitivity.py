@@ -7,8 +7,8 @@ from corpus import write_wav
 from scipy import signal, stats
 
 from asdlib import scoring, spectra
+from asdlib.base import InputError
 from asdlib.data import open_waveforms, read_clips
-from asdlib.errors import InputError
 from asdlib.spectra import injection
 
 SR = 16000

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spectra_corpus import SR, clip_row, coloured_noise, stored, waveform_store
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra import average_spectra, band_information, open_average_spectra
 from asdlib.spectra.average import (
     attribute_groups,

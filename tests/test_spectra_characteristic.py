@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.lines import gamma_evidence, line_evidence, noise_floor
 

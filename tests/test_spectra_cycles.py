@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.tones import cycle_time
 
 SR = 8000

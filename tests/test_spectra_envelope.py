@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from asdlib.annotation.inspection import choose_band, kurtogram
-from asdlib.errors import InputError
+from asdlib.annotation.frequencies import choose_band, kurtogram
+from asdlib.base import InputError
 from asdlib.spectra.envelope import band_tree, complex_envelope, envelope_spectrum
 
 SR = 16000

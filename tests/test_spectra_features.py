@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import signal
 from spectra_corpus import SR, coloured_noise, waveform_store
 
+from asdlib.base import InputError
 from asdlib.data import cache
 from asdlib.data.audio import REMOVED_DB
-from asdlib.errors import InputError
 from asdlib.scoring import time_average
 from asdlib.spectra import (
     OFFICIAL_LOG_MEL,

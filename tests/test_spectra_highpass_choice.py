@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from spectra_corpus import SR, clip_row, coloured_noise, stored
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra import choose_highpass
 
 EDGE_HZ = 2000.0

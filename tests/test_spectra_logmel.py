@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra import LogMelSettings, log_mel, spectrogram
 from asdlib.spectra.logmel import band_centres_hz, highpass_response, mel_matrix
 

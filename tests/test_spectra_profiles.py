@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from asdlib import spectra
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.profiles import (
     ENVELOPE_BANDS_HZ,
     N_LINES,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.scoring import contribution_table, score_views, with_contributions
 from asdlib.spectra import PROFILES, KnownRates, find_reason

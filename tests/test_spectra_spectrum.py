@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spectra_corpus import waveform_store
 
+from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.errors import InputError
 from asdlib.spectra import LogMelSettings, open_log_mel, open_spectrum
 from asdlib.spectra.features import FLOOR_DB, clip_spectrum, count_bins, fit_length
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.characteristic import Family
 from asdlib.spectra.tones import is_mains, tonal_families
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from training_task import autoencoder_settings
 
+from asdlib.base import InputError
 from asdlib.data.store import open_or_build
-from asdlib.errors import InputError
 from asdlib.training import (
     count_parameters,
     load_reconstruction,

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training.augment import NoiseSources
 from asdlib.training.classes import N_VERSIONS, class_table, learnt_clips
 

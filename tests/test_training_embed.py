@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_task import embedding_network, train_settings
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training import Embeddings, Identity, embed, load_embeddings, open_embeddings
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.losses import AdaCos

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.report import training_figures
 from asdlib.report.training_figures import (
     LiveCurves,

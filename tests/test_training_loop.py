@@ -15,7 +15,7 @@ import pytest
 import torch
 from training_task import N_MELS, QUICK, RECIPE, assert_same, run, tone_task, train_settings
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training import (
     AutoencoderSettings,
     Identity,

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training.losses import SCALE_RANGE, AdaCos, TrainingLoss, initial_scale
 
 

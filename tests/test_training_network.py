@@ -5,7 +5,7 @@ import pytest
 import torch
 from training_task import embedding_network, train_settings
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training.checkpoint import count_parameters, layer_table
 from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import (

@@ -19,7 +19,7 @@ from training_task import (
     train_settings,
 )
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.training import ClassTable, Identity, embed
 from asdlib.training.augment import Examples
 from asdlib.training.checkpoint import load_checkpoint

@@ -7,7 +7,7 @@ import os
 import nbformat
 import pytest
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.workbook import cli, notebooks, run_command
 
 VALUES = {"data_dir": "/recordings/of pumps", "run_name": "pumps", "machines": ["pump"],
@@ -81,7 +81,7 @@ def test_a_run_that_is_not_there_is_named_with_those_that_are(out):
 
 def test_without_a_name_the_simulated_corpus_is_opened(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(run_command, "ensure_corpus", made.append)
+    monkeypatch.setattr(run_command.datasets, "ensure_corpus", made.append)
     values = values_of(run_command.prepare_lab(tmp_path, None))
     assert made == ["demo"]
     assert values["run_name"] == "simulated_demo_lab"

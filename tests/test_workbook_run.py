@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from corpus import make_tree, train_and_test
 
+from asdlib.base import InputError
 from asdlib.data import read_clips
-from asdlib.errors import InputError
 from asdlib.workbook.run import Run
 
 

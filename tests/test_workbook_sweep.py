@@ -17,7 +17,7 @@ from corpus import make_tree, train_and_test
 from distributed import Client, LocalCluster
 from sweep_notebooks import write_notebooks
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.workbook import cli
 from asdlib.workbook.notebooks import NOTEBOOK_FOLDER, list_notebooks
 from asdlib.workbook.stages import Place, code_key, key_of_data, plan_chain

@@ -9,6 +9,5 @@ from asdlib.annotation.agreement import (
     shuffled,
 )
 from asdlib.annotation.choice import MachineEvidence
-from asdlib.annotation.frequencies import track_frequencies
-from asdlib.annotation.inspection import inspect_clip, inspect_sound
+from asdlib.annotation.frequencies import inspect_clip, inspect_sound, track_frequencies
 from asdlib.annotation.labelling import Annotation, annotate

@@ -13,8 +13,8 @@ import pandas as pd
 
 from asdlib.annotation.choice import MachineEvidence
 from asdlib.annotation.clustering import entropy
+from asdlib.base import InputError
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
 
 METRICS = ("ari", "nmi", "v_measure", "purity")
 _LEVEL = 0.95  # of the intervals

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.envelope import Array
 
 Labels = npt.NDArray[np.int64]

@@ -16,19 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.choice import (
-    MachineEvidence,
-    choose_method,
-    judge,
-    label_clips,
-    split_levels,
-)
+from asdlib.annotation import choice
 from asdlib.annotation.clustering import MIN_CLIPS, Clustering, find_clusters_by_domain
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
 from asdlib.annotation.levels import common_frequencies, find_levels
+from asdlib.base import InputError, refuse_unknown
 from asdlib.data.audio import REMOVED_DB
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError, refuse_unknown
 from asdlib.spectra.envelope import Array
 
 METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
@@ -46,7 +40,7 @@ class Annotation:
     attributes: pd.DataFrame
     #: A row per machine and section: method, reason in words, the quantities the rule looks at.
     evidence: pd.DataFrame
-    machines: dict[tuple[str, str], MachineEvidence]  # details by machine and section
+    machines: dict[tuple[str, str], choice.MachineEvidence]  # details by machine and section
 
 
 def annotate(
@@ -115,10 +109,12 @@ def annotate(
                 key, group, noise_ids, log_mel, track_families, seed=seed,
                 on_progress=on_progress, on_clustered=on_clustered,
             )  # fmt: skip
-            machines[key], found = details, judge(details, splits)
+            machines[key], found = details, choice.judge(details, splits)
             if asked != "true":
-                used, reason = choose_method(found) if asked == "auto" else (asked, "asked for")
-                labels, confidence = label_clips(details, used, splits)
+                used, reason = (
+                    choice.choose_method(found) if asked == "auto" else (asked, "asked for")
+                )
+                labels, confidence = choice.label_clips(details, used, splits)
                 if len(set(labels)) < 2:
                     labels, confidence = "none", 1.0
                     if used != "none":
@@ -165,7 +161,7 @@ def _listen(
     seed: int,
     on_progress: Callable[[int], object],
     on_clustered: Callable[[int], object],
-) -> tuple[MachineEvidence, dict[int, Clustering]]:
+) -> tuple[choice.MachineEvidence, dict[int, Clustering]]:
     """Gather what the annotation of one machine rests on, and the clusters within its levels."""
     clip_ids = group["clip_id"].tolist()
     domains = group["domain"].fillna("").astype(str).tolist()
@@ -183,8 +179,8 @@ def _listen(
         on_clustered(counted[-1])
 
     clustering = find_clusters_by_domain(points, domains, seed=seed, on_progress=count)
-    details = MachineEvidence(*key, clip_ids, points, clustering, track, levels)
-    splits = split_levels(details, seed=seed)
+    details = choice.MachineEvidence(*key, clip_ids, points, clustering, track, levels)
+    splits = choice.split_levels(details, seed=seed)
     on_clustered(len(group) - sum(counted))
     return details, splits
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import yaml
 
+from asdlib.base import InputError, refuse_unknown, write_atomically
 from asdlib.challenge.transfer import TRUTH_COMMIT, TRUTH_REPOSITORY, Job
-from asdlib.errors import InputError, refuse_unknown
-from asdlib.files import write_atomically
 
 LOCK_NAME = "challenge.lock.json"
 SUBSETS = ("dev", "eval")

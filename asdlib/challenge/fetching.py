@@ -14,11 +14,10 @@ from typing import Any
 import pooch  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
+from asdlib.base import InputError, writing
 from asdlib.challenge.catalogue import SUBSET_FOLDERS, Archive, Edition, Lock
 from asdlib.challenge.folders import count_wavs, finish_leftovers, unpack
 from asdlib.challenge.transfer import Job, ResumingDownloader, UnreachableError
-from asdlib.errors import InputError
-from asdlib.files import writing
 
 #: Downloads at a time: more would be impolite, and the host answers with status 429.
 PARALLEL = 2

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from asdlib.base import InputError, write_atomically, writing
 from asdlib.challenge.catalogue import SUBSET_FOLDERS, SUBSETS, Edition, Lock
 from asdlib.challenge.transfer import StoppedError
 from asdlib.data.layout import SPLIT_FOLDERS, list_recordings, split_folders
-from asdlib.errors import InputError
-from asdlib.files import write_atomically, writing
 
 FILE_NAME = "dataset.json"
 _TRAINING = ("train", "supplemental")

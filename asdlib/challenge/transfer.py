@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from asdlib.errors import InputError
-from asdlib.files import writing
+from asdlib.base import InputError, writing
 
 # A connection that is reset loses the block that was being read, so that it is a small one.
 _BLOCK_BYTES = 1 << 14

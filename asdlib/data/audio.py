@@ -18,8 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.errors import InputError
-from asdlib.files import reading
+from asdlib.base import InputError, reading
 
 FULL_SCALE = 32768
 #: Level of a band that a high-pass took away [dB], whatever the clip: far below every level that

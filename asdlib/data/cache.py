@@ -19,10 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Required, TypedDict, Unpack
 
-from asdlib.cores import torch_threads_restored, use_one_torch_thread
+from asdlib.base import InputError, torch_threads_restored, use_one_torch_thread, write_atomically
 from asdlib.data.store import ArrayStore, content_key, open_or_build
-from asdlib.errors import InputError
-from asdlib.files import write_atomically
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

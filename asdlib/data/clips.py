@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from asdlib.base import InputError, raise_problems
 from asdlib.data.layout import EXPECTED_LAYOUT, LISTED, PLAIN, is_recording, walk
 from asdlib.data.names import printable
 from asdlib.data.scan import Scan, given_attributes, scan_folder
 from asdlib.data.told import Told, make_row, named_day, recorded_at, told_by
 from asdlib.data.waveforms import file_digest
-from asdlib.errors import InputError, raise_problems
 
 _DTYPES = {
     "clip_id": "object",

@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from asdlib.errors import InputError
-from asdlib.files import reading
+from asdlib.base import InputError, reading
 
 #: Extensions of what is taken for a recording; libsndfile knows its format by the content.
 _RECORDINGS = (

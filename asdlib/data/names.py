@@ -15,7 +15,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 EXPECTED_FORMS = (
     "section_00_source_train_normal_0000_<attribute>.wav, section_00_0000.wav (evaluation) or "

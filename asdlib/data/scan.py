@@ -8,29 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asdlib.data import names
-from asdlib.data.layout import (
-    CHALLENGE,
-    LISTED,
-    LISTING,
-    MIMII,
-    NAME_OF_2020,
-    NAMES_OF_2020,
-    PLAIN,
-    SPLIT_FOLDERS,
-    SPLITS,
-    find_machines,
-    folders_in,
-    is_near_miss,
-    is_recording,
-    layout_of,
-    list_recordings,
-    split_folders,
-    walk,
-)
+from asdlib.base import InputError, first_few, raise_problems, read_table, refuse_unknown
+from asdlib.data import layout, names
 from asdlib.data.told import Recording, read_listing
-from asdlib.errors import InputError, raise_problems, refuse_unknown
-from asdlib.files import read_table
 
 _PAIR_COLUMN = re.compile(r"d([0-9]+)p")
 _ATTRIBUTE_FILE = re.compile(r"attributes_[0-9]{2}\.csv")
@@ -63,19 +43,16 @@ class Scan:
         for path, reason in self.passed_over:
             inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
             by_reason.setdefault(reason, []).append(names.printable(str(inside)))
-        return [
-            f"{len(paths)} passed over ({reason}): {', '.join(paths[:3])}"
-            f"{', ...' if len(paths) > 3 else ''}"
-            for reason, paths in by_reason.items()
-        ]
+        return [f"{len(paths)} passed over ({reason}): {first_few(paths)}"
+                for reason, paths in by_reason.items()]  # fmt: skip
 
 
 def machine_types(root: Path, machines: Sequence[str] | None = None) -> list[str]:
     """Machine types of a data folder, in order; chosen ``machines`` must be among them."""
-    if (root / LISTING).is_file():
-        found = sorted({one.machine_type for one in read_listing(root / LISTING, [])})
+    if (root / layout.LISTING).is_file():
+        found = sorted({one.machine_type for one in read_listing(root / layout.LISTING, [])})
     else:
-        found = list(find_machines(root))
+        found = list(layout.find_machines(root))
     _check_choice(root, machines, found)
     return found
 
@@ -87,9 +64,9 @@ def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan
     different layouts and recordings in a folder whose name is nearly that of a split.
     """
     root = Path(root)
-    if (root / LISTING).is_file():
+    if (root / layout.LISTING).is_file():
         return _scan_listing(root, machines)
-    found = find_machines(root)
+    found = layout.find_machines(root)
     _check_choice(root, machines, list(found))
     chosen = {name: found[name] for name in sorted(set(machines or found))}
     scan = Scan(root, chosen, _one_layout(root, chosen))
@@ -106,7 +83,7 @@ def scan_folder(root: str | Path, machines: Sequence[str] | None = None) -> Scan
         _scan_machine(own, folder, scan, problems)
     raise_problems(problems, what="folders")
     everywhere = {folder for folders in found.values() for folder in folders}
-    for path, reason in walk(root, skip=everywhere) if root not in everywhere else ():
+    for path, reason in layout.walk(root, skip=everywhere) if root not in everywhere else ():
         _pass_over(scan, path, reason)
     return scan
 
@@ -120,74 +97,73 @@ def _one_layout(root: Path, machines: dict[str, list[Path]]) -> str:
     """Layout that all machines with recordings share."""
     by_layout: dict[str, list[str]] = {}
     for folder in dict.fromkeys(folder for folders in machines.values() for folder in folders):
-        layout = layout_of(folder)
-        if layout is not None:
-            by_layout.setdefault(layout, []).append(folder.name)
+        if found := layout.layout_of(folder):
+            by_layout.setdefault(found, []).append(folder.name)
     if len(by_layout) > 1:
-        parts = "; ".join(
-            f"{layout}: {', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''}"
-            for layout, folders in by_layout.items()
-        )
+        parts = "; ".join(f"{name}: {first_few(own)}" for name, own in by_layout.items())
         raise InputError(
             f"{root}: mixes layouts ({parts}). Choose machines of one layout (--machines), or "
             f"move the others to a folder of their own."
         )
-    return next(iter(by_layout), PLAIN)
+    return next(iter(by_layout), layout.PLAIN)
 
 
 def _scan_listing(root: Path, machines: Sequence[str] | None) -> Scan:
     problems: list[str] = []
-    recordings = read_listing(root / LISTING, problems)
+    recordings = read_listing(root / layout.LISTING, problems)
     found = sorted({one.machine_type for one in recordings})
     _check_choice(root, machines, found)
     chosen = dict.fromkeys(sorted(set(machines or found)), [root])
     own = [one for one in recordings if one.machine_type in chosen]
-    scan = Scan(root, chosen, LISTED, own, problems=problems)
+    scan = Scan(root, chosen, layout.LISTED, own, problems=problems)
     listed = {one.path for one in recordings}
-    for path, reason in walk(root):
-        if path not in listed and path != root / LISTING:
-            is_left_out = not reason and is_recording(path)
-            _pass_over(scan, path, f"not listed in {LISTING}" if is_left_out else reason)
+    for path, reason in layout.walk(root):
+        if path not in listed and path != root / layout.LISTING:
+            is_left_out = not reason and layout.is_recording(path)
+            _pass_over(scan, path, f"not listed in {layout.LISTING}" if is_left_out else reason)
     return scan
 
 
 def _scan_machine(types: list[str], folder: Path, scan: Scan, problems: list[str]) -> None:
     """List what lies in a folder, that of one machine type or of 2020 of several."""
-    if scan.layout == MIMII:
+    if scan.layout == layout.MIMII:
         split_of = _split_mimii(folder)
-        for path, reason in walk(folder):
+        for path, reason in layout.walk(folder):
             if path in split_of:
                 scan.recordings.append(Recording(types[0], split_of[path], path, folder))
             else:
                 _pass_over(scan, path, reason)
         return
-    splits = split_folders(folder, SPLITS[scan.layout])
+    splits = layout.split_folders(folder, layout.SPLITS[scan.layout])
     skip = {split_folder for folders in splits.values() for split_folder in folders}
     for split, folders in splits.items():
         if split == "train" and len(folders) > 1:
             both = " and ".join(one.name for one in folders)
             problems.append(f"{folder}: has both {both}. Keep what is learnt from in one of them.")
         for split_folder in folders:
-            for path, reason in walk(split_folder):
-                if reason or not is_recording(path):
+            for path, reason in layout.walk(split_folder):
+                if reason or not layout.is_recording(path):
                     _pass_over(scan, path, reason)
                     continue
-                match = NAME_OF_2020.fullmatch(path.name) if scan.layout == NAMES_OF_2020 else None
+                is_of_2020 = scan.layout == layout.NAMES_OF_2020
+                match = layout.NAME_OF_2020.fullmatch(path.name) if is_of_2020 else None
                 own = [name for name in types if match is None or name.endswith(match[2])]
                 if own:  # of 2020 the machine may not be chosen
                     scan.recordings.append(Recording(own[0], split, path, folder))
-    for child in folders_in(folder):
-        if child not in skip and child.name.lower() in SPLITS[scan.layout]:
+    for child in layout.folders_in(folder):
+        if child not in skip and child.name.lower() in layout.SPLITS[scan.layout]:
             scan.passed_over.append((child, "it holds the clips of test, which is read"))
             skip.add(child)
-        elif child not in skip and is_near_miss(child.name) and list_recordings(child):
+        elif (
+            child not in skip and layout.is_near_miss(child.name) and layout.list_recordings(child)
+        ):
             problems.append(
                 f"{child}: holds recordings, but no split has this name. Expected "
-                f"{', '.join(SPLITS[scan.layout])}; rename the folder or move it elsewhere."
+                f"{', '.join(layout.SPLITS[scan.layout])}; rename the folder or move it elsewhere."
             )
-    for path, reason in walk(folder, skip=skip):
+    for path, reason in layout.walk(folder, skip=skip):
         is_attributes = path.parent == folder and _ATTRIBUTE_FILE.fullmatch(path.name)
-        if is_attributes and scan.layout == CHALLENGE:
+        if is_attributes and scan.layout == layout.CHALLENGE:
             scan.attribute_files.setdefault(folder, []).append(path)
         else:
             _pass_over(scan, path, reason)
@@ -198,8 +174,8 @@ def _split_mimii(folder: Path) -> dict[Path, str]:
 
     Of the normal clips the first are test clips, as many as are abnormal; here at most half.
     """
-    normal, place = list_recordings(folder / "normal"), folder / "abnormal"
-    abnormal = list_recordings(place) if place.is_dir() else []
+    normal, place = layout.list_recordings(folder / "normal"), folder / "abnormal"
+    abnormal = layout.list_recordings(place) if place.is_dir() else []
     n_test = min(len(abnormal), len(normal) // 2)
     tested = [*normal[:n_test], *abnormal]
     return {**dict.fromkeys(normal, "train"), **dict.fromkeys(tested, "test")}
@@ -211,7 +187,7 @@ def _pass_over(scan: Scan, path: Path, reason: str) -> None:
 
 
 def _why_not_read(path: Path) -> str:
-    if is_recording(path):
+    if layout.is_recording(path):
         return "in no split's folder"
     if path.suffix.lower() in _UNREADABLE_FORMATS:
         return "a format that cannot be read (convert it to wav or flac)"
@@ -227,7 +203,7 @@ def given_attributes(
     """
     problems = scan.problems
     given: dict[tuple[str, str], dict[str, str]] = {}
-    splits = split_folders(folder)
+    splits = layout.split_folders(folder)
     for path in scan.attribute_files.get(folder, []):
         absent: Counter[str] = Counter()
         for (split, file_name), pairs in _read_attributes(path, scan.passed_over).items():
@@ -277,8 +253,8 @@ def _read_attributes(
     for number, row in zip(table.index, table.to_dict("records"), strict=True):
         entry = row["file_name"].replace("\\", "/")
         *folders, name = entry.split("/")
-        split = SPLIT_FOLDERS.get(folders[-1].lower()) if folders else None
-        stem = name[: -len(Path(name).suffix)] if is_recording(Path(name)) else name
+        split = layout.SPLIT_FOLDERS.get(folders[-1].lower()) if folders else None
+        stem = name[: -len(Path(name).suffix)] if layout.is_recording(Path(name)) else name
         values = {row[p]: row[v] for p, v in pairs if row[p] and row[p].lower() != "noattribute"}
         for text in (*values, *values.values()):
             names.refuse_unplain(text, f"{path}, line {number}: {text!r}")

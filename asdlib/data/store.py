@@ -35,9 +35,7 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
 
-from asdlib.cores import available_cores
-from asdlib.errors import InputError
-from asdlib.files import reserve, write_atomically, writing
+from asdlib.base import InputError, available_cores, reserve, write_atomically, writing
 
 #: A store up to this size is read whole when it is opened; of a larger one, this much [bytes].
 _VERIFIED_WHOLE, _VERIFIED = 1 << 30, 1 << 28

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from asdlib.base import InputError, read_table
 from asdlib.data import names
 from asdlib.data.audio import read_header
 from asdlib.data.layout import (
@@ -34,8 +35,6 @@ from asdlib.data.layout import (
     SPLITS,
 )
 from asdlib.data.names import DOMAINS, KINDS, printable, refuse_unplain
-from asdlib.errors import InputError
-from asdlib.files import read_table
 
 #: Folders whose name does not become part of the clip's, being its split.
 _UNNAMED = ("train", "normal", "test", "check", "supplemental")

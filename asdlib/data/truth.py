@@ -12,9 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from asdlib.base import InputError, raise_problems, read_rows, read_table
 from asdlib.data import names
-from asdlib.errors import InputError, raise_problems
-from asdlib.files import read_rows, read_table
 
 _CORRESPONDENCE = re.compile(r"attributes_[0-9]{2}_(train|test)_correspondence\.csv")
 

@@ -14,21 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from typing_extensions import Unpack
 
-from asdlib.cores import available_cores
-from asdlib.data.audio import (
-    A_HAIR_ABOVE,
-    FLOATS,
-    FULL_SCALE,
-    decode,
-    misfits,
-    opened,
-    read_mono,
-    resampled_length,
-)
+from asdlib.base import InputError, available_cores, raise_problems, reading
+from asdlib.data import audio
 from asdlib.data.cache import VERSIONS, StoreOptions
 from asdlib.data.store import ArrayStore, open_or_build
-from asdlib.errors import InputError, raise_problems
-from asdlib.files import reading
 
 _BLOCK_SAMPLES = 1 << 20
 #: Floating point that stays below [full scale] would be a few steps of 16 bits.
@@ -69,7 +58,9 @@ def open_waveforms(
     raise_problems(format_problems(clips, **decoding), what="kinds of recordings")
     paths = clips["path"].astype(str).tolist()
     kinds = zip(clips["n_samples"], clips["sample_rate"], strict=True)
-    lengths = np.array([resampled_length(n, rate, sample_rate) for n, rate in kinds], np.int64)
+    lengths = np.array(
+        [audio.resampled_length(n, rate, sample_rate) for n, rate in kinds], np.int64
+    )
     starts = np.rint(clips["start_s"] * clips["sample_rate"]).astype(int).tolist()
     # Of a whole recording all is read, so that one that has grown since is noticed.
     is_window = clips["clip_id"].astype(str).str.contains(r"@[0-9]+\.[0-9]s\.wav$")
@@ -84,7 +75,7 @@ def open_waveforms(
         place = 0
         for row in range(first, last):
             part = {"start": starts[row], "n_samples": counts[row]}
-            samples = read_mono(paths[row], scale=scale, **decoding, **part)
+            samples = audio.read_mono(paths[row], scale=scale, **decoding, **part)
             if len(samples) != lengths[row]:
                 raise InputError(f"{paths[row]}: changed since the clip table was read. Run again.")
             out[place : place + len(samples)] = samples
@@ -114,7 +105,7 @@ def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> 
         found = list(pool.map(_float_peak, paths))
     peaks = {path: peak for path, peak in zip(paths, found, strict=True) if peak is not None}
     loudest = max(peaks, key=lambda path: peaks[path], default=None)
-    if loudest is None or _TOO_QUIET <= peaks[loudest] <= A_HAIR_ABOVE or not peaks[loudest]:
+    if loudest is None or _TOO_QUIET <= peaks[loudest] <= audio.A_HAIR_ABOVE or not peaks[loudest]:
         return 1.0
     if len(peaks) < len(paths):
         if peaks[loudest] < _TOO_QUIET:
@@ -129,13 +120,13 @@ def common_scale(paths: Sequence[str | Path], *, workers: int | None = None) -> 
 
 def _float_peak(path: str | Path) -> float | None:
     """Largest magnitude of a floating-point file [full scale]; None for other encodings."""
-    with opened(Path(path)) as (sound, header):
-        if header.subtype not in FLOATS:
+    with audio.opened(Path(path)) as (sound, header):
+        if header.subtype not in audio.FLOATS:
             return None
         peak, block = 0.0, max(1, _BLOCK_SAMPLES // header.channels)
         for start in range(0, header.n_samples, block):
             count = min(block, header.n_samples - start)
-            frames = np.abs(decode(sound, header, Path(path), start, count))
+            frames = np.abs(audio.decode(sound, header, Path(path), start, count))
             peak = max(peak, float(frames[np.isfinite(frames)].max(initial=0.0)))
     return peak
 
@@ -176,9 +167,11 @@ def defects(waveforms: ArrayStore) -> pd.DataFrame:
     for position, clip_id in enumerate(waveforms.ids):
         samples = waveforms.row(position)
         lowest, highest = int(samples.min()), int(samples.max())
-        clipped = np.count_nonzero((samples == -FULL_SCALE) | (samples == FULL_SCALE - 1))
-        floats = samples.astype(np.float32) / FULL_SCALE
-        peak = max(-lowest, highest) / FULL_SCALE
+        clipped = np.count_nonzero(
+            (samples == -audio.FULL_SCALE) | (samples == audio.FULL_SCALE - 1)
+        )
+        floats = samples.astype(np.float32) / audio.FULL_SCALE
+        peak = max(-lowest, highest) / audio.FULL_SCALE
         rms = float(np.sqrt(np.mean(floats * floats, dtype=np.float64)))
         rows.append(
             {
@@ -203,7 +196,7 @@ def format_problems(clips: pd.DataFrame, **wanted: Any) -> list[str]:
     found: dict[str, list[str]] = {}
     files = clips.drop_duplicates("path")[["recording", "channels", "sample_rate"]]
     for recording, channels, rate in files.itertuples(index=False):
-        for misfit in misfits(channels, rate, **wanted):
+        for misfit in audio.misfits(channels, rate, **wanted):
             found.setdefault(misfit, []).append(recording)
     return [
         f"{len(own)} recordings {misfit} (the first is {own[0]})." for misfit, own in found.items()

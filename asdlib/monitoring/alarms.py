@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib import scoring, spectra
+from asdlib.base import InputError
 from asdlib.data import ArrayStore
-from asdlib.errors import InputError
 from asdlib.monitoring.detector import Detector, Progress, Rows, level_above_normal, no_progress
 from asdlib.spectra.injection import INJECTIONS
 

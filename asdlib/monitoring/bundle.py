@@ -23,10 +23,9 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from asdlib.base import InputError, file_hash, refuse_unknown, write_atomically, writing
 from asdlib.data.cache import VERSIONS, read_arrays, write_arrays
 from asdlib.data.clips import read_clip_table
-from asdlib.errors import InputError, refuse_unknown
-from asdlib.files import file_hash, write_atomically, writing
 from asdlib.monitoring.alarms import persistent_alarms
 from asdlib.monitoring.detector import Detector
 from asdlib.scoring import since_when
@@ -37,6 +36,8 @@ FORMAT = 3
 _CURRENT, _FACTS, _CLIPS, _THRESHOLDS, _BANK, _NETWORK = (
     "current", "bundle.json", "clips.csv", "thresholds.csv", "bank.npz", "network.pt",
 )  # fmt: skip
+#: Facts of versions that are the same detector.
+_SHAPING = ("format", "settings", "computations", "sha256")
 #: Computations that no score rests on: a bundle outlives their versions.
 _BESIDE = ("average_spectra", "injected", "families", "reasons", "maps")
 #: What a line holds: the verdict's columns, and by what and when it was found.
@@ -78,8 +79,10 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
                 "made_from": dict(made_from),
                 "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
             }
+            own = json.loads(_as_text(facts))
             for version in versions(folder):
-                if _is_same(folder / version / _FACTS, facts):
+                known = json.loads((folder / version / _FACTS).read_text(encoding="utf-8"))
+                if all(known.get(name) == own[name] for name in _SHAPING):
                     return folder / version
             write_atomically(partial / _FACTS, _as_text(facts) + "\n")
             partial.replace(target)
@@ -87,14 +90,6 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
         shutil.rmtree(partial, ignore_errors=True)
     use_version(folder, target.name)
     return target
-
-
-def _is_same(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a version has these files, settings and computations."""
-    known, own = json.loads(path.read_text(encoding="utf-8")), json.loads(_as_text(facts))
-    return all(
-        known.get(name) == own[name] for name in ("format", "settings", "computations", "sha256")
-    )
 
 
 def versions(folder: Path) -> list[str]:

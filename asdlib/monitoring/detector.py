@@ -86,15 +86,10 @@ class Detector:
             waveforms, new, settings=spectra.OFFICIAL_LOG_MEL,
             min_frames=training.STACKED_FRAMES, **options,
         )  # fmt: skip
-        residuals: dict[str, Arrays] = {
-            str(name): training.reconstruct(
-                dict(self.residuals[str(name)]),
-                frames,
-                own["clip_id"].tolist(),
-                cache_dir=cache_dir,
-            )
-            for name, own in new.groupby("machine_type")
-        }
+        residuals: dict[str, Arrays] = {}
+        for name, own in new.groupby("machine_type"):
+            arrays, ids = dict(self.residuals[str(name)]), own["clip_id"].tolist()
+            residuals[str(name)] = training.reconstruct(arrays, frames, ids, cache_dir=cache_dir)
         return rows, residuals
 
     def beside_bank(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from asdlib.annotation import MachineEvidence, inspect_clip
-from asdlib.annotation.inspection import BandLevel, SoundInspection
+from asdlib.annotation.frequencies import BandLevel, SoundInspection
 from asdlib.data.store import ArrayStore
 from asdlib.report.browse import browse_clips, show_with_sound
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asdlib.errors import InputError, refuse_unknown
+from asdlib.base import InputError, refuse_unknown
 from asdlib.report.save import sidecar_path
 from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, heat_map, set_wrapped_title
 from asdlib.report.tables import (

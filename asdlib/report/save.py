@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asdlib.files import PROJECT_ROOT, file_hash, write_atomically
+from asdlib.base import PROJECT_ROOT, file_hash, write_atomically
 from asdlib.report.style import wrapped_title
 
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "librosa", "matplotlib")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.scoring import CELL_METRICS, OFFICIAL_METRICS, mean_over_seeds
 from asdlib.scoring.verdicts import verdict_count
 

@@ -13,8 +13,8 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.errors import InputError
 from asdlib.report.style import (
     DOMAIN_COLOURS,
     GROUP_COLOURS,

@@ -1,6 +1,7 @@
 """Scoring: backends, their fusion and choice, official metrics, thresholds, submissions."""
 
 from asdlib.scoring.backends import (
+    embedding_map,
     make_backend,
     neighbour_agreement,
     score_autoencoder,
@@ -30,7 +31,7 @@ from asdlib.scoring.final import (
     score_machines,
     score_views,
 )
-from asdlib.scoring.knn import KNNBackend, embedding_map
+from asdlib.scoring.knn import KNNBackend
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
 from asdlib.scoring.official import (
     OFFICIAL_COLUMNS,

@@ -14,18 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
+from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.errors import InputError
-from asdlib.scoring.domains import DomainMinimumBackend
-from asdlib.scoring.knn import Backend, FloatArray, KNNBackend, Rows
+from asdlib.scoring.knn import Backend, DomainMinimumBackend, FloatArray, KNNBackend, Rows
 from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 Bank = tuple[FloatArray, npt.NDArray[np.str_]]
 #: Two clips of the bank that are equal would make every other clip infinitely abnormal there.
 _SMALLEST_RADIUS = 1e-9
+#: Fewest clips that t-SNE is asked to arrange, and most dimensions: beyond lies noise to it.
+_MIN_TSNE_CLIPS, _MAX_DIMENSIONS = 10, 50
 #: Domains with fewer stacks do not show how the residuals of so many bands scatter.
 FEWEST_STACKS = 128
 #: Added to every variance, as a share of their mean: bands that never vary keep a distance finite.
@@ -181,6 +185,28 @@ def neighbour_agreement(
         rows.append((machine_type, len(clips), len(set(label)), *shares))
     columns = ["machine_type", "n_clips", "n_classes", "agreement", "agreement_shuffled"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def embedding_map(
+    embeddings: npt.NDArray[np.floating], *, seed: int = 0
+) -> npt.NDArray[np.float32]:
+    """Arrange clips in the plane so that near embeddings stay near: (n_clips, 2), without unit.
+
+    t-SNE (L. van der Maaten, G. Hinton, JMLR 9 (2008)) by cosine, started from the principal
+    components, along which fewer than 10 clips are laid out. Far distances mean nothing in it.
+    """
+    if len(embeddings) < 2:
+        return np.zeros((len(embeddings), 2), np.float32)
+    rows = np.asarray(embeddings, dtype=np.float64)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    components = PCA(min(*rows.shape, _MAX_DIMENSIONS), svd_solver="full").fit_transform(rows)
+    if len(rows) < _MIN_TSNE_CLIPS or components[:, 0].std() < 1e-9:
+        padding = max(0, 2 - components.shape[1])
+        return np.pad(components[:, :2], ((0, 0), (0, padding))).astype(np.float32)
+    # Threads that wait for each other at every step cost several times what they save here.
+    with threadpool_limits(1):
+        tsne = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3.0), random_state=seed)
+        return np.asarray(tsne.fit_transform(components), dtype=np.float32)
 
 
 def time_average(log_mel: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -17,8 +17,8 @@ import pandas as pd
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from asdlib.errors import InputError
-from asdlib.scoring.domains import N_PARTS, of_sessions, parts
+from asdlib.base import InputError
+from asdlib.scoring.knn import N_PARTS, of_sessions, parts
 from asdlib.scoring.metrics import Ranking, auc
 from asdlib.scoring.scores import validate_scores
 

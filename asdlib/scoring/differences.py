@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from asdlib.errors import InputError, refuse_unknown
+from asdlib.base import InputError, refuse_unknown
 from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
 from asdlib.scoring.metrics import MAX_FPR, FloatArray, bias_corrected_interval
 from asdlib.scoring.scores import validate_scores

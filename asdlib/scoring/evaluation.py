@@ -10,18 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asdlib.errors import InputError
-from asdlib.scoring.metrics import (
-    MAX_FPR,
-    FloatArray,
-    Ranking,
-    area_below,
-    bias_corrected_interval,
-    harmonic_mean,
-    pauc_acceleration,
-    resample_weights,
-    small_sample_widening,
-)
+from asdlib.base import InputError
+from asdlib.scoring import metrics
 from asdlib.scoring.scores import validate_scores
 
 METRIC_COLUMNS = [
@@ -37,7 +27,7 @@ class Cell:
     """One number: its value first, then its resamples, shape (1 + n_bootstrap,); its clips."""
 
     name: str
-    draws: FloatArray
+    draws: metrics.FloatArray
     n_normal: int
     n_anomaly: int
     reason: str
@@ -55,15 +45,15 @@ class MetricDraws:
     """Metrics of one system and seed, on all clips and on every resample of them."""
 
     rows: pd.DataFrame  # ``machine_type, metric, n_normal, n_anomaly, reason``
-    draws: FloatArray  # (1 + n_bootstrap, n_rows), all clips first; NaN: not computable
-    acceleration: FloatArray
-    widening: FloatArray
+    draws: metrics.FloatArray  # (1 + n_bootstrap, n_rows), all clips first; NaN: not computable
+    acceleration: metrics.FloatArray
+    widening: metrics.FloatArray
 
 
 def evaluate(
     scores: pd.DataFrame,
     *,
-    max_fpr: float = MAX_FPR,
+    max_fpr: float = metrics.MAX_FPR,
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -126,7 +116,7 @@ def evaluate(
     for _, run in table.groupby(["system", "seed"], dropna=False, sort=False, observed=True):
         drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
         value = drawn.draws[0]
-        low, high = bias_corrected_interval(
+        low, high = metrics.bias_corrected_interval(
             value, drawn.draws[1:], confidence=confidence,
             acceleration=drawn.acceleration, widening=drawn.widening,
         )  # fmt: skip
@@ -196,7 +186,7 @@ def section_cells(
     clips: pd.DataFrame,
     *,
     name: str,
-    max_fpr: float = MAX_FPR,
+    max_fpr: float = metrics.MAX_FPR,
     n_bootstrap: int = 0,
     seed: int = 0,
 ) -> list[Cell]:
@@ -219,24 +209,26 @@ def section_cells(
         draws = np.full(1 + n_bootstrap, np.nan)
         acceleration, widening = 0.0, 1.0
         if not which and n_normal and n_anomaly:
-            acceleration = pauc_acceleration(score, anomalous, max_fpr=max_fpr)
+            acceleration = metrics.pauc_acceleration(score, anomalous, max_fpr=max_fpr)
             # The curve up to its limit rests on as few normal clips.
-            widening = small_sample_widening(max_fpr * n_normal)
+            widening = metrics.small_sample_widening(max_fpr * n_normal)
         facts = (draws, n_normal, n_anomaly, reason, acceleration, widening)
         cells.append(Cell(f"{name} {metric}", *facts))
         if n_normal and n_anomaly:
             used = normal | anomalous
             curves.append(
-                (draws, used, normal[used], Ranking(score[used]), 1.0 if which else max_fpr)
+                (draws, used, normal[used], metrics.Ranking(score[used]), 1.0 if which else max_fpr)
             )
     strata = pd.factorize(2 * pd.factorize(domain)[0] + anomalous)[0]
-    resamples = resample_weights(strata, n_resamples=n_bootstrap, seed=seed, name=name)
+    resamples = metrics.resample_weights(strata, n_resamples=n_bootstrap, seed=seed, name=name)
     done = 0
     for weights in chain([np.ones((1, len(score)))], resamples) if curves else ():
         for draws, used, normal, ranking, limit in curves:
             weight = weights[:, used]
             false_rate, true_rate = ranking.rates(weight * normal), ranking.rates(weight * ~normal)
-            draws[done : done + len(weights)] = area_below(false_rate, true_rate, max_fpr=limit)
+            draws[done : done + len(weights)] = metrics.area_below(
+                false_rate, true_rate, max_fpr=limit
+            )
         done += len(weights)
     return cells
 
@@ -262,7 +254,7 @@ def _mean(cells: Sequence[Cell]) -> Cell:
     """Harmonic mean of the cells that could be computed; the reason names the others."""
     computed = [cell for cell in cells if cell.is_computed]
     missing = [cell for cell in cells if not cell.is_computed]
-    values = harmonic_mean(np.array([cell.draws for cell in cells]), axis=0)
+    values = metrics.harmonic_mean(np.array([cell.draws for cell in cells]), axis=0)
     # Every machine's clips count once: its pAUC uses all of them.
     whole = [cell for cell in computed if cell.name.endswith("pauc")] or computed
     reason = ""

@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 FloatArray = npt.NDArray[np.float64]
 

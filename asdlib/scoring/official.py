@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from asdlib.errors import InputError
-from asdlib.files import read_rows, write_atomically
+from asdlib.base import InputError, read_rows, write_atomically
 from asdlib.scoring.evaluation import CELL_METRICS, section_cells
 from asdlib.scoring.metrics import FloatArray, harmonic_mean
 from asdlib.scoring.scores import one_run, parse_numbers

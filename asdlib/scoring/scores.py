@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 SCORE_COLUMNS = [
     *("clip_id", "machine_type", "section", "domain", "split", "is_anomaly"),

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.errors import InputError
-from asdlib.scoring.domains import DomainMinimumBackend
+from asdlib.base import InputError
 from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
+from asdlib.scoring.knn import DomainMinimumBackend
 from asdlib.scoring.scores import one_run
 
 VERDICT_COLUMNS = [

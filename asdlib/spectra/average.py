@@ -17,10 +17,10 @@ import pandas as pd
 from scipy import signal
 from typing_extensions import Unpack
 
+from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array
 
 #: Levels below this are taken as silence [dB re full scale].

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 Array = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]

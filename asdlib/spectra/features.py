@@ -17,10 +17,10 @@ import pandas as pd
 import torch
 from typing_extensions import Unpack
 
+from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE, REMOVED_DB
 from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
 from asdlib.spectra.logmel import (
     LogMelSettings,
     LogMelTransform,

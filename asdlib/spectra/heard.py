@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage, signal
 
+from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies
-from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.logmel import LogMelTransform, band_centres_hz
 from asdlib.spectra.profiles import profile_settings

@@ -32,19 +32,9 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.stats import sem
 
+from asdlib.base import InputError
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
-from asdlib.spectra.average import (
-    FLOOR_DB,
-    Groups,
-    attribute_groups,
-    explained_variance,
-    power_in_bands,
-    signal_to_noise,
-    supplemental_levels,
-    third_octave_edges_hz,
-    to_db,
-)
+from asdlib.spectra import average
 from asdlib.spectra.envelope import Array
 
 #: Fewer training or supplemental clips than this are too few to tell.
@@ -85,7 +75,7 @@ class _Evidence:
     """What is known about one machine: levels [dB] per clip and band."""
 
     training: Array
-    groups: Groups
+    groups: average.Groups
     other: tuple[str, Array] | None
 
     @property
@@ -104,7 +94,7 @@ def choose_highpass(
     are ``fmin * 2**(k/3)`` up to ``fmax / 2``, the range of the mel filters [Hz], rounded to 1 Hz.
     An `InputError` when no machine has a training clip.
     """
-    edges_hz = third_octave_edges_hz(fmin, fmax)
+    edges_hz = average.third_octave_edges_hz(fmin, fmax)
     rows, curves = [], [pd.DataFrame(columns=_COLUMNS)]
     for machine, own in clips.groupby("machine_type", sort=True):
         evidence = _evidence(spectra, own, edges_hz)
@@ -134,12 +124,12 @@ def _evidence(spectra: ArrayStore, own: pd.DataFrame, edges_hz: Array) -> _Evide
     training = own[own["split"] == "train"]
     if training.empty:
         return _Evidence(np.zeros((0, len(edges_hz) - 1)), np.zeros(0, np.int64), None)
-    levels_db = to_db(power_in_bands(spectra, training, edges_hz))
-    heard = levels_db.max(1) > FLOOR_DB  # a silent clip tells nothing about bands
-    other = supplemental_levels(spectra, own, edges_hz)
+    levels_db = average.to_db(average.power_in_bands(spectra, training, edges_hz))
+    heard = levels_db.max(1) > average.FLOOR_DB  # a silent clip tells nothing about bands
+    other = average.supplemental_levels(spectra, own, edges_hz)
     if other is not None and len(other[1]) < MIN_SUPPLEMENTAL_CLIPS:
         other = None
-    return _Evidence(levels_db[heard], attribute_groups(training)[heard], other)
+    return _Evidence(levels_db[heard], average.attribute_groups(training)[heard], other)
 
 
 def _decide(curve: pd.DataFrame, information: float, kind: str) -> tuple[float | None, str]:
@@ -150,10 +140,8 @@ def _decide(curve: pd.DataFrame, information: float, kind: str) -> tuple[float |
         (curve["cutoff_hz"] > 0) & (curve["information_kept"] >= MIN_KEPT) & ~curve["is_worse"]
     ]
     if allowed.empty:
-        return (
-            None,
-            f"every cut-off loses more than {100 * (1 - MIN_KEPT):.0f} % of the information",
-        )
+        lost = f"{100 * (1 - MIN_KEPT):.0f} % of the information"
+        return None, f"every cut-off loses more than {lost}"
     best = allowed.loc[allowed["criterion"].idxmax()]
     cutoff = float(best["cutoff_hz"])
     if best["ci_low"] < MIN_GAIN:
@@ -204,16 +192,16 @@ def _information_and_scatter(evidence: _Evidence) -> tuple[Array, Array]:
     levels_db, groups = evidence.training, evidence.groups
     if evidence.other is None:
         known = groups >= 0
-        share, scatter = explained_variance(levels_db[known], groups[known])
+        share, scatter = average.explained_variance(levels_db[known], groups[known])
         n_clips, n_groups = int(known.sum()), len(np.unique(groups[known]))
         by_chance = np.sqrt(2 * (n_groups - 1) / (max(n_clips - n_groups, 1) * (n_clips + 1)))
         share = np.clip(share - STANDARD_ERRORS * by_chance, 0.0, 0.99)
         return -0.5 * np.log2(1.0 - share), scatter
-    _, scatter = explained_variance(levels_db, groups + 1)
+    _, scatter = average.explained_variance(levels_db, groups + 1)
     kind, other_db = evidence.other
     error_db = STANDARD_ERRORS * np.hypot(sem(levels_db), sem(other_db))
     mixed_db = levels_db.mean(0) + (error_db if kind == "clean" else -error_db)
-    ratio = signal_to_noise(mixed_db, other_db.mean(0), kind=kind)
+    ratio = average.signal_to_noise(mixed_db, other_db.mean(0), kind=kind)
     return np.log2(1.0 + ratio), scatter
 
 
@@ -226,7 +214,7 @@ def _resample(evidence: _Evidence, rng: np.random.Generator) -> _Evidence:
 
 
 def _agreement(
-    evidence: _Evidence, first_bands: Groups, *, rng: np.random.Generator
+    evidence: _Evidence, first_bands: average.Groups, *, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Mean share of an attribute's clips whose nearest clip has it too, above every cut-off.
 

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
-from asdlib.errors import InputError
 
 Samples = TypeVar("Samples", npt.NDArray[Any], torch.Tensor)
 

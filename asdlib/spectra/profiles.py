@@ -28,10 +28,10 @@ import pandas as pd
 from scipy import fft, ndimage, signal
 from typing_extensions import Unpack
 
+from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
 from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
 from asdlib.spectra.logmel import LogMelSettings, LogMelTransform, band_centres_hz
 

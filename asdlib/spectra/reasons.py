@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra import rhythms
 from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
@@ -60,34 +60,19 @@ def find_reason(
     known: KnownRates | None = None,
     rescore: Rescore | None = None,
 ) -> Reason:
-    """Say what a view heard in a clip.
+    """Say what a view (a profile, "autoencoder" or "embedding") heard in a clip.
 
-    Parameters
-    ----------
-    view : str
-        A profile of `asdlib.spectra.PROFILES`, "autoencoder" or "embedding".
-    row, normal_rows : array_like, shapes (n_values,), (n_neighbours, n_values)
-        The clip in this view, and its nearest normal clips: profiles; for the autoencoder the
-        mean residual [dB]; for the embedding the ``spectrum`` profile.
-    samples : array_like, shape (n_samples,)
-        The clip at ``sample_rate`` [Hz]: int16, or floating point re full scale.
-    scatter : array_like, shape (n_values,), optional
-        Scatter of every value over the normal clips, where the view compares in units of it
-        (``spectrum``, ``fluctuation``), and for the autoencoder.
-    known : KnownRates, optional
-        Shaft rate and bearing, if known: frequencies are named by them.
-    rescore : callable
-        For the embedding: its scores of the clip, about 0 for a normal one, shape (n_variants,),
-        with the levels of the mel bands shifted by (n_variants, n_mels) [dB].
-
-    Raises
-    ------
-    InputError
-        For an unknown view, rows of unequal length, or an embedding without ``rescore``.
+    ``row`` (n_values,) is the clip in it, ``normal_rows`` (n_neighbours, n_values) are its nearest
+    normal clips: profiles, of the autoencoder mean residuals [dB], of the embedding the profile
+    ``spectrum``. ``samples`` (n_samples,) at ``sample_rate`` [Hz] are int16 or re full scale;
+    ``scatter`` (n_values,) is what a view counts differences in, if it does. An embedding needs
+    ``rescore``. Rows of unequal length are refused.
     """
+    jumps = ("Change from frame to frame [dB]", "level jumps from frame to frame by")
     makers: dict[str, Callable[[Heard], Reason]] = {
-        "spectrum": _spectrum, "fluctuation": _fluctuation, "lines": rhythms.lines,
-        "envelope": rhythms.envelope, "modulation": rhythms.modulation,
+        "spectrum": _spectrum,
+        "fluctuation": lambda heard: _restless(heard, slice(None), *jumps),
+        "lines": rhythms.lines, "envelope": rhythms.envelope, "modulation": rhythms.modulation,
         "autoencoder": _autoencoder, "embedding": _embedding,
     }  # fmt: skip
     if view not in makers or (view == "embedding" and rescore is None):
@@ -186,12 +171,6 @@ def _opposite(excess: Array, run: slice) -> slice | None:
     if nearby.max() < 0.7 * np.abs(excess[run]).max():
         return None
     return run_around(first + int(nearby.argmax()), excess)
-
-
-def _fluctuation(heard: Heard) -> Reason:
-    """Change of level from frame to frame: crackle, rattle, single events."""
-    verb = "level jumps from frame to frame by"
-    return _restless(heard, slice(None), "Change from frame to frame [dB]", verb)
 
 
 def _restless(heard: Heard, part: slice, y_label: str, verb: str) -> Reason:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage, signal, special
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 from asdlib.spectra.characteristic import Family, family_of, find_series
 from asdlib.spectra.envelope import (
     FALSE_ALARM,

@@ -1,6 +1,6 @@
 """Attribute classification: classes, network, loss, augmentation, training, embeddings."""
 
-from asdlib.cores import choose_device
+from asdlib.base import choose_device
 from asdlib.training.augment import NoiseSources, exchange_statistics, mix_levels
 from asdlib.training.checkpoint import (
     Identity,

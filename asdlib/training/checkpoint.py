@@ -22,10 +22,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from asdlib.base import InputError, write_atomically, writing
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
-from asdlib.errors import InputError
-from asdlib.files import write_atomically, writing
 from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
 from asdlib.training.network import EmbeddingNetwork, InputNorm, kind_of_layer

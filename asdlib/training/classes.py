@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from asdlib.base import InputError
 from asdlib.data.store import content_key
-from asdlib.errors import InputError
 
 #: Versions of a clip that serve as classes where the data has fewer than two.
 N_VERSIONS = 4

@@ -14,10 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asdlib.cores import choose_device
+from asdlib.base import InputError, choose_device
 from asdlib.data.cache import cached, read_arrays
 from asdlib.data.store import content_key
-from asdlib.errors import InputError
 from asdlib.training.checkpoint import TrainedModel
 from asdlib.training.network import InputNorm, is_kept, mean_over
 
@@ -216,7 +215,7 @@ def open_embeddings(
     feature_key : str
         Key of the features of all these clips (the name of the store's folder).
     device : str
-        See `asdlib.cores.choose_device`.
+        See `asdlib.base.choose_device`.
     on_progress : callable
         Called with the number of clips just finished.
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 #: Neighbouring frames that the network sees at once.
 STACKED_FRAMES = 5

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from asdlib.cores import choose_device, device_name
-from asdlib.errors import InputError
+from asdlib.base import InputError, choose_device, device_name
 from asdlib.training import augment
 from asdlib.training.augment import Batch, Examples
 from asdlib.training.checkpoint import (
@@ -75,7 +74,7 @@ def train(
     checkpoint_dir : Path
         Folder of the checkpoints; this training's lies below it, named by all of the above.
     device : str
-        See `asdlib.cores.choose_device`.
+        See `asdlib.base.choose_device`.
     on_epoch, on_part : callable
         Called with the history so far (see `TrainedModel`): after every epoch; within one, for 2 %
         of the time at most, with a row for the epoch so far, whose ``epoch`` is a fraction.

@@ -35,7 +35,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from asdlib.errors import InputError
+from asdlib.base import InputError
 
 #: Bounds of the scale. Below the lower one, two classes with opposite centres could not be
 #: told with more than 95 % confidence (ln(C - 1) is 0 for two classes, so that the equations

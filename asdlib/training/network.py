@@ -23,8 +23,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.errors import InputError
 
 InputNorm = Literal["corpus", "clip"]
 

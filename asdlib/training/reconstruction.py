@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from asdlib.cores import (
+from asdlib.base import (
+    InputError,
     available_cores,
     choose_device,
     torch_threads_restored,
@@ -23,7 +24,6 @@ from asdlib.cores import (
 )
 from asdlib.data.cache import arrays_key, cached, kept, read_arrays
 from asdlib.data.store import ArrayStore
-from asdlib.errors import InputError
 from asdlib.training.classes import learnt_clips
 from asdlib.training.frame_autoencoder import (
     STACKED_FRAMES,
@@ -68,7 +68,7 @@ def open_reconstructions(
         Clip table. `asdlib.training.learnt_clips` are learnt from; training and test clips get
         residuals.
     device : str
-        See `asdlib.cores.choose_device`.
+        See `asdlib.base.choose_device`.
     on_epoch : callable
         Called with the number of epochs just finished; in all: epochs times machines.
 

@@ -17,19 +17,10 @@ from typing import Any
 import pandas as pd
 
 from asdlib import scoring
+from asdlib.base import PROJECT_ROOT, InputError, first_few, raise_problems, refuse_unknown
 from asdlib.data import ArrayStore, open_waveforms
 from asdlib.data.clips import find_recordings, new_clips
-from asdlib.errors import InputError, raise_problems, refuse_unknown
-from asdlib.files import PROJECT_ROOT
-from asdlib.monitoring.bundle import (
-    append_verdicts,
-    json_lines,
-    load_bundle,
-    read_log,
-    save_bundle,
-    trend,
-    use_version,
-)
+from asdlib.monitoring import bundle
 from asdlib.monitoring.detector import Detector
 from asdlib.report.progress import progress_bar, say
 from asdlib.report.tables import render_verdicts
@@ -79,7 +70,7 @@ class Checker:
         self._folder = options.out / "bundles" / options.name
         self._k, self._n = _read_alarm(options.alarm)
         self._is_json = options.json
-        self._detector, self._facts = load_bundle(self._folder)
+        self._detector, self._facts = bundle.load_bundle(self._folder)
         self._machines = _machines(self._detector, options.machine)
 
     def check(self, paths: Sequence[Path]) -> bool:
@@ -120,7 +111,7 @@ class Checker:
             return
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         parts.append(verdicts.assign(version=self._facts["version"], checked_at=now))
-        append_verdicts(self._folder / "log.jsonl", parts[-1])
+        bundle.append_verdicts(self._folder / "log.jsonl", parts[-1])
 
     def watch(self, places: Sequence[Path], *, known: Iterable[Path]) -> None:
         """Check what is new in folders, until Ctrl-C; a file counts once it has stopped growing."""
@@ -140,15 +131,15 @@ class Checker:
                     say(f"passed over: {error}")
 
     def _tell(self, verdicts: pd.DataFrame) -> None:
-        log, damaged = read_log(self._folder / "log.jsonl")
+        log, damaged = bundle.read_log(self._folder / "log.jsonl")
         if damaged:
             shown = ", ".join(map(str, damaged[:5]))
             say(f"{self._folder / 'log.jsonl'}: lines {shown} cannot be read, passed over.")
-        state = trend(log, k=self._k, n=self._n).drop_duplicates("machine_type", keep="last")
+        state = bundle.trend(log, k=self._k, n=self._n).drop_duplicates("machine_type", keep="last")
         persists = state[state["is_persistent"]].set_index("machine_type")["since"]
         if self._is_json:
             told = verdicts.assign(alarm_since=verdicts["machine_type"].map(persists))
-            sys.stdout.write("\n".join(json_lines(told)) + "\n")
+            sys.stdout.write("\n".join(bundle.json_lines(told)) + "\n")
         else:
             sys.stdout.write(render_verdicts(verdicts))
             for machine, since in persists.items():
@@ -214,12 +205,12 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     options = add_options(parser, is_check=False).parse_args(arguments)
     folder = options.out / "bundles" / options.name
     if options.use:
-        use_version(folder, options.use)
+        bundle.use_version(folder, options.use)
         say(f"{folder}: {options.use} is in use.")
         return 0
     if not options.recordings:
         raise InputError("learn: names no recording. Expected ./run_all.sh learn FOLDER ...")
-    detector, facts = load_bundle(folder)
+    detector, facts = bundle.load_bundle(folder)
     paths = _find(options.recordings)
     new = new_clips(paths, _machines(detector, options.machine), domain=options.domain,
                     window_s=detector.settings["window_s"])  # fmt: skip
@@ -246,7 +237,7 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         "versions": package_versions(),
         "run": facts["made_from"],
     }
-    version = save_bundle(extended, folder, made_from=made_from)
+    version = bundle.save_bundle(extended, folder, made_from=made_from)
     say(f"{version}: {new['path'].nunique()} recordings learnt, {len(extended.clips)} in the bank. "
         f"--use {facts['version']} goes back.")  # fmt: skip
     return 0
@@ -256,9 +247,8 @@ def _tell_what_stands_out(verdicts: pd.DataFrame) -> None:
     """Name what is called normal and sounds anomalous: it will raise the threshold."""
     odd = verdicts[verdicts["verdict"].eq("anomalous")]
     if len(odd):
-        shown = ", ".join(odd["recording"][:3]) + (", ..." if len(odd) > 3 else "")
         say(f"{len(odd)} of {len(verdicts)} sound anomalous so far and will be taken for normal "
-            f"from now on: {shown}")  # fmt: skip
+            f"from now on: {first_few(odd['recording'].tolist())}")  # fmt: skip
 
 
 def _find(places: Sequence[Path], *, may_be_empty: bool = False) -> list[Path]:
@@ -267,7 +257,7 @@ def _find(places: Sequence[Path], *, may_be_empty: bool = False) -> list[Path]:
     if not paths and not may_be_empty:
         raise InputError(f"{places[0]}: holds no recording. Expected wav, flac, ...")
     if others:
-        say(f"{len(others)} passed over: {', '.join(others[:3])}{', ...' if others[3:] else ''}")
+        say(f"{len(others)} passed over: {first_few(others)}")
     return paths
 
 

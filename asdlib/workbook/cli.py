@@ -13,8 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from asdlib.errors import InputError
-from asdlib.files import PROJECT_ROOT
+from asdlib.base import PROJECT_ROOT, InputError
 from asdlib.report.progress import PROGRESS_VARIABLE, say
 
 _GOES_ON = "What was computed stays; the same command goes on from there."

@@ -14,24 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from asdlib.challenge import (
-    EDITIONS,
-    SUBSETS,
-    Edition,
-    Job,
-    Source,
-    edition,
-    eval_list,
-    fetch,
-    fetch_truth,
-    lay_out,
-)
+from asdlib import challenge
+from asdlib.base import PROJECT_ROOT, InputError, first_few, raise_problems, refuse_unknown
 from asdlib.data import scan_clips
 from asdlib.data.scan import Scan, machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.data.waveforms import format_problems
-from asdlib.errors import InputError, raise_problems, refuse_unknown
-from asdlib.files import PROJECT_ROOT
 from asdlib.report.progress import progress_bar, say
 
 #: Microphone that is used where a recording has two: the one near the machine.
@@ -40,7 +28,7 @@ SAMPLE_RATE = 16000
 #: A neighbour and a scatter need a second and a third clip.
 FEWEST_TRAINING_CLIPS = 3
 _MACHINES_TOLD, _PROBLEMS_TOLD, _LINES_OF_AN_ERROR = 20, 20, 4
-_SUBSETS = {"dev": ("dev",), "eval": ("eval",), "both": SUBSETS}
+_SUBSETS = {"dev": ("dev",), "eval": ("eval",), "both": challenge.SUBSETS}
 
 
 def split_words(text: str) -> list[str]:
@@ -71,10 +59,9 @@ def require_folder(data: Path) -> None:
         return
     place = next(parent for parent in data.absolute().parents if parent.is_dir())
     folders = sorted(path.name for path in place.iterdir() if path.is_dir())
-    shown = ", ".join(folders[:10]) + (", ..." if len(folders) > 10 else "")
     raise InputError(
         f"--data {data}: expected an existing folder of recordings. "
-        f"In {place} there are: {shown or 'no folders'}."
+        f"In {place} there are: {first_few(folders, 10) or 'no folders'}."
     )
 
 
@@ -172,10 +159,10 @@ def _span(first: str, last: str) -> str:
 class Choice:
     """What the options of a call name of the challenge's data."""
 
-    edition: Edition
+    edition: challenge.Edition
     subset: str  # ``dev``, ``eval`` or ``both``
     machines: Sequence[str]  # none: all
-    extra: Sequence[Edition]  # years that train along
+    extra: Sequence[challenge.Edition]  # years that train along
     data_dir: Path
 
     @property
@@ -209,8 +196,8 @@ def choose(options: argparse.Namespace, dataset: str) -> Choice:
     """Turn options into a choice; unknown names are refused."""
     subset = options.subset or "dev"
     refuse_unknown([subset], _SUBSETS, "no --subset")
-    extra = [edition(name) for name in getattr(options, "extra_train", None) or []]
-    chosen = edition(dataset)
+    extra = [challenge.edition(name) for name in getattr(options, "extra_train", None) or []]
+    chosen = challenge.edition(dataset)
     if chosen in extra:
         raise InputError(f"--extra-train {dataset}: is the data set of the run itself.")
     data_dir = (options.data_dir or PROJECT_ROOT / "data").resolve()
@@ -235,16 +222,18 @@ def bring(choice: Choice, view: Path, channel: int | str) -> dict[str, Any]:
     archives = one.archives(subsets, machines=choice.scored)
     if choice.trained_along:
         archives += one.archives(["dev"], machines=choice.trained_along)
-    fetch(one, archives, choice.data_dir, job)
-    sources = [Source(one, choice.data_dir, choice.scored, choice.trained_along)]
+    challenge.fetch(one, archives, choice.data_dir, job)
+    sources = [challenge.Source(one, choice.data_dir, choice.scored, choice.trained_along)]
     for other in choice.extra:
-        fetch(other, other.archives(SUBSETS, with_test=False), choice.data_dir, job)
-        names = [name for subset in SUBSETS for name in other.machines[subset]]
-        sources.append(Source(other, choice.data_dir, (), names, label=f"_{other.year}"))
+        challenge.fetch(
+            other, other.archives(challenge.SUBSETS, with_test=False), choice.data_dir, job
+        )
+        names = [name for subset in challenge.SUBSETS for name in other.machines[subset]]
+        sources.append(challenge.Source(other, choice.data_dir, (), names, label=f"_{other.year}"))
     for source in sources:
         _try_truth(source.edition, choice.data_dir, job)
     has_channels = any(source.edition.channels > 1 for source in sources)
-    lay_out(view, sources, channel=channel if has_channels else None)
+    challenge.lay_out(view, sources, channel=channel if has_channels else None)
     parameters: dict[str, Any] = {"channel": channel} if has_channels else {}
     if "eval" in subsets and one.eval_list is not None:
         truth = choice.data_dir / one.folder / "truth" / one.eval_list
@@ -262,7 +251,7 @@ def fetch_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     choice = choose(options, options.dataset)
     job = _job(say, keep_archives=options.keep_archives)
     archives = choice.edition.archives(_SUBSETS[choice.subset], machines=choice.machines)
-    root = fetch(choice.edition, archives, choice.data_dir, job)
+    root = challenge.fetch(choice.edition, archives, choice.data_dir, job)
     _try_truth(choice.edition, choice.data_dir, job)
     say(f"{choice.edition.name:<12} complete in {root}")
     return 0
@@ -270,26 +259,25 @@ def fetch_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
 
 def truth_list(name: str, data_dir: Path) -> Path:
     """Give the list of true names that ``--truth`` names: an edition's, or a file."""
-    if name not in EDITIONS:
+    if name not in challenge.EDITIONS:
         if Path(name).is_file():
             return Path(name)
-        raise InputError(
-            f"--truth {name}: expected {', '.join(EDITIONS)} or an eval_data_list_20XX.csv."
-        )
-    chosen = edition(name)
+        known = ", ".join(challenge.EDITIONS)
+        raise InputError(f"--truth {name}: expected {known} or an eval_data_list_20XX.csv.")
+    chosen = challenge.edition(name)
     if chosen.eval_list is not None:
-        fetch_truth(chosen, data_dir, _job(lambda line: None))
-    return eval_list(chosen, data_dir)
+        challenge.fetch_truth(chosen, data_dir, _job(lambda line: None))
+    return challenge.eval_list(chosen, data_dir)
 
 
-def _job(tell: Callable[[str], object], **options: Any) -> Job:
+def _job(tell: Callable[[str], object], **options: Any) -> challenge.Job:
     bar = partial(progress_bar, description="downloading", unit="B", is_scaled=True)
-    return Job(say=tell, open_progress=bar, **options)
+    return challenge.Job(say=tell, open_progress=bar, **options)
 
 
-def _try_truth(one: Edition, data_dir: Path, job: Job) -> None:
+def _try_truth(one: challenge.Edition, data_dir: Path, job: challenge.Job) -> None:
     """Fetch the truth; a run can do without and then says what it cannot compute."""
     try:
-        fetch_truth(one, data_dir, job)
+        challenge.fetch_truth(one, data_dir, job)
     except InputError as error:
         job.say(f"{error}\nWithout them, hidden truth stays hidden in the results.")

@@ -14,11 +14,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from asdlib import scoring, spectra
-from asdlib.cores import available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.base import InputError, available_cores, torch_threads_restored, use_one_torch_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.data.store import content_key
-from asdlib.errors import InputError
 
 #: View whose rows are shown where a view's own rows mean nothing.
 _STAND_IN = {"embedding": "spectrum"}

@@ -21,8 +21,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from asdlib.errors import InputError
-from asdlib.files import PROJECT_ROOT
+from asdlib.base import PROJECT_ROOT, InputError
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.workbook.pages import write_page
 from asdlib.workbook.parameters import read_parameter
@@ -166,7 +165,13 @@ def execute(
         message = _failure_lines(output, said)
         raise NotebookFailed(message, interrupted=said == _INTERRUPTED) from error
     finally:
-        _write_html(output)
+        book = _read(output)
+        if book is not None:
+            write_page(
+                book,
+                output.with_suffix(".html"),
+                links=run_pages(folder.parents[2], folder.parent.name),
+            )
     return time.monotonic() - started
 
 
@@ -224,13 +229,6 @@ def _failure_lines(output: Path, error: str) -> str:
     # A heading alone says nothing: what it announces stands in the lines below it.
     said = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
     return f"notebook   {output}\ncell       {reached}\nerror      {said}"
-
-
-def _write_html(path: Path) -> None:
-    book = _read(path)
-    if book is not None:
-        links = run_pages(path.parents[3], path.parents[1].name)
-        write_page(book, path.with_suffix(".html"), links=links)
 
 
 def run_pages(out: Path, name: str) -> dict[str, Path]:

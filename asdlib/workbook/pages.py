@@ -24,7 +24,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
-from asdlib.files import write_atomically
+from asdlib.base import write_atomically
 
 #: Section that is shown at the top, too.
 LEARNED = "What we learned"

@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from asdlib.base import InputError, refuse_unknown
 from asdlib.data.scan import machine_types
-from asdlib.errors import InputError, refuse_unknown
 
 #: Names below ``build/`` that all runs share, and of the committed results.
 RESERVED_NAMES = ("cache", "sweeps", "reference")
@@ -129,7 +129,7 @@ def _is_device(name: str) -> bool:
     if not re.fullmatch(r"cuda(:[0-9]+)?", name):
         return name in ("auto", "cpu")
     # Loading torch takes seconds, which whoever asks for its devices has to wait for.
-    from asdlib.cores import choose_device
+    from asdlib.base import choose_device
 
     choose_device(name)  # says what is there
     return True

@@ -14,25 +14,14 @@ import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 
+from asdlib.base import InputError, available_cores, file_hash, refuse_unknown, write_atomically
 from asdlib.challenge import read_facts
-from asdlib.cores import available_cores
 from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.clips import read_clip_table
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import open_existing
-from asdlib.errors import InputError, refuse_unknown
-from asdlib.files import file_hash, write_atomically
+from asdlib.report import save
 from asdlib.report.progress import progress_bar, shorten_interrupts
-from asdlib.report.save import (
-    collect_provenance,
-    save_figure,
-    save_table,
-    save_text,
-    shown_path,
-    sidecar_path,
-    was_edited,
-    write_sidecar,
-)
 from asdlib.scoring import is_dcase2025_dev, published_figures
 from asdlib.workbook.parameters import PARAMETERS, check_machine_names, check_parameters
 
@@ -86,7 +75,7 @@ class Run:
         check_parameters(values, where="parameter ", advice=advice)
         check_machine_names(values, Path(values["data_dir"]), where="parameter ")
         run = cls(notebook, SimpleNamespace(**values))
-        shown = [shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
+        shown = [save.shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
         shorten_interrupts()
         print(f"Run {run.settings.run_name}: {run.corpus} clips of {shown[0]}; writes {shown[1]}")
         return run
@@ -209,7 +198,7 @@ class Run:
                 f"{path}: lacks the column {', '.join(sorted(missing))}. Expected "
                 "clip_id, attribute, method, confidence."
             )
-        edited = was_edited(path)
+        edited = save.was_edited(path)
         self.facts["attributes_edited_by_hand"] = edited
         return table, "edited by hand" if edited else "as notebook 02 wrote them"
 
@@ -239,9 +228,9 @@ class Run:
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """Say where a result of this notebook comes from."""
         settings = dict(vars(self.settings))
-        settings["data_dir"] = shown_path(Path(self.settings.data_dir))
-        settings["out_dir"] = shown_path(self._out)
-        return collect_provenance(
+        settings["data_dir"] = save.shown_path(Path(self.settings.data_dir))
+        settings["out_dir"] = save.shown_path(self._out)
+        return save.collect_provenance(
             notebook=self.notebook,
             run=self.settings.run_name,
             corpus=self.corpus,
@@ -257,7 +246,7 @@ class Run:
         """
         number = f"{self.notebook[:2]}_" if self.notebook[:2].isdecimal() else ""
         stem = self.figures / f"{number}{name}"
-        paths = save_figure(
+        paths = save.save_figure(
             figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
         )
         self._written += paths
@@ -266,16 +255,20 @@ class Run:
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""
         path = self.results / f"{name}.csv"
-        self._written += save_table(table, path, provenance=self.provenance(**facts))
+        self._written += save.save_table(table, path, provenance=self.provenance(**facts))
 
     def save_text(self, text: str, file_name: str) -> None:
         """Save a text file under the run's results with its sidecar."""
-        self._written += save_text(text, self.results / file_name, provenance=self.provenance())
+        self._written += save.save_text(
+            text, self.results / file_name, provenance=self.provenance()
+        )
 
     def note_written(self, *paths: Path) -> None:
         """List files that were written by other means; each gets a sidecar."""
         for path in paths:
-            sidecar = write_sidecar(sidecar_path(path), path, provenance=self.provenance())
+            sidecar = save.write_sidecar(
+                save.sidecar_path(path), path, provenance=self.provenance()
+            )
             self._written += [path, sidecar]
 
     def written(self) -> pd.DataFrame:

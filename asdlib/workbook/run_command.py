@@ -20,18 +20,10 @@ from typing import Any
 
 import nbformat
 
+from asdlib.base import PROJECT_ROOT, InputError, refuse_unknown, write_atomically
 from asdlib.data.store import content_key
-from asdlib.errors import InputError, refuse_unknown
-from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.progress import say
 from asdlib.workbook import datasets
-from asdlib.workbook.datasets import (
-    check_recordings,
-    corpus_folder,
-    ensure_corpus,
-    require_folder,
-    split_words,
-)
 from asdlib.workbook.notebooks import (
     PROFILES,
     SCORING,
@@ -65,8 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the options of ``run``."""
     parser.add_argument("--data", type=Path)
     parser.add_argument("--name")
-    parser.add_argument("--machines", type=split_words)
-    parser.add_argument("--seeds", type=split_words)
+    parser.add_argument("--machines", type=datasets.split_words)
+    parser.add_argument("--seeds", type=datasets.split_words)
     parser.add_argument("--profile")
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT)
     part = parser.add_mutually_exclusive_group()
@@ -74,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     part.add_argument("--from", dest="first")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     parser.add_argument("--dataset")
-    parser.add_argument("--extra-train", type=split_words)
+    parser.add_argument("--extra-train", type=datasets.split_words)
     datasets.add_options(parser)
     return parser
 
@@ -140,8 +132,8 @@ def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     notebooks = list_notebooks()
     chosen = _choose(notebooks, options.only, options.first)
     if options.data is not None:
-        require_folder(options.data)
-    data = options.data or corpus_folder(options.profile)
+        datasets.require_folder(options.data)
+    data = options.data or datasets.corpus_folder(options.profile)
     # A folder may be called anything, a run may not.
     own = re.sub(r"[^\w.-]+", "_", data.resolve().name)
     name = options.name or (choice.name if choice else own)
@@ -155,10 +147,10 @@ def run_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
         channel = parameters.get("channel", datasets.NEAR_CHANNEL)
         parameters = {**datasets.bring(choice, data, channel), **parameters}
     elif options.data is None:
-        ensure_corpus(options.profile, options.machines)
+        datasets.ensure_corpus(options.profile, options.machines)
     # Later notebooks take what notebook 01 decoded.
     reads = {**chosen[0].parameters, **parameters} if chosen[0] is notebooks[0] else None
-    check_recordings(data, options.machines, reads)
+    datasets.check_recordings(data, options.machines, reads)
     check_machine_names(parameters, data, where="--set ")
     note_parameters(options.out, name, parameters)
     return _execute(chosen, parameters, options.out.resolve(), name)
@@ -220,8 +212,8 @@ def prepare_lab(out: Path, name: str | None) -> Path:
     if noted.exists():
         parameters = json.loads(noted.read_text(encoding="utf-8"))
     else:
-        ensure_corpus("demo")
-        parameters = {"data_dir": str(corpus_folder("demo")), "out_dir": str(out)}
+        datasets.ensure_corpus("demo")
+        parameters = {"data_dir": str(datasets.corpus_folder("demo")), "out_dir": str(out)}
     own = f"{name}_lab"
     _bring(out / "build" / name, out / "build" / own)
     _bring(out / "bundles" / name, out / "bundles" / own)

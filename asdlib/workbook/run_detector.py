@@ -15,11 +15,11 @@ import pandas as pd
 from IPython.display import HTML
 
 from asdlib import scoring, spectra
+from asdlib.base import InputError
 from asdlib.data import ArrayStore, open_waveforms
 from asdlib.data.audio import read_mono
 from asdlib.data.clips import new_clips
 from asdlib.data.waveforms import file_digest
-from asdlib.errors import InputError
 from asdlib.monitoring import Detector, level_above_normal, save_bundle
 from asdlib.report.explain_figures import audio_players
 from asdlib.scoring import read_scores

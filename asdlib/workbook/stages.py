@@ -28,12 +28,11 @@ from typing import Any
 import nbformat
 from filelock import FileLock
 
+from asdlib.base import PROJECT_ROOT, InputError, write_atomically
 from asdlib.data import read_clips, read_true_attributes
 from asdlib.data.layout import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
-from asdlib.errors import InputError
-from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report.save import package_versions
 from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 

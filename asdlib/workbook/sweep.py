@@ -23,10 +23,8 @@ from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
-from asdlib.cores import available_cores
+from asdlib.base import PROJECT_ROOT, InputError, available_cores, write_atomically
 from asdlib.data.layout import is_simulated
-from asdlib.errors import InputError
-from asdlib.files import PROJECT_ROOT, write_atomically
 from asdlib.report import experiments, style
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar, say
 from asdlib.report.save import shown_path

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from asdlib.errors import InputError, refuse_unknown
+from asdlib.base import InputError, refuse_unknown
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
 from asdlib.workbook.parameters import read_parameter, read_whole
 from asdlib.workbook.stages import Place, Stage, code_key, key_of_data, plan_chain

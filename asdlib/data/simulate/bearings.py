@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asdlib.base import InputError, refuse_unknown
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
-from asdlib.errors import InputError, refuse_unknown
 
 FAULT_PLACES = ("outer", "inner", "ball")
 SLIP = 0.01  # relative standard deviation of the angle between impacts
@@ -116,10 +116,6 @@ def _bearing_state(product: str, velocity: int, location: str, domain: str) -> S
         domain=domain,
         quantities={
             "shaft_rate_hz": float(velocity),
-            "n_elements": BEARINGS[product].n_elements,
-            "diameter_ratio": BEARINGS[product].diameter_ratio,
-            "contact_angle_deg": BEARINGS[product].contact_angle_deg,
-            "slot_tone_hz": 18.0 * velocity,
             **bearing_frequencies(float(velocity), BEARINGS[product]),
         },
         resonances_hz=_RESONANCES_HZ[product],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from asdlib.cores import available_cores
+from asdlib.base import InputError, available_cores, refuse_unknown, write_atomically
 from asdlib.data.simulate.machines import (
     MACHINES,
     SAMPLE_RATE_HZ,
@@ -30,8 +30,6 @@ from asdlib.data.simulate.machines import (
 )
 from asdlib.data.simulate.scene import seeded
 from asdlib.data.simulate.sources import FloatArray
-from asdlib.errors import InputError, refuse_unknown
-from asdlib.files import write_atomically
 
 MANIFEST = "simulated.json"
 _UNFINISHED = ".simulated.unfinished.json"
@@ -156,7 +154,8 @@ def _write_clips(
     workers = min(workers or available_cores(), math.ceil(len(jobs) / _CLIPS_PER_TASK))
     if workers <= 1:
         for job in jobs:
-            on_progress(_write_clip(job))
+            _write_clip(job)
+            on_progress(1)
         return
     # Spawned, not forked: the calling process may hold threads (torch, Jupyter), and a fork
     # of those can deadlock. Ctrl-C is left to the parent process.
@@ -167,17 +166,16 @@ def _write_clips(
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        for n_clips in pool.map(_write_clip, jobs, chunksize=_CLIPS_PER_TASK):
-            on_progress(n_clips)
+        for _ in pool.map(_write_clip, jobs, chunksize=_CLIPS_PER_TASK):
+            on_progress(1)
     finally:
         # After an error or Ctrl-C only the clips in work are finished.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _write_clip(job: Job) -> int:
+def _write_clip(job: Job) -> None:
     path, plan, seed = job
     write_wav(path, render(plan, seed))
-    return 1
 
 
 def render(plan: ClipPlan, seed: int) -> FloatArray:

@@ -31,7 +31,6 @@ def _slide_state(product: str, velocity_mm_s: int, domain: str) -> State:
             "cycle_time_s": 2 * half_s,
             "shaft_rate_hz": speed / lead,
             "drive_order": order,
-            "drive_tone_hz": order * speed / lead,
         },
         resonances_hz=resonances,
         structure=f"pro_{product}",
@@ -119,7 +118,6 @@ def _valve_state(pattern: str, domain: str) -> State:
         domain=domain,
         quantities={
             "cycle_time_s": period_s,
-            "openings_per_cycle": len(openings),
             "click_rate_hz": 2 * len(openings) / period_s,
             "open_s": open_s,
         },
@@ -174,8 +172,7 @@ def _gate(starts: FloatArray, ends: FloatArray, heights: FloatArray, clip: Clip)
     width = int(0.004 * clip.sample_rate)
     box = np.clip(np.cumsum(steps), 0.0, None)
     total = np.concatenate([np.zeros(width), np.cumsum(box)])
-    flanked: FloatArray = (total[width:] - total[:-width]) / width
-    return flanked
+    return np.asarray((total[width:] - total[:-width]) / width)
 
 
 MODELS = (
@@ -204,11 +201,8 @@ MODELS = (
         has_attributes=True,
         supplemental="clean",
         states=(
-            _valve_state("00", "source"),
-            _valve_state("01", "source"),
-            _valve_state("02", "source"),
-            _valve_state("03", "target"),
-            _valve_state("04", "target"),
+            *(_valve_state(pattern, "source") for pattern in ("00", "01", "02")),
+            *(_valve_state(pattern, "target") for pattern in ("03", "04")),
         ),
         faults=(
             "leak", "missing_click", "weak_spring", "burr",

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
+from asdlib.base import refuse_unknown
 from asdlib.data.simulate import bearings, cyclic, rotating, toys
 from asdlib.data.simulate.scene import Scene, draw_curve, draw_scene, next_session, record, seeded
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State
-from asdlib.errors import refuse_unknown
 
 VERSION = 2
 SAMPLE_RATE_HZ = 16000

@@ -26,7 +26,6 @@ def _fan_state(mixture: str, step: int, domain: str) -> State:
             "shaft_rate_hz": rate_hz,
             "n_blades": 7,
             "blade_pass_hz": 7 * rate_hz,
-            "motor_hum_hz": 100.0,
         },
         resonances_hz=(410.0, 950.0, 2600.0),
         structure=f"duct_{mixture}",
@@ -73,8 +72,6 @@ def _gearbox_state(volt: float, weight: int, domain: str) -> State:
         quantities={
             "shaft_rate_hz": motor_hz,
             "mesh_hz": _PINION_TEETH * motor_hz,
-            "wheel_rate_hz": motor_hz * _PINION_TEETH / _WHEEL_TEETH,
-            "second_mesh_hz": motor_hz * _PINION_TEETH / _WHEEL_TEETH * _SECOND_PINION_TEETH,
             "load_n": 9.81 * weight / 1000.0,
             "volt": volt,
         },

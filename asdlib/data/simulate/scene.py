@@ -156,8 +156,7 @@ def _path_gain(
     for detour, strength in ((1.1, 0.25), (1.9, 0.15)):
         extra_m = detour * scene.distance_m * (1.0 + 0.02 * rng.standard_normal())
         total += strength * np.exp(-2j * np.pi * grid * extra_m / SPEED_OF_SOUND_M_S)
-    total *= curve_gain(n_samples, sample_rate, curve)
-    return total
+    return np.asarray(total * curve_gain(n_samples, sample_rate, curve))
 
 
 def _microphone_gain(
@@ -167,8 +166,7 @@ def _microphone_gain(
     ratio = 1j * frequency_grid(n_samples, sample_rate) / MICROPHONE_FROM_HZ
     coupling = ratio**2 / (1.0 + np.sqrt(2.0) * ratio + ratio**2)
     coupling[0] = 0.0
-    gain: npt.NDArray[np.complex128] = coupling * curve_gain(n_samples, sample_rate, curve)
-    return gain
+    return np.asarray(coupling * curve_gain(n_samples, sample_rate, curve))
 
 
 def record(
@@ -200,5 +198,4 @@ def record(
         spectrum += scipy.fft.rfft(background(scene, Clip(length, sample_rate, of_hall)))
     spectrum *= from_db(scene.level_db + hall_db)
     spectrum *= _microphone_gain(scene, length, sample_rate, of_microphone)
-    sound: FloatArray = scipy.fft.irfft(spectrum, length)[lead_samples:]
-    return sound
+    return np.asarray(scipy.fft.irfft(spectrum, length)[lead_samples:])

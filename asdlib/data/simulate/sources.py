@@ -57,8 +57,7 @@ def octave_grid(n_samples: int, sample_rate: int) -> FloatArray:
 def slope_gain(n_samples: int, sample_rate: int, tilt_db: float) -> FloatArray:
     """Magnitude response of a slope of ``tilt_db`` per octave, zero at 1 kHz."""
     octaves = octave_grid(n_samples, sample_rate) - np.log2(1000.0)
-    gain: FloatArray = np.exp2(tilt_db / 6.0206 * octaves)
-    return gain
+    return np.asarray(np.exp2(tilt_db / 6.0206 * octaves))
 
 
 def _radiated(frequencies_hz: FloatArray) -> FloatArray:
@@ -107,8 +106,7 @@ class Clip:
         positions = np.linspace(0, n, knots)
         course = np.interp(np.arange(n), positions, self.rng.standard_normal(knots))
         rate = rate_hz * (1.0 + wander * course)
-        angle: FloatArray = np.cumsum(rate) / sr + self.rng.uniform()
-        return angle
+        return np.asarray(np.cumsum(rate) / sr + self.rng.uniform())
 
     def tones(self, angle: FloatArray, amplitudes: npt.ArrayLike, order: float = 1.0) -> FloatArray:
         """Tones ``sum_k a_k cos(2 pi k order angle + theta_k)`` below 0.45 times the rate."""
@@ -126,8 +124,7 @@ class Clip:
         for weight in weights[::-1].astype(np.complex64):  # Horner's rule in exp(2 pi i angle)
             total += weight
             total *= unit
-        tones: FloatArray = total.real.astype(np.float64)
-        return tones
+        return np.asarray(total.real, np.float64)
 
     def shaped_noise(self, gain: FloatArray) -> FloatArray:
         """Gaussian noise of a magnitude spectrum from a small source; unit level above 100 Hz."""
@@ -136,8 +133,7 @@ class Clip:
         first = int(np.ceil(LEVEL_FROM_HZ * n / sr))
         white = self.rng.standard_normal((len(gain), 2), dtype=np.float32).view(np.complex64)
         noise = scipy.fft.irfft(white[:, 0] * gain.astype(np.float32), n).astype(float)
-        scaled: FloatArray = noise * float(n / (2.0 * np.sqrt(np.sum(gain[first:] ** 2))))
-        return scaled
+        return np.asarray(noise * float(n / (2.0 * np.sqrt(np.sum(gain[first:] ** 2)))))
 
     def noise(
         self,
@@ -166,8 +162,7 @@ class Clip:
         inside = np.tanh(4.0 * (octaves - np.log2(low_hz)))
         inside -= np.tanh(4.0 * (octaves - np.log2(high_hz)))
         gain = np.exp2(gain_db / 6.0206 * 0.5 * inside)
-        changed: FloatArray = scipy.fft.irfft(scipy.fft.rfft(sound) * gain, self.n_samples)
-        return changed
+        return np.asarray(scipy.fft.irfft(scipy.fft.rfft(sound) * gain, self.n_samples))
 
     def ring(
         self, centres_hz: Sequence[float], decay_s: float, scatter: float = 0.01
@@ -188,8 +183,7 @@ class Clip:
         steps = (1.0 + slip * self.rng.standard_normal(count)) / order
         angles = angle[0] + (self.rng.uniform() - 1.0) / order + np.cumsum(steps)
         angles = angles[(angles > angle[0]) & (angles < angle[-1])]
-        times: FloatArray = np.interp(angles, angle, np.arange(len(angle)) / self.sample_rate)
-        return times
+        return np.asarray(np.interp(angles, angle, np.arange(len(angle)) / self.sample_rate))
 
     def impacts(
         self,
@@ -208,8 +202,7 @@ class Clip:
         part = position[inside] - first
         pulses = np.bincount(first, weight * (1.0 - part), self.n_samples)
         pulses += np.bincount(first + 1, weight * part, self.n_samples)
-        train: FloatArray = scipy.signal.oaconvolve(pulses, response)[: self.n_samples]
-        return train
+        return np.asarray(scipy.signal.oaconvolve(pulses, response)[: self.n_samples])
 
 
 @dataclass(frozen=True)

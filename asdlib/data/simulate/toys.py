@@ -37,11 +37,9 @@ def _car_state(car: str, volt: int, domain: str) -> State:
         domain=domain,
         quantities={
             "shaft_rate_hz": motor_hz,
-            "commutation_hz": 6 * motor_hz,
             "pinion_teeth": pinion,
             "mesh_hz": pinion * motor_hz,
             "wheel_rate_hz": motor_hz * pinion / crown,
-            "volt": volt,
         },
         resonances_hz=resonances,
         structure=f"car_{car}",
@@ -113,10 +111,8 @@ def _train_state(train: str, step: int, domain: str) -> State:
         quantities={
             "speed_m_s": speed_m_s,
             "joint_rate_hz": speed_m_s / _RAIL_M,
-            "wheel_rate_hz": wheel_hz,
             "shaft_rate_hz": wheel_hz * _MOTOR_RATIO,
             "whine_order": order,
-            "whine_hz": wheel_hz * _MOTOR_RATIO * order,
             "wheelbase_m": wheelbase_m,
             "lap_rate_hz": speed_m_s / _OVAL_M,
         },

@@ -1,4 +1,4 @@
-"""Where the project lies; files written whole or not at all, tables read to the letter."""
+"""What every room stands on: the one error type, files written whole, processors and devices."""
 
 from __future__ import annotations
 
@@ -6,15 +6,52 @@ import csv
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asdlib.errors import InputError
+if TYPE_CHECKING:
+    import torch  # importing it is slow, and decoding does without
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+_SHOWN = 5
+
+
+class InputError(ValueError):
+    """Something that was handed in cannot be used.
+
+    The message names the file or value, says what was expected and what to do about it.
+    Nothing half-written is left behind when it is raised.
+    """
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Join the first names; dots stand for those that are left out."""
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str, of: str = "") -> None:
+    """Refuse names that are not ``known``, and say which are: ``where`` NAMES ``of``."""
+    there = list(known)
+    if unknown := [name for name in dict.fromkeys(names) if name not in there]:
+        raise InputError(
+            f"{where} {', '.join(unknown)}{of}. There are: {', '.join(there) or 'none'}."
+        )
+
+
+def raise_problems(problems: Sequence[str], *, what: str = "files") -> None:
+    """Raise one error that lists the first few problems and counts the rest; none, no error."""
+    if not problems:
+        return
+    lines = list(problems[:_SHOWN])
+    if len(problems) > 1:
+        lines.insert(0, f"{len(problems)} {what} cannot be used:")
+    if len(problems) > _SHOWN:
+        lines.append(f"... and {len(problems) - _SHOWN} more.")
+    raise InputError("\n".join(lines))
 
 
 @contextmanager
@@ -120,3 +157,62 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             )
     numbers = [number for number, _ in lines]
     return pd.DataFrame([fields for _, fields in lines], index=numbers, columns=header, dtype=str)
+
+
+def available_cores() -> int:
+    """Processors that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_one_torch_thread() -> None:
+    """Leave torch one thread per operation in this thread: clips or machines run side by side."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def torch_threads_restored() -> Iterator[None]:
+    """Leave torch with as many threads per operation as it had before."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Device for training and embedding: CUDA where there is one, else the CPU.
+
+    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` and so on; an `InputError` for one that is not
+    known or not there.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"device={device!r}: expected 'auto', 'cpu' or 'cuda'.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA devices. "
+            "Use 'auto' or 'cpu'."
+        )
+    return chosen
+
+
+def device_name(device: torch.device) -> str:
+    """Name of a device for tables and provenance."""
+    import torch
+
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} (bf16 autocast)"
+    return f"CPU, {torch.get_num_threads()} threads (float32)"
