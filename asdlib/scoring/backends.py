@@ -1,4 +1,4 @@
-"""Backends by name, as notebooks and sweeps ask for them, and what a system must beat.
+"""Backends by name, as notebooks and sweeps ask for them; what must be beaten; maps of embeddings.
 
 A name is a way to score, alone or behind a bank that is thinned (k-means) or filled up (SMOTE).
 Local density weighs ten target clips against a thousand source clips. To be beaten are the trivial
