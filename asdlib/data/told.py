@@ -22,18 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from asdlib.base import InputError, read_table
-from asdlib.data import names
+from asdlib.data import layout, names
 from asdlib.data.audio import read_header
-from asdlib.data.layout import (
-    CHALLENGE,
-    CONDITIONS,
-    LISTING,
-    MIMII,
-    NAME_OF_2020,
-    NAMES_OF_2020,
-    PLAIN,
-    SPLITS,
-)
 from asdlib.data.names import DOMAINS, KINDS, printable, refuse_unplain
 
 #: Folders whose name does not become part of the clip's, being its split.
@@ -100,22 +90,22 @@ def make_row(
     }
 
 
-def told_by(layout: str, path: Path, split: str, folder: Path) -> Told:
+def told_by(layout_name: str, path: Path, split: str, folder: Path) -> Told:
     """Read what a layout tells of a recording of a machine's folder; a contradiction is refused."""
-    if layout == CHALLENGE:
+    if layout_name == layout.CHALLENGE:
         return _told_by_name(path, split, folder)
     parts = path.relative_to(folder).parts
     folders = [part.lower() for part in parts[:-1]]
-    if layout == MIMII:
+    if layout_name == layout.MIMII:
         return Told(_clip_name(parts), is_anomaly=folders[0] == "abnormal")
-    if layout == NAMES_OF_2020:
-        match = NAME_OF_2020.fullmatch(path.name)
+    if layout_name == layout.NAMES_OF_2020:
+        match = layout.NAME_OF_2020.fullmatch(path.name)
         if match is None:
             raise InputError(
                 f"{path}: lies among names of 2020 (normal_id_00_00000000.wav) and has none. "
                 "Rename it or move it elsewhere."
             )
-        condition = CONDITIONS.get(match[1] or "")
+        condition = layout.CONDITIONS.get(match[1] or "")
         return Told(_clip_name([path.name]), is_anomaly=_condition(path, split, condition))
     domains = [name.removesuffix("_test") for name in reversed(folders)]
     domain = next((name for name in domains if name in DOMAINS), "source")
@@ -128,7 +118,7 @@ def told_by(layout: str, path: Path, split: str, folder: Path) -> Told:
                 "alone) or supplemental/noise (the surroundings alone)."
             )
         return Told(name, domain=domain, supplemental_kind=kind)
-    told = [CONDITIONS[name] for name in folders if name in CONDITIONS]
+    told = [layout.CONDITIONS[name] for name in folders if name in layout.CONDITIONS]
     condition = told[-1] if told else None
     return Told(name, domain=domain, is_anomaly=_condition(path, split, condition))
 
@@ -208,14 +198,14 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     machine_type = row.get("machine_type") or (folders[0] if folders else "")
     if not machine_type or names.unplain_character(machine_type):
         raise InputError(f"the machine_type is {machine_type!r}. {names.PLAIN_CHARACTERS}.")
-    condition = _known(row, "condition", (*CONDITIONS, *KINDS))
-    named = [split for name in folders if (split := SPLITS[PLAIN].get(name.lower()))]
+    condition = _known(row, "condition", (*layout.CONDITIONS, *KINDS))
+    named = [split for name in folders if (split := layout.SPLITS[layout.PLAIN].get(name.lower()))]
     split = _known(row, "split", ("train", "test", "supplemental")) or (named[0] if named else None)
     if split is None:
         split = "supplemental" if condition in KINDS else None
         split = split or ("train" if condition == "normal" else "test")
     if (condition in KINDS) != (split == "supplemental") or (
-        split == "train" and CONDITIONS.get(condition or "")
+        split == "train" and layout.CONDITIONS.get(condition or "")
     ):
         raise InputError(
             f"the split {split} and the condition {condition or '(none)'} do not go together: "
@@ -231,7 +221,7 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     told = Told(
         name=_clip_name([*folders, place.name]),
         domain=_known(row, "domain", DOMAINS) or "source",
-        is_anomaly=False if split == "train" else CONDITIONS.get(condition or ""),
+        is_anomaly=False if split == "train" else layout.CONDITIONS.get(condition or ""),
         attribute="_".join(f"{name}_{text}" for name, text in pairs.items()) or None,
         supplemental_kind=condition if split == "supplemental" else None,
         session=row.get("session") or None,
@@ -246,7 +236,7 @@ def _known(row: Mapping[str, str], column: str, expected: tuple[str, ...]) -> st
     if text and text not in expected:
         raise InputError(
             f"the {column} is {row[column]!r}. Expected {', '.join(expected)}, or nothing where "
-            f"{LISTING} does not know it."
+            f"{layout.LISTING} does not know it."
         )
     return text or None
 
