@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     import torch  # importing it is slow, and decoding does without
@@ -183,6 +184,14 @@ def torch_threads_restored() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Leave every operation one thread: on a clip's arrays, several mostly wait for each other."""
+    with threadpool_limits(1), torch_threads_restored():
+        use_one_torch_thread()
+        yield
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from nbconvert.filters import markdown2html
 
 from asdlib.report.experiments import render_sweep
@@ -127,6 +128,35 @@ def test_simulated_figures_say_so_in_title_and_file_name(tmp_path):
     assert ax.get_title().replace("\n", " ").endswith("the edge (simulated)")
     assert max(map(len, ax.get_title().splitlines())) <= 49
     assert not plt.get_fignums()
+
+
+def test_a_pdf_is_drawn_again_only_where_the_picture_or_a_version_changed(tmp_path, monkeypatch):
+    drawn, savefig = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig",
+        lambda self, *args, **given: (drawn.append(given["format"]), savefig(self, *args, **given)),
+    )  # fmt: skip
+    pdf = tmp_path / "line.pdf"
+
+    def formats(values=(1, 2), version="1"):
+        drawn.clear()
+        figure, ax = plt.subplots()
+        ax.plot(values)
+        facts = {"versions": {"matplotlib": version}}
+        save_figure(figure, tmp_path / "line", provenance=facts, is_simulated=False)
+        return drawn
+
+    assert formats() == ["png", "pdf"]
+    content = pdf.read_bytes()
+    assert formats() == ["png"]
+    assert formats(version="2") == ["png", "pdf"]
+    pdf.write_bytes(b"half of it")
+    assert formats(version="2") == ["png", "pdf"]
+    assert pdf.read_bytes() == content
+    assert formats(values=(2, 1), version="2") == ["png", "pdf"]
+    assert pdf.read_bytes() != content
+    pdf.unlink()
+    assert formats(values=(2, 1), version="2") == ["png", "pdf"]
 
 
 def test_a_title_that_is_marked_stays_where_it_stood(tmp_path):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 from spectra_corpus import SR, coloured_noise, waveform_store
+from threadpoolctl import threadpool_info
 
-from asdlib.base import InputError
+from asdlib.base import InputError, one_thread
 from asdlib.data import cache
 from asdlib.data.audio import REMOVED_DB
 from asdlib.scoring import time_average
@@ -169,6 +170,16 @@ def test_torch_keeps_its_threads(corpus, tmp_path):
     open_features(corpus, tmp_path)
     assert torch.get_num_threads() == before
     assert threading.active_count() <= running
+
+
+def test_one_thread_holds_inside_alone():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

@@ -122,23 +122,39 @@ def save_figure(
 ) -> list[Path]:
     """Write a figure as PNG and PDF with one sidecar and close it; returns the three paths.
 
-    The same figure gives the same bytes. What shows simulated data says so in its title and
-    begins with ``simulated_``. ``stem`` is the path without suffix.
+    The same figure gives the same bytes: a PDF that was written with the same picture, by the same
+    packages, stays. What shows simulated data says so in its title and begins with ``simulated_``.
+    ``stem`` is the path without suffix.
     """
     if is_simulated:
         _mark_as_simulated(figure)
         stem = stem.with_name(f"simulated_{stem.name}")
-    paths = []
-    for suffix, stamps in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=stamps)
-        figure.set_layout_engine("none")  # arranged once: the PDF follows the PNG
-        path = stem.with_name(stem.name + suffix)
-        write_atomically(path, buffer.getvalue())
-        paths.append(path)
+    picture, drawing, sidecar = (
+        stem.with_name(stem.name + end) for end in (".png", ".pdf", ".json")
+    )
+    _write_figure(figure, picture, {"Software": None})
+    if not _is_of(sidecar, picture, drawing, versions=provenance.get("versions")):
+        with plt.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # arranged once: the PDF follows the PNG
+        _write_figure(figure, drawing, {"CreationDate": None})
     plt.close(figure)
-    return [*paths, write_sidecar(stem.with_name(f"{stem.name}.json"), *paths,
-                                  provenance=provenance)]  # fmt: skip
+    return [picture, drawing, write_sidecar(sidecar, picture, drawing, provenance=provenance)]
+
+
+def _write_figure(figure: Figure, path: Path, stamps: dict[str, None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], metadata=stamps)
+    write_atomically(path, buffer.getvalue())
+
+
+def _is_of(sidecar: Path, *files: Path, versions: object) -> bool:
+    """Whether files are what a sidecar names, and were made by these versions of packages."""
+    try:
+        facts = json.loads(sidecar.read_text())
+        same = facts["sha256"] == {file.name: file_hash(file) for file in files}
+        return bool(same and facts["versions"] == versions)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _mark_as_simulated(figure: Figure) -> None:

@@ -25,6 +25,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from asdlib.base import InputError
 from asdlib.scoring import knn
@@ -152,19 +153,21 @@ def score_views(
     clips, seed, learnt
         As for `score_machines`; ``learnt`` concerns the view ``embedding`` alone.
     """
-    return {
-        view: score_machines(
-            values,
-            clip_ids,
-            clips,
-            system=view,
-            seed=seed,
-            metric=VIEW_METRICS[view],
-            make_backend=partial(knn.DomainMinimumBackend, neighbours),
-            learnt=learnt if view == "embedding" else (),
-        )
-        for view, (clip_ids, values) in views.items()
-    }
+    # Products keep their threads: with another number of them, scores differ in the last digit.
+    with threadpool_limits(1, user_api="openmp"):
+        return {
+            view: score_machines(
+                values,
+                clip_ids,
+                clips,
+                system=view,
+                seed=seed,
+                metric=VIEW_METRICS[view],
+                make_backend=partial(knn.DomainMinimumBackend, neighbours),
+                learnt=learnt if view == "embedding" else (),
+            )
+            for view, (clip_ids, values) in views.items()
+        }
 
 
 def fuse(tables: Sequence[pd.DataFrame], *, system: str, seed: int | None) -> pd.DataFrame:

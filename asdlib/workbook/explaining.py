@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from asdlib import scoring, spectra
-from asdlib.base import InputError, available_cores, torch_threads_restored, use_one_torch_thread
+from asdlib.base import InputError, available_cores, one_thread, use_one_torch_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.data.store import content_key
@@ -158,14 +157,8 @@ def reason_sentences(
 
     def make() -> dict[str, list[str]]:
         said = []
-        # Clips are short: threads that wait for each other cost several times what they save.
-        with (
-            threadpool_limits(1),
-            torch_threads_restored(),
-            ThreadPoolExecutor(
-                workers or available_cores(), initializer=use_one_torch_thread
-            ) as pool,
-        ):
+        count = workers or available_cores()
+        with one_thread(), ThreadPoolExecutor(count, initializer=use_one_torch_thread) as pool:
             explain = explainer.explain
             for one in pool.map(lambda name: explain(name, shares[name], waveforms), chosen):
                 said.append(one.sentence)

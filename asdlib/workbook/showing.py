@@ -16,6 +16,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from asdlib import scoring, spectra
+from asdlib.base import one_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.report import explain_figures
@@ -82,7 +83,8 @@ def draw_verdict(
     """
     judged = verdicts[verdicts["clip_id"].eq(clip_id)].iloc[0]
     own = scoring.contribution_table(view_scores[view_scores["clip_id"].eq(clip_id)])
-    one = explainer.explain(clip_id, own.iloc[0], waveforms)
+    with one_thread():
+        one = explainer.explain(clip_id, own.iloc[0], waveforms)
     said = f"{judged['verdict']}, score {judged['anomaly_score']:.2f}"
     figure = explain_figures.draw_reason(
         one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence}",
