@@ -1,11 +1,14 @@
 """The notebooks are stripped, share their parameters, and define nothing of their own."""
 
 import ast
+import itertools
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import nbformat
 import pytest
+from papermill import engines
 
 from asdlib.workbook import notebooks, parameters
 
@@ -155,6 +158,22 @@ def test_braces_in_paths_and_a_foreign_kernel_do_no_harm(tmp_path, monkeypatch):
     out = tmp_path / "{out}"
     notebooks.execute(notebooks.Notebook(path, {}), {}, out)
     assert (out / "01_good.html").exists()
+
+
+@pytest.mark.parametrize(("step_s", "is_saved"), [(0, False), (60, True)])
+def test_a_notebook_that_runs_is_saved_every_half_minute(tmp_path, monkeypatch, step_s, is_saved):
+    path, written = tmp_path / "01_good.ipynb", []
+    cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_markdown_cell("Why")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    passed = itertools.count(step=step_s)
+    started = datetime.now(timezone.utc)
+    monkeypatch.setattr(
+        engines.NotebookExecutionManager, "now", lambda _: started + timedelta(seconds=next(passed))
+    )
+    monkeypatch.setattr(engines, "write_ipynb", lambda book, path: written.append(path))
+    notebooks.execute(notebooks.Notebook(path, {}), {}, tmp_path / "out")
+    assert set(written) == {str(tmp_path / "out" / path.name)}
+    assert (len(written) > 2) is is_saved  # beside beginning and end
 
 
 def test_a_full_disk_is_called_by_its_name(tmp_path, monkeypatch):

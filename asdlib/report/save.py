@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "librosa", "ma
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\w .+-]*$)")
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that shape results, and of Python."""
     versions = {"python": platform.python_version()}

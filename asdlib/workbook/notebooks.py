@@ -19,6 +19,7 @@ import yaml
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from asdlib.base import PROJECT_ROOT, InputError
@@ -150,6 +151,7 @@ def execute(
             _literally(notebook.path),
             _literally(output),
             parameters=chosen,
+            engine_name=_SparingEngine.__name__,
             kernel_name="python3",
             kernel_manager_class=_OwnKernel,
             start_timeout=_START_TIMEOUT_S,
@@ -192,6 +194,28 @@ def _why(error: BaseException) -> str:
 def _literally(path: Path) -> str:
     """Write a path so that papermill, which fills in what stands in braces, leaves it alone."""
     return str(path).replace("{", "{{").replace("}", "}}")
+
+
+class _SparingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """Saves a notebook every half minute and at its end, not before and after every cell."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, *words: Any, **options: Any) -> None:
+        save = nb_man.save
+
+        def save_if_due() -> None:
+            passed = nb_man.now() - nb_man.last_save_time
+            if passed.total_seconds() >= nb_man.autosave_cell_every:
+                save()
+
+        nb_man.save = save_if_due
+        try:
+            super().execute_managed_notebook(nb_man, *words, **options)
+        finally:
+            nb_man.save = save
+
+
+papermill_engines.register(_SparingEngine.__name__, _SparingEngine)
 
 
 class _OwnKernel(AsyncKernelManager):
