@@ -142,6 +142,15 @@ def detection_rows(run: str, tables: dict[str, pd.DataFrame]) -> list[dict[str, 
     return rows
 
 
+def detection_table(
+    runs: dict[str, dict[str, pd.DataFrame]],
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Rows of all runs (`detection_rows`), and the table of them to be shown."""
+    rows = [row for run, tables in runs.items() for row in detection_rows(run, tables)]
+    gain = [_interval(row["gain"], row["gain_low"], row["gain_high"], "+") for row in rows]
+    return rows, pd.DataFrame(rows).drop(columns=["gain_low", "gain_high"]).assign(gain=gain)
+
+
 def rule_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> list[dict[str, Any]]:
     """One row per machine: the fixed default, the rule settled on the others, and hindsight."""
     candidates = ("final", *PROFILES)
@@ -184,7 +193,9 @@ def blind_spot_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     ]  # fmt: skip
     if not heard:
         return pd.DataFrame()
-    area = pd.concat(heard).pivot_table(index=["machine", "kind"], columns="system", values="auc")
+    heard_all = pd.concat(heard)
+    area = heard_all.pivot_table(index=["machine", "kind"], columns="system", values="auc")
+    n_clips = heard_all.groupby("machine")["n_clips"].max()
     of_views = area.reindex(columns=list(PROFILES))
     rows = []
     for (machine, kind), own in of_views.iterrows():
@@ -196,11 +207,13 @@ def blind_spot_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     counts = ["over 0.1 above final: others' choice", "in hindsight", "kinds"]
     table = pd.DataFrame(rows, columns=["machine", *means, *counts])
     how = dict.fromkeys(means, "mean") | dict.fromkeys(counts, "sum")
-    return table.groupby("machine", sort=False).agg(how).reset_index()
+    table = table.groupby("machine", sort=False).agg(how).reset_index()
+    return table.assign(clips=table["machine"].map(n_clips))
 
 
 def markdown(
     rows: list[dict[str, Any]],
+    shown: pd.DataFrame,
     rules: list[dict[str, Any]],
     left_out: pd.DataFrame,
     alarms: pd.DataFrame,
@@ -209,11 +222,6 @@ def markdown(
 ) -> str:
     """Put all tables on one page."""
     table = pd.DataFrame(rows)
-    gain = [
-        _interval(row["gain"], row["gain_low"], row["gain_high"], "+")
-        for _, row in table.iterrows()
-    ]
-    shown = table.drop(columns=["gain", "gain_low", "gain_high"]).assign(gain=gain)
     text = [
         "# Detection on recorded and simulated machines\n",
         "Official score of whole runs, with 95 % bootstrap intervals over test clips; the gain of "
@@ -256,7 +264,8 @@ def markdown(
         text += [
             "\n## Known changes: AUC of the final system and of single profiles\n",
             "Means over kinds and strengths, from normal training clips alone, and the number of "
-            "kinds that the profile hears better by more than 0.1.\n",
+            "kinds that the profile hears better by more than 0.1. `clips`: how many were changed; "
+            "of a handful the counts say little.\n",
             spots.to_markdown(index=False, floatfmt=".3f"),
         ]
     return "\n".join(text) + "\n"
@@ -279,9 +288,9 @@ def made_up_run(folder: Path, n_clips: int) -> Path:
     scores, thresholds = scoring.decide(pd.concat(parts))
     is_view = scores["system"].isin([*PROFILES, "final"])
     heard = pd.DataFrame(
-        [(system, machine, "level", 0.5 + 0.1 * (system == "final"))
+        [(system, machine, "level", 0.5 + 0.1 * (system == "final"), 4)
          for system in ("final", *PROFILES) for machine in ("one", "two")],
-        columns=["system", "machine_type", "kind", "auc"],
+        columns=["system", "machine_type", "kind", "auc", "n_clips"],
     )  # fmt: skip
     folder.mkdir(parents=True)
     for name, table in {
@@ -313,7 +322,7 @@ def main(arguments: list[str] | None = None) -> None:
         runs = {folder.name: read_run(folder, n_bootstrap) for folder in options.runs}
         folders = [*options.runs, *options.further]
         official = [row for folder in folders for row in run_rows(folder, n_bootstrap)]
-    rows = [row for run, tables in runs.items() for row in detection_rows(run, tables)]
+    rows, shown = detection_table(runs)
     rules = rule_rows(runs)
     left_out = pd.concat([tables["without"].assign(run=run) for run, tables in runs.items()])
     alarms = pd.concat(
@@ -329,7 +338,7 @@ def main(arguments: list[str] | None = None) -> None:
         "met_high",
         "n_normal",
     ]
-    text = markdown(rows, rules, left_out, alarms[columns], blind_spot_rows(runs), official)
+    text = markdown(rows, shown, rules, left_out, alarms[columns], blind_spot_rows(runs), official)
     print(text)
     save(options.save, "detection", text, {"runs": official, "machines": rows, "rule": rules})
 
