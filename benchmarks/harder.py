@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import benchmark_parser, save  # noqa: E402
 from detection import detection_table, made_up_run, read_run  # noqa: E402
 
+from asdlib.base import InputError  # noqa: E402
 from asdlib.data import read_clips  # noqa: E402
 from asdlib.data.simulate.corpus import write_corpus  # noqa: E402
-from asdlib.errors import InputError  # noqa: E402
 
 #: Training clips from which on a machine is made harder, and what the few are.
 ENOUGH, FEW = 40, 39
