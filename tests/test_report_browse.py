@@ -1,6 +1,8 @@
 """Menus of clips: they show what was chosen, and nothing where nobody can choose."""
 
+import sys
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -109,6 +111,20 @@ def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(recordings):
     figure, sound = shown[-1]
     assert figure.get_suptitle().startswith(f"{clip.value}\nenvelope: ")
     assert clip.value in sound.data
+
+
+@pytest.mark.parametrize("static", ["", "1"])
+def test_a_bar_is_red_and_in_lines_only_where_nobody_sits(monkeypatch, static):
+    monkeypatch.setattr(progress, "get_ipython", InteractiveShell)
+    monkeypatch.setattr(progress, "tqdm", overwritten := MagicMock())
+    monkeypatch.setattr(progress, "_LogBar", in_lines := MagicMock())
+    monkeypatch.setenv(progress.PROGRESS_VARIABLE, "log")
+    monkeypatch.setenv(STATIC_VARIABLE, static)
+    with progress.progress_bar(3, "clips") as count:
+        count(1)
+    used, other = (in_lines, overwritten) if static else (overwritten, in_lines)
+    assert used.call_args.kwargs["file"] is (sys.stderr if static else sys.stdout)
+    assert not other.called
 
 
 def test_an_interrupted_cell_ends_in_one_line(monkeypatch, capsys):

@@ -33,14 +33,17 @@ class _LogBar(tqdm):  # type: ignore[misc]
 def progress_bar(
     total: int, description: str, *, unit: str = "clip", is_scaled: bool = False
 ) -> Iterator[Callable[[int], object]]:
-    """Show a bar on standard error while a block runs; yields what counts it forward.
+    """Show a bar while a block runs; yields what counts it forward.
 
+    It stands on standard error, in JupyterLab on standard output: the other is red there.
     ``is_scaled`` shows counts with k, M and G, as for bytes.
     """
-    options: dict[str, Any] = {"desc": description, "file": sys.stderr, "ncols": 100}
+    watched = _is_watched()
+    file = sys.stdout if watched else sys.stderr
+    options: dict[str, Any] = {"desc": description, "file": file, "ncols": 100}
     options |= {"unit": unit if is_scaled else f" {unit}", "unit_scale": is_scaled}
     options["delay"] = 1.0  # what is over in a second needs no bar
-    if os.environ.get(PROGRESS_VARIABLE) == "log":
+    if os.environ.get(PROGRESS_VARIABLE) == "log" and not watched:
         seconds = _LOG_INTERVAL_S
         bar = _LogBar(total=total, mininterval=seconds, maxinterval=seconds, **options)
     else:
@@ -49,11 +52,15 @@ def progress_bar(
         yield bar.update
 
 
+def _is_watched() -> bool:
+    """Whether this is a notebook that somebody sits before."""
+    return get_ipython() is not None and not os.environ.get(STATIC_VARIABLE)
+
+
 def shorten_interrupts() -> None:
     """Let an interrupted cell end in one line, where somebody sits before the notebook."""
-    shell = get_ipython()
-    if shell is not None and not os.environ.get(STATIC_VARIABLE):
-        shell.set_custom_exc((KeyboardInterrupt,), _say_interrupted)
+    if _is_watched():
+        get_ipython().set_custom_exc((KeyboardInterrupt,), _say_interrupted)
 
 
 def _say_interrupted(_shell: Any, *_error: Any, tb_offset: int | None = None) -> list[str]:  # noqa: ARG001
