@@ -9,6 +9,8 @@ from corpus import make_tree, train_and_test
 
 from asdlib.base import InputError
 from asdlib.data import read_clips
+from asdlib.workbook import run_command
+from asdlib.workbook.notebooks import Notebook, NotebookFailed
 from asdlib.workbook.run import Run
 
 
@@ -79,3 +81,31 @@ def test_the_notebook_shows_the_picture_that_was_saved(run):
     shown = run.save_figure(figure, "line")
     assert shown.data == (run.figures / "01_line.png").read_bytes()
     assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_figures_of_an_older_execution_are_gone_but_what_the_same_picture_needs(
+    tmp_path, monkeypatch, fails
+):
+    figures = tmp_path / "figures" / "pumps"
+    figures.mkdir(parents=True)
+    for stem in ("01_other", "simulated_04_renamed", "simulated_04_same"):
+        for suffix in (".png", ".pdf", ".json"):
+            (figures / f"{stem}{suffix}").touch()
+
+    def execute(notebook, parameters, folder):
+        assert not list(figures.glob("*04_*.png"))
+        (figures / "simulated_04_same.png").touch()
+        if fails:
+            raise NotebookFailed("in the next cell")
+        return 1.0
+
+    monkeypatch.setattr(run_command, "execute", execute)
+    monkeypatch.setattr(run_command, "write_run_pages", lambda out, name: None)
+    try:
+        run_command._execute([Notebook(tmp_path / "04_x.ipynb", {})], {}, tmp_path, "pumps")
+    except NotebookFailed:
+        assert fails
+    stems = ("01_other", "simulated_04_same")
+    expected = [f"{stem}{suffix}" for stem in stems for suffix in (".json", ".pdf", ".png")]
+    assert sorted(path.name for path in figures.iterdir()) == expected

@@ -160,14 +160,25 @@ def _execute(chosen: list[Notebook], parameters: dict[str, Any], out: Path, name
     folder = out / "build" / name / "notebooks"
     for notebook in chosen:
         say(f"{notebook.path.stem:<28} started")
-        for figure in (out / "figures" / name).glob(f"*{notebook.number}_*"):
-            if figure.name.removeprefix("simulated_").startswith(notebook.number):
-                figure.unlink()  # an older run's are no longer true, and may bear other names
-        elapsed = execute(notebook, parameters, folder)
+        figures = out / "figures" / name
+        for picture in _figures(figures, notebook, ".png"):
+            picture.unlink()  # an older run's are no longer true, and may bear other names
+        try:
+            elapsed = execute(notebook, parameters, folder)
+        finally:
+            for drawing in _figures(figures, notebook, ""):
+                if not drawing.with_suffix(".png").exists():
+                    drawing.unlink()  # stayed for a picture that might have come out the same
         say(f"{notebook.path.stem:<28} done in {elapsed:.0f} s")
     write_run_pages(out, name)
     print_results(out, name, is_new=any(one.path.stem == SCORING for one in chosen))
     return 0
+
+
+def _figures(folder: Path, notebook: Notebook, suffix: str) -> list[Path]:
+    """Files of a notebook's figures."""
+    found = folder.glob(f"*{notebook.number}_*{suffix}")
+    return [f for f in found if f.name.removeprefix("simulated_").startswith(notebook.number)]
 
 
 def print_results(out: Path, name: str, *, is_new: bool) -> None:
