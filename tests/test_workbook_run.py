@@ -97,7 +97,7 @@ def test_figures_of_an_older_execution_are_gone_but_what_the_same_picture_needs(
         assert not list(figures.glob("*04_*.png"))
         (figures / "simulated_04_same.png").touch()
         if fails:
-            raise NotebookFailed("in the next cell")
+            raise NotebookFailed("in the next cell", interrupted=False)
         return 1.0
 
     monkeypatch.setattr(run_command, "execute", execute)
