@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 from asdlib.base import InputError, read_table
 from asdlib.data import layout, names
 from asdlib.data.audio import read_header
-from asdlib.data.names import DOMAINS, KINDS, printable, refuse_unplain
 
 #: Folders whose name does not become part of the clip's, being its split.
 _UNNAMED = ("train", "normal", "test", "check", "supplemental")
@@ -108,10 +107,10 @@ def told_by(layout_name: str, path: Path, split: str, folder: Path) -> Told:
         condition = layout.CONDITIONS.get(match[1] or "")
         return Told(_clip_name([path.name]), is_anomaly=_condition(path, split, condition))
     domains = [name.removesuffix("_test") for name in reversed(folders)]
-    domain = next((name for name in domains if name in DOMAINS), "source")
+    domain = next((name for name in domains if name in names.DOMAINS), "source")
     name = _clip_name(parts[1:] if folders[0] in _UNNAMED else parts)
     if split == "supplemental":
-        kind = next((name for name in reversed(folders) if name in KINDS), None)
+        kind = next((name for name in reversed(folders) if name in names.KINDS), None)
         if kind is None:
             raise InputError(
                 f"{path}: does not say what it is. Move it to supplemental/clean (the machine "
@@ -161,7 +160,7 @@ def _condition(path: Path, split: str, condition: bool | None) -> bool | None:
 
 def _clip_name(parts: Sequence[str]) -> str:
     """Join the parts of a path to a clip's name: one line, ``.wav``, no spreadsheet formula."""
-    name = printable("_".join([*parts[:-1], Path(parts[-1]).stem])) + ".wav"
+    name = names.printable("_".join([*parts[:-1], Path(parts[-1]).stem])) + ".wav"
     return f"_{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
@@ -170,7 +169,7 @@ def read_listing(path: Path, problems: list[str]) -> list[Recording]:
     table = read_table(path, ["path"])
     for column in table.columns:
         if column not in _OWN_COLUMNS:
-            refuse_unplain(column, f"{path}: the column {column!r}")
+            names.refuse_unplain(column, f"{path}: the column {column!r}")
     found: list[Recording] = []
     lines: dict[Path, int] = {}
     for number, row in zip(table.index, table.to_dict("records"), strict=True):
@@ -198,13 +197,13 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     machine_type = row.get("machine_type") or (folders[0] if folders else "")
     if not machine_type or names.unplain_character(machine_type):
         raise InputError(f"the machine_type is {machine_type!r}. {names.PLAIN_CHARACTERS}.")
-    condition = _known(row, "condition", (*layout.CONDITIONS, *KINDS))
+    condition = _known(row, "condition", (*layout.CONDITIONS, *names.KINDS))
     named = [split for name in folders if (split := layout.SPLITS[layout.PLAIN].get(name.lower()))]
     split = _known(row, "split", ("train", "test", "supplemental")) or (named[0] if named else None)
     if split is None:
-        split = "supplemental" if condition in KINDS else None
+        split = "supplemental" if condition in names.KINDS else None
         split = split or ("train" if condition == "normal" else "test")
-    if (condition in KINDS) != (split == "supplemental") or (
+    if (condition in names.KINDS) != (split == "supplemental") or (
         split == "train" and layout.CONDITIONS.get(condition or "")
     ):
         raise InputError(
@@ -213,14 +212,14 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
         )
     pairs = {name: text for name, text in row.items() if name not in _OWN_COLUMNS and text}
     for text in (*pairs.values(), row.get("session", "")):
-        refuse_unplain(text, repr(text))
+        names.refuse_unplain(text, repr(text))
     if folders and folders[0] == machine_type:
         folders = folders[1:]
     if folders and folders[0] in (split, "normal", "check"):
         folders = folders[1:]
     told = Told(
         name=_clip_name([*folders, place.name]),
-        domain=_known(row, "domain", DOMAINS) or "source",
+        domain=_known(row, "domain", names.DOMAINS) or "source",
         is_anomaly=False if split == "train" else layout.CONDITIONS.get(condition or ""),
         attribute="_".join(f"{name}_{text}" for name, text in pairs.items()) or None,
         supplemental_kind=condition if split == "supplemental" else None,

@@ -14,13 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asdlib.annotation.levels import name_frequencies
-from asdlib.report.style import (
-    DOMAIN_COLOURS,
-    GROUP_COLOURS,
-    WIDTH_WIDE_IN,
-    frequency_axis,
-    heat_map,
-)
+from asdlib.report import style
 
 Array = npt.NDArray[np.float64]
 _LEGEND_ROWS = 12
@@ -35,14 +29,14 @@ def draw_cluster_evidence(criterion: pd.DataFrame, *, machine_type: str) -> Figu
     ``criterion`` has the columns ``n_clusters, silhouette, reference, reference_std, stability,
     is_accepted``.
     """
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 2.4))
     accepted = criterion[criterion["is_accepted"].astype(bool)]
     k, reference = criterion["n_clusters"], criterion["reference"]
     spread = 3 * criterion["reference_std"]
     ax.fill_between(k, reference - spread, reference + spread, color="0.85")
     ax.plot(k, reference, ":", color="0.4", label="unstructured data, ± 3 deviations")
     ax.plot(k, criterion["silhouette"], "o-", markersize=3, label="clips")
-    ax.plot(k, criterion["stability"], "s--", markersize=3, color=GROUP_COLOURS[1],
+    ax.plot(k, criterion["stability"], "s--", markersize=3, color=style.GROUP_COLOURS[1],
             label="stability (Rand)")  # fmt: skip
     if accepted.empty:
         finding = "no number of clusters is accepted"
@@ -69,12 +63,12 @@ def draw_clip_map(
     ``coordinates`` (n_clips, 2) are principal components, without unit; ``labels`` give every panel
     by its title the label of every clip, ``domains`` are the clips'.
     """
-    figure, axes = plt.subplots(1, len(labels), figsize=(WIDTH_WIDE_IN, 2.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(labels), figsize=(style.WIDTH_WIDE_IN, 2.9), squeeze=False)
     is_target = np.array([domain == "target" for domain in domains], dtype=bool)
     for ax, (title, values) in zip(axes[0], labels.items(), strict=True):
         names = np.asarray(values, dtype=str)
         for i, name in enumerate(sorted(set(names))):
-            colour = GROUP_COLOURS[i % len(GROUP_COLOURS)]
+            colour = style.group_colour(i)
             shapes = {"o": (names == name) & ~is_target, "^": (names == name) & is_target}
             label: str | None = name
             for shape, chosen in shapes.items():
@@ -96,7 +90,7 @@ def draw_clip_map(
 def draw_contingency(table: pd.DataFrame, *, machine_type: str, nmi: float) -> Figure:
     """Heat map of clip counts, artificial (rows) against true attribute (columns)."""
     height = min(8.0, max(2.2, 1.4 + 0.22 * len(table)))
-    figure, ax = heat_map(
+    figure, ax = style.heat_map(
         table, height_in=height, label="Clips", cmap="Blues", annot=table.size <= 300, fmt="d",
         annot_kws={"size": 7}, linewidths=0.3,
     )  # fmt: skip
@@ -125,13 +119,13 @@ def draw_class_spectra(
     difference_db = difference_db - difference_db.mean(axis=0)
     limit = max(1.0, float(np.quantile(np.abs(difference_db), 0.99)))
     height = min(8.0, 1.3 + 0.17 * len(averages))
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, height))
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, height))
     rows = np.arange(len(averages))
     mesh = ax.pcolormesh(
         band_centres_hz, rows, difference_db, cmap="vlag", vmin=-limit, vmax=limit,
         shading="nearest", rasterized=True,
     )  # fmt: skip
-    frequency_axis(ax, band_centres_hz[0], band_centres_hz[-1])
+    style.frequency_axis(ax, band_centres_hz[0], band_centres_hz[-1])
     ax.set_yticks(rows, [f"{name} ({n} clips)" for name, n in averages.index], fontsize=6)
     ax.invert_yaxis()
     ax.set_xlabel("Frequency [Hz]")
@@ -159,15 +153,15 @@ def draw_frequency_track(
     ``frequency_hz`` (n_clips,) is NaN where no level stands out: these clips are ticks at the
     bottom; ``levels_hz`` (n_levels,); ``domains`` of every clip.
     """
-    _, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.4))
+    _, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 2.4))
     order = np.arange(len(frequency_hz))
     known = np.isfinite(frequency_hz)
     for level in levels_hz:
         ax.axhline(level, color="0.8", lw=0.8, zorder=0)
-    names = np.array([d if d in DOMAIN_COLOURS else "unknown" for d in domains])
+    names = np.array([d if d in style.DOMAIN_COLOURS else "unknown" for d in domains])
     for name in sorted(set(names)):
         chosen = known & (names == name)
-        colour = DOMAIN_COLOURS[name]
+        colour = style.DOMAIN_COLOURS[name]
         ax.plot(order[chosen], frequency_hz[chosen], ".", color=colour, label=name, ms=4)
     if known.any():
         ax.set_yscale("log")

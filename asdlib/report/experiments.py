@@ -19,16 +19,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asdlib.base import InputError, refuse_unknown
+from asdlib.report import tables
 from asdlib.report.save import sidecar_path
-from asdlib.report.style import GROUP_COLOURS, WIDTH_WIDE_IN, heat_map, set_wrapped_title
-from asdlib.report.tables import (
-    EMPTY,
-    METRIC_LABELS,
-    explained_names,
-    markdown_table,
-    plain,
-    value_text,
-)
+from asdlib.report.style import WIDTH_WIDE_IN, group_colour, heat_map, set_wrapped_title
 from asdlib.scoring import DIFFERENCE_COLUMNS, read_scores
 
 _MEANS = ("official_score", "auc_source", "auc_target", "pauc")
@@ -51,15 +44,15 @@ def read_sweeps(
     if data_dir is not None and not names:
         said = {name: _facts(sidecar_path(path))["settings"] for name, path in found.items()}
         found = {name: path for name, path in found.items() if said[name]["data_dir"] == data_dir}
-    tables = {name: pd.read_csv(found[name]) for name in (names or found)}
-    for name, table in tables.items():
+    read = {name: pd.read_csv(found[name]) for name in (names or found)}
+    for name, table in read.items():
         lacks = {"variant", "group", "system", *DIFFERENCE_COLUMNS[1:]} - set(table)
         if lacks:
             raise InputError(
                 f"{found[name]}: lacks {', '.join(sorted(lacks))}. Run the sweep again: finished "
                 "cells are kept."
             )
-    return {name: table.fillna({"group": "", "reason": ""}) for name, table in tables.items()}
+    return {name: table.fillna({"group": "", "reason": ""}) for name, table in read.items()}
 
 
 def _facts(sidecar: Path) -> dict[str, Any]:
@@ -146,30 +139,32 @@ def render_sweep(
     for variant, rows in table[table["machine_type"] == "all"].groupby("variant", sort=False):
         cells = {row["metric"]: row for row in rows.to_dict(orient="records")}
         first = cells["official_score"]
-        names = [plain(name) for name in (first["group"], variant, first["system"])]
-        values = [str(first["n_seeds"]), value_text(first), _difference(first)]
-        lines.append([*names, *values, *(value_text(cells[name]) for name in _MEANS[1:])])
+        names = [tables.plain(name) for name in (first["group"], variant, first["system"])]
+        values = [str(first["n_seeds"]), tables.value_text(first), _difference(first)]
+        lines.append([*names, *values, *(tables.value_text(cells[name]) for name in _MEANS[1:])])
     header = ["group", "variant", "system", "seeds", "official score", "difference"]
-    header += [METRIC_LABELS[name] for name in _MEANS[1:]]
-    text = [f"# {plain(title)}", "", *markdown_table(header, lines, n_text=3), ""]
+    header += [tables.METRIC_LABELS[name] for name in _MEANS[1:]]
+    text = [f"# {tables.plain(title)}", "", *tables.markdown_table(header, lines, n_text=3), ""]
     machines = [name for name in dict.fromkeys(table["machine_type"]) if name != "all"]
     lines = []
     for variant, rows in table[table["metric"] == "hmean"].groupby("variant", sort=False):
         by_machine = {row["machine_type"]: row for row in rows.to_dict(orient="records")}
-        show = value_text if rows["difference"].isna().all() else _difference
-        lines.append([plain(variant), *(show(by_machine[name]) for name in machines)])
+        show = tables.value_text if rows["difference"].isna().all() else _difference
+        lines.append([tables.plain(variant), *(show(by_machine[name]) for name in machines)])
     text += ["## Difference to the reference by machine (harmonic mean of its three)", ""]
-    text += markdown_table(["variant", *map(plain, machines)], lines, n_text=1)
+    text += tables.markdown_table(["variant", *map(tables.plain, machines)], lines, n_text=1)
     text += ["", *_legend(table)]
     if failures:
         text += ["", "## Cells without a result", ""]
-        text += [f"- {plain(cell)}: {plain(reason)}" for cell, reason in failures.items()]
+        text += [
+            f"- {tables.plain(cell)}: {tables.plain(reason)}" for cell, reason in failures.items()
+        ]
     return "\n".join(text).rstrip() + "\n"
 
 
 def _difference(row: dict[Hashable, Any]) -> str:
     if pd.isna(row["difference"]):
-        return EMPTY
+        return tables.EMPTY
     text = f"{100 * row['difference']:+.1f}"
     if pd.isna(row["difference_low"]):
         return text
@@ -191,7 +186,7 @@ def _legend(table: pd.DataFrame) -> list[str]:
         few = "Fewer than five seeds tell little of their own scatter: where it exceeds that of "
         lines.append(f"{few}the clips, the intervals are somewhat too narrow.  ")
     official = table[table["metric"] == "official_score"]
-    return lines + explained_names(official["variant"], official["reason"])
+    return lines + tables.explained_names(official["variant"], official["reason"])
 
 
 def draw_sweep(table: pd.DataFrame) -> Figure:
@@ -214,7 +209,7 @@ def draw_sweep(table: pd.DataFrame) -> Figure:
             face = colour if low > 0 or high < 0 else "white"
             ax.hlines(y, low, high, color=colour, lw=1.2)
             ax.plot(100 * row["difference"], y, "o", ms=4, mfc=face, mec=colour)
-        ax.set_xlabel(METRIC_LABELS[metric])
+        ax.set_xlabel(tables.METRIC_LABELS[metric])
     axes[0].set_yticks(rows["y"], rows["variant"])
     axes[0].set_ylim(rows["y"].max() + 0.7, -1.7 if rows["heading"].any() else -0.7)
     for row in rows[rows["heading"] != ""].to_dict(orient="records"):
@@ -240,7 +235,7 @@ def _rows(whole: pd.DataFrame) -> pd.DataFrame:
     rows, y = [], 0.0
     for place, group in enumerate(groups):
         y += 1.0 if group and place else 0.0
-        colour = GROUP_COLOURS[place % len(GROUP_COLOURS)]
+        colour = group_colour(place)
         for position, variant in enumerate(variants.loc[variants["group"] == group, "variant"]):
             rows.append((group, variant, y, group if position == 0 else "", colour))
             y += 1.0

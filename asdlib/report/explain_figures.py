@@ -18,15 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from asdlib.report.style import (
-    WIDTH_WIDE_IN,
-    finish_panels,
-    frequency_axis,
-    logarithmic_ticks,
-    mel_axis,
-    show_levels,
-    wrapped_title,
-)
+from asdlib.report import style
 from asdlib.scoring.verdicts import verdict_count
 from asdlib.spectra import Picture, Reason
 
@@ -52,7 +44,7 @@ def draw_reason(
     finding, ``level_db`` (n_mels, n_frames) the clip's log-mel spectrogram [dB] in bands centred at
     ``band_centres_hz`` (n_mels,) [Hz], ``duration_s`` its length [s].
     """
-    text = wrapped_title(plt.figure(figsize=(WIDTH_WIDE_IN, 2.6)), title)
+    text = style.wrapped_title(plt.figure(figsize=(style.WIDTH_WIDE_IN, 2.6)), title)
     height = 2.2 + 0.16 * (text.count("\n") + 1)
     figure = plt.gcf()
     figure.set_figheight(height)
@@ -89,9 +81,9 @@ def _draw_rows(ax: Axes, picture: Picture) -> None:
     ax.plot(x, picture.normal[:, shown].T, color="0.7", lw=0.5)
     ax.plot(x, picture.clip[shown], color=_DECIDING, lw=1.0)
     if picture.is_logarithmic and x[0] > 20:
-        frequency_axis(ax, float(x[0]), float(x[-1]))
+        style.frequency_axis(ax, float(x[0]), float(x[-1]))
     elif picture.is_logarithmic:
-        logarithmic_ticks(ax, "x")
+        style.logarithmic_ticks(ax, "x")
     else:
         ax.set_xlim(0, x[-1])
     if picture.band_hz is not None:
@@ -112,13 +104,15 @@ def _draw_clip(
     shown = whole.reshape(len(whole), -1, run).mean(axis=2)
     shown -= shown.max()
     low, high = np.percentile(shown, [2, 99.8])
-    image = show_levels(ax, shown, (0.0, duration_s, -0.5, len(shown) - 0.5), vmin=low, vmax=high)
+    image = style.show_levels(
+        ax, shown, (0.0, duration_s, -0.5, len(shown) - 0.5), vmin=low, vmax=high
+    )
     bottom, top = np.interp(reason.band_hz, centres_hz, np.arange(len(centres_hz)))
     height = max(top - bottom, 1)
     ax.add_patch(Rectangle((0, bottom), duration_s, height, fill=False, ec="w", lw=1.0, ls="--"))
     if reason.at_s is not None:
         ax.plot([reason.at_s], [top], "v", color="w", ms=5, mec="k", mew=0.5, clip_on=False)
-    mel_axis(ax, centres_hz)
+    style.mel_axis(ax, centres_hz)
     ax.set(xlabel="Time [s]", title="clip")
     bar = ax.figure.colorbar(image, ax=ax, pad=0.03, fraction=0.06)
     bar.set_label("Level [dB re loudest]", fontsize=7)
@@ -131,7 +125,7 @@ def draw_verdicts(verdicts: pd.DataFrame) -> Figure:
     the highest of each machine is named.
     """
     machines = sorted(verdicts["machine_type"].unique())
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 1.1 + 0.32 * len(machines)))
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 1.1 + 0.32 * len(machines)))
     for row, machine in enumerate(machines):
         own = verdicts[verdicts["machine_type"] == machine]
         distance = own["anomaly_score"] - own["threshold"].fillna(0.0)
@@ -151,7 +145,7 @@ def draw_verdicts(verdicts: pd.DataFrame) -> Figure:
         for verdict, look in _VERDICT_LOOKS.items()
         if verdicts["verdict"].eq(verdict).any()
     ]
-    finish_panels(figure, handles, verdict_count(verdicts, n_shown=len(verdicts)))
+    style.finish_panels(figure, handles, verdict_count(verdicts, n_shown=len(verdicts)))
     return figure
 
 
@@ -168,5 +162,5 @@ def audio_players(excerpts: Mapping[str, npt.NDArray[np.int16]], *, sample_rate:
         # IPython's protocol for showing an object as HTML.
         sound = player._repr_html_()  # type: ignore[no-untyped-call]
         players.append(f"<div>{html.escape(caption)}<br>{sound}</div>")
-    style = "display: flex; flex-wrap: wrap; gap: 1em"
-    return HTML(f'<div style="{style}">{"".join(players)}</div>')  # type: ignore[no-untyped-call]
+    beside = "display: flex; flex-wrap: wrap; gap: 1em"
+    return HTML(f'<div style="{beside}">{"".join(players)}</div>')  # type: ignore[no-untyped-call]

@@ -11,18 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asdlib.report.style import (
-    COLUMNS,
-    CONDITION_MARKERS,
-    GROUP_COLOURS,
-    WIDTH_WIDE_IN,
-    heat_map,
-    make_panels,
-    mel_axis,
-)
+from asdlib.report import style
 from asdlib.scoring import LEARNT
 
-_NORMAL, _ANOMALOUS, _ALARM = GROUP_COLOURS[0], GROUP_COLOURS[3], GROUP_COLOURS[1]
+_NORMAL, _ANOMALOUS, _ALARM = style.GROUP_COLOURS[0], style.GROUP_COLOURS[3], style.GROUP_COLOURS[1]
 #: Levels further from normal than this are all as red or as blue [dB].
 _WATERFALL_DB = 12.0
 
@@ -42,10 +34,10 @@ def draw_trend(
     fault that was made began, ``window`` the number of recordings of the running median,
     ``time_label`` what the time is, where it is a number.
     """
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.8))
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 2.8))
     for is_anomalous, colour, word in ((False, _NORMAL, "normal"), (True, _ANOMALOUS, "anomalous")):
         own = trend[trend["is_anomalous"] == is_anomalous]
-        ax.plot(own["time"], own["anomaly_score"], CONDITION_MARKERS[word], color=colour,
+        ax.plot(own["time"], own["anomaly_score"], style.CONDITION_MARKERS[word], color=colour,
                 markersize=3.5, alpha=0.6, label=f"taken for {word}")  # fmt: skip
     median = trend["anomaly_score"].rolling(window, min_periods=1).median()
     ax.plot(trend["time"], median, color="0.2", label=f"median of the last {window}")
@@ -85,13 +77,13 @@ def draw_waterfall(
     bands are centred at ``band_centres_hz`` [Hz]; ``times`` of the recordings are the labels of an
     axis with the name ``label``.
     """
-    figure, ax = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.8))
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 2.8))
     limit = _WATERFALL_DB
     image = ax.imshow(level_db.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit,
                       vmax=limit, interpolation="nearest")  # fmt: skip
     places = np.unique(np.linspace(0, len(level_db) - 1, min(len(level_db), 6)).round().astype(int))
     ax.set_xticks(places, [str(times[place]) for place in places])
-    mel_axis(ax, band_centres_hz)
+    style.mel_axis(ax, band_centres_hz)
     ax.set(title=title, xlabel=label)
     figure.colorbar(image, ax=ax, label="Level above normal [dB]")
     return figure
@@ -99,8 +91,10 @@ def draw_waterfall(
 
 def draw_settings(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw a table of how often settings raise an alarm: promised rates by rules, as a heat map."""
-    figure, ax = heat_map(table, height_in=0.9 + 0.3 * len(table), label="", cbar=False, annot=True,
-                          fmt=".0f", cmap="Blues", vmin=0, linewidths=0.5)  # fmt: skip
+    figure, ax = style.heat_map(
+        table, height_in=0.9 + 0.3 * len(table), label="", cbar=False, annot=True, fmt=".0f",
+        cmap="Blues", vmin=0, linewidths=0.5,
+    )  # fmt: skip
     ax.set(title=title, xlabel="Anomalous among the last recordings, to raise an alarm")
     ax.tick_params(axis="x", rotation=0)
     return figure
@@ -120,7 +114,7 @@ def draw_found_from(rates: pd.DataFrame, *, corpus: str) -> Figure:
     words = pd.DataFrame("–", index=share.index, columns=share.columns)
     for row in shown[shown["found_from"].notna()].reset_index().itertuples():
         words.loc[row.kind, row.machine_type] = f"{row.found_from:.0f} {row.unit}"
-    figure, ax = heat_map(
+    figure, ax = style.heat_map(
         share, height_in=1.2 + 0.27 * len(share), label="Probability of detection, all strengths",
         vmin=0, vmax=1, cmap="viridis", annot=words, fmt="", annot_kws={"size": 8}, linewidths=0.5,
     )  # fmt: skip
@@ -137,7 +131,7 @@ def draw_detection_curves(rates: pd.DataFrame, machine_type: str, *, corpus: str
     """
     own = rates[rates["machine_type"] == machine_type]
     kinds = own["kind"].unique()
-    figure, panels = make_panels(len(kinds))
+    figure, panels = style.make_panels(len(kinds))
     # Fixed places: arranging axes automatically takes longer than drawing them.
     figure.set_layout_engine("none")
     height_in = figure.get_figheight()
@@ -152,16 +146,16 @@ def draw_detection_curves(rates: pd.DataFrame, machine_type: str, *, corpus: str
         best = views.groupby("system", sort=False)["auc"].mean().idxmax() if len(views) else ""
         view = views[views["system"] == best]
         error = [final["pod"] - final["pod_low"], final["pod_high"] - final["pod"]]
-        ax.errorbar(final["strength"], final["pod"], yerr=error, color=GROUP_COLOURS[0],
+        ax.errorbar(final["strength"], final["pod"], yerr=error, color=style.GROUP_COLOURS[0],
                     marker="o", ms=3, lw=1.2, elinewidth=0.6, label="final")  # fmt: skip
-        ax.plot(view["strength"], view["pod"], color=GROUP_COLOURS[1], ls="--", lw=1, marker="s",
-                ms=2.5)  # fmt: skip
+        ax.plot(view["strength"], view["pod"], color=style.GROUP_COLOURS[1], ls="--", lw=1,
+                marker="s", ms=2.5)  # fmt: skip
         ax.axhline(final["false_alarms"].iloc[0], color="grey", ls=":", lw=0.8)
         ax.set(ylim=(-0.05, 1.05), yticks=(0, 0.5, 1), xticks=final["strength"],
                xticklabels=[f"{strength:g}" for strength in final["strength"]],
                xlabel=f"Strength [{final['unit'].iloc[0]}]")  # fmt: skip
         ax.set_title(f"{kind}\n({best})" if best else kind, fontsize=8)
-    for ax in panels[::COLUMNS]:
+    for ax in panels[:: style.COLUMNS]:
         ax.set_ylabel("POD")
     figure.suptitle(
         f"{machine_type}: probability of detection ({corpus})\n"

@@ -14,18 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from asdlib.report.style import (
-    CONDITION_LINES,
-    CONDITION_MARKERS,
-    DOMAIN_COLOURS,
-    GROUP_COLOURS,
-    WIDTH_WIDE_IN,
-    finish_panels,
-    heat_map,
-    label_outside,
-    logarithmic_ticks,
-    make_panels,
-)
+from asdlib.report import style
 from asdlib.report.tables import METRIC_LABELS
 
 Array = npt.NDArray[np.float64]
@@ -47,9 +36,9 @@ def draw_result_summary(table: pd.DataFrame) -> Figure:
     machines = list(dict.fromkeys(table["machine_type"]))
     systems = list(dict.fromkeys(table["system"]))
     height = 1.1 + len(machines) * max(0.22, 0.09 * len(systems))
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH_WIDE_IN, height), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(style.WIDTH_WIDE_IN, height), sharey=True)
     row_of = {machine_type: row for row, machine_type in enumerate(machines)}
-    colours = {name: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, name in enumerate(systems)}
+    colours = {name: style.group_colour(i) for i, name in enumerate(systems)}
     lowest = table[["value", "ci_low"]].min().min()
     left = min(0.3, float(lowest) - 0.02) if pd.notna(lowest) else 0.3
     for metric, ax in zip(metrics, axes, strict=True):
@@ -73,7 +62,7 @@ def draw_result_summary(table: pd.DataFrame) -> Figure:
     official = table[(table["metric"] == "official_score") & table["value"].notna()]
     parts = [f"{row['system']} {row['value']:.3f}" for row in official.to_dict(orient="records")]
     title = f"Official score: {', '.join(parts)}" if parts else "No official score"
-    finish_panels(figure, handles, title)
+    style.finish_panels(figure, handles, title)
     return figure
 
 
@@ -88,7 +77,7 @@ def draw_views(metrics: pd.DataFrame, *, corpus: str) -> Figure:
     order = [name for name in table.index if name != "final"] + ["final"]
     table = table.reindex(order)
     n_views, n_machines = table.shape
-    figure, ax = heat_map(
+    figure, ax = style.heat_map(
         table, height_in=1.2 + 0.3 * n_views, label="Harmonic mean of AUC, AUC, pAUC", vmin=0.4,
         vmax=1.0, center=0.5, cmap="vlag", annot=n_machines <= 16, fmt=".2f",
         annot_kws={"size": 8}, linewidths=0.5,
@@ -109,8 +98,8 @@ def draw_roc_curves(curves: pd.DataFrame) -> Figure:
     over each other. The part that the partial AUC covers is shaded.
     """
     machines = list(dict.fromkeys(curves["machine_type"]))
-    figure, panels = make_panels(len(machines))
-    colours = {**DOMAIN_COLOURS, "both": "0.3"}
+    figure, panels = style.make_panels(len(machines))
+    colours = {**style.DOMAIN_COLOURS, "both": "0.3"}
     for machine_type, ax in zip(machines, panels, strict=True):
         ax.axvspan(0, _MAX_FPR, color="0.92", lw=0)
         ax.plot([0, 1], [0, 1], color="0.7", lw=0.6, ls=":")
@@ -120,7 +109,7 @@ def draw_roc_curves(curves: pd.DataFrame) -> Figure:
             ax.plot(x, y, color=colours[domain], lw=0.8 if domain == "both" else 1.2)
         ax.set(title=machine_type, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         ax.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    label_outside(panels, "False positive rate [1]", "True positive rate [1]")
+    style.label_outside(panels, "False positive rate [1]", "True positive rate [1]")
     shown = [name for name in colours if name in set(curves["normal_domain"])]
     handles = [Line2D([], [], color=colours[name], label=f"normal: {name}") for name in shown]
     handles.append(Line2D([], [], color="0.9", lw=5, label=f"partial AUC: rate up to {_MAX_FPR:g}"))
@@ -130,7 +119,7 @@ def draw_roc_curves(curves: pd.DataFrame) -> Figure:
         best = curves.loc[curves.loc[is_early, "true_positive_rate"].idxmax()]
         title = (f"At a false positive rate up to {_MAX_FPR:g}, {best['machine_type']} shows most: "
                  f"{100 * best['true_positive_rate']:.0f} % of its anomalies")  # fmt: skip
-    finish_panels(figure, handles, title)
+    style.finish_panels(figure, handles, title)
     return figure
 
 
@@ -145,7 +134,7 @@ def draw_score_histograms(
     all scores are positive. ``thresholds`` (``machine_type, threshold``) are vertical lines.
     """
     machines = sorted(scores["machine_type"].unique())
-    figure, panels = make_panels(len(machines))
+    figure, panels = style.make_panels(len(machines))
     limits: dict[Any, float] = {}
     if thresholds is not None:
         limits = dict(zip(thresholds["machine_type"], thresholds["threshold"], strict=True))
@@ -164,21 +153,21 @@ def draw_score_histograms(
         train = own.loc[own["split"] == "train", "anomaly_score"]
         if len(train):
             _draw_ridge(ax, train, edges, row=0, color=_TRAINING_COLOUR)
-        for row, style in enumerate(styles, start=1):
-            clips = own[own["split"].eq("test") & _named(own).eq(style)]
+        for row, words in enumerate(styles, start=1):
+            clips = own[own["split"].eq("test") & _named(own).eq(words)]
             if len(clips):
-                _draw_ridge(ax, clips["anomaly_score"], edges, row=row, **_line(style))
+                _draw_ridge(ax, clips["anomaly_score"], edges, row=row, **_line(words))
         if not math.isnan(limits.get(machine_type, math.nan)):
             ax.axvline(limits[machine_type], color="k", lw=0.8)
         ax.set(ylim=(0, len(styles) + 1.1))
         if logarithmic:
-            logarithmic_ticks(ax, "x")
-    label_outside(panels, "Anomaly score [1]", "Share of clips")
-    handles = [Line2D([], [], label=style, **_line(style)) for style in styles]
+            style.logarithmic_ticks(ax, "x")
+    style.label_outside(panels, "Anomaly score [1]", "Share of clips")
+    handles = [Line2D([], [], label=words, **_line(words)) for words in styles]
     handles.append(Line2D([], [], color=_TRAINING_COLOUR, lw=5, label="training, left out in turn"))
     if thresholds is not None:
         handles.append(Line2D([], [], color="k", lw=0.8, label="threshold"))
-    finish_panels(figure, handles, _decision_finding(scores))
+    style.finish_panels(figure, handles, _decision_finding(scores))
     return figure
 
 
@@ -218,23 +207,23 @@ def draw_embedding_maps(
     ``maps`` gives each machine the coordinates of `asdlib.scoring.embedding_map`, in the order of
     its rows in ``clips``. Training clips are small and pale.
     """
-    figure, panels = make_panels(len(maps))
+    figure, panels = style.make_panels(len(maps))
     for (machine_type, coordinates), ax in zip(maps.items(), panels, strict=True):
         own = clips[clips["machine_type"] == machine_type]
         is_train = own["split"].eq("train")
-        for style in _styles(own):
-            chosen = _named(own).eq(style)
+        for words in _styles(own):
+            chosen = _named(own).eq(words)
             train, test = coordinates[chosen & is_train], coordinates[chosen & ~is_train]
-            look = _marker(style)
+            look = _marker(words)
             ax.scatter(train[:, 0], train[:, 1], s=5, alpha=0.35, lw=0, **look)
             ax.scatter(test[:, 0], test[:, 1], s=16, lw=0.3, edgecolors="w", zorder=3, **look)
         ax.set(title=machine_type, xticks=[], yticks=[])
-    label_outside(panels, "Map axis 1", "Map axis 2")
+    style.label_outside(panels, "Map axis 1", "Map axis 2")
     shown = clips[clips["machine_type"].isin(list(maps)) & clips["split"].ne("train")]
-    handles = [Line2D([], [], ls="", ms=5, mec="w", label=style, **_marker(style))
-               for style in _styles(shown)]  # fmt: skip
+    handles = [Line2D([], [], ls="", ms=5, mec="w", label=words, **_marker(words))
+               for words in _styles(shown)]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="o", ms=3, color="0.6", label="training (pale)"))
-    finish_panels(figure, handles, title)
+    style.finish_panels(figure, handles, title)
     return figure
 
 
@@ -248,15 +237,17 @@ def _named(clips: pd.DataFrame) -> pd.Series:
 
 def _styles(clips: pd.DataFrame) -> list[str]:
     found = set(_named(clips))
-    every = (f"{domain}, {name}" for domain in DOMAIN_COLOURS for name in CONDITION_LINES)
-    return [style for style in every if style in found]
+    every = (
+        f"{domain}, {name}" for domain in style.DOMAIN_COLOURS for name in style.CONDITION_LINES
+    )
+    return [words for words in every if words in found]
 
 
-def _line(style: str) -> dict[str, Any]:
-    domain, condition = style.split(", ")
-    return {"color": DOMAIN_COLOURS[domain], "ls": CONDITION_LINES[condition]}
+def _line(words: str) -> dict[str, Any]:
+    domain, condition = words.split(", ")
+    return {"color": style.DOMAIN_COLOURS[domain], "ls": style.CONDITION_LINES[condition]}
 
 
-def _marker(style: str) -> dict[str, Any]:
-    domain, condition = style.split(", ")
-    return {"color": DOMAIN_COLOURS[domain], "marker": CONDITION_MARKERS[condition]}
+def _marker(words: str) -> dict[str, Any]:
+    domain, condition = words.split(", ")
+    return {"color": style.DOMAIN_COLOURS[domain], "marker": style.CONDITION_MARKERS[condition]}

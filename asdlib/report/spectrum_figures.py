@@ -15,30 +15,17 @@ from matplotlib.patches import Patch
 
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.store import ArrayStore
-from asdlib.report.style import (
-    DOMAIN_COLOURS,
-    GROUP_COLOURS,
-    SPECTROGRAM_COLOURMAP,
-    WIDTH_WIDE_IN,
-    finish_panels,
-    frequency_axis,
-    label_outside,
-    make_panels,
-    mel_axis,
-    set_wrapped_title,
-    short_frequency,
-    show_levels,
-)
+from asdlib.report import style
 from asdlib.spectra import LogMelSettings, band_centres_hz, log_mel, spectrogram
 
 #: A machine of more groups has those named that lie furthest from the others.
 _NAMED_GROUPS = 8
 _BAND_TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 _FIXED_COLOURS = {
-    **DOMAIN_COLOURS,
-    "training": GROUP_COLOURS[0],
-    "clean machine": GROUP_COLOURS[2],
-    "noise only": GROUP_COLOURS[7],
+    **style.DOMAIN_COLOURS,
+    "training": style.GROUP_COLOURS[0],
+    "clean machine": style.GROUP_COLOURS[2],
+    "noise only": style.GROUP_COLOURS[7],
 }
 #: Lowest value of the criterion's axis, below it the room for a reason.
 _LOWEST_SHARE, _REASON_AT = -0.75, -1.6
@@ -58,7 +45,7 @@ def draw_recording(
                          fmax=settings.fmax, **shape)  # fmt: skip
     duration_s = len(samples) / sample_rate
     figure, (wave, linear, mel) = plt.subplots(
-        3, 1, figsize=(WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2]
+        3, 1, figsize=(style.WIDTH_WIDE_IN, 5.0), sharex=True, height_ratios=[1, 2, 2]
     )
     parts = np.array_split(samples, min(2000, len(samples)))
     low, high = np.array([(part.min(), part.max()) for part in parts]).T
@@ -68,12 +55,12 @@ def draw_recording(
         (linear, spectrogram_db, 0.0, sample_rate / 2000),
         (mel, log_mel_db, -0.5, len(log_mel_db) - 0.5),
     ):
-        image = show_levels(ax, levels - levels.max(), (0.0, duration_s, bottom, top))
+        image = style.show_levels(ax, levels - levels.max(), (0.0, duration_s, bottom, top))
         figure.colorbar(image, ax=ax, label="Level [dB re loudest]", pad=0.01)
     linear.set_ylabel("Frequency [kHz]")
-    mel_axis(mel, band_centres_hz(settings))
+    style.mel_axis(mel, band_centres_hz(settings))
     mel.set(xlabel="Time [s]", xlim=(0, duration_s))
-    set_wrapped_title(figure, title)
+    style.set_wrapped_title(figure, title)
     return figure
 
 
@@ -85,11 +72,11 @@ def draw_average_spectra(spectra: pd.DataFrame) -> Figure:
     """
     machines = list(dict.fromkeys(spectra["machine_type"]))
     shared = set(spectra["group"]) <= set(_FIXED_COLOURS)
-    figure, panels = make_panels(len(machines), height_in=1.9 if shared else 2.4)
+    figure, panels = style.make_panels(len(machines), height_in=1.9 if shared else 2.4)
     for machine, ax in zip(machines, panels, strict=True):
         own = spectra[(spectra["machine_type"] == machine) & (spectra["frequency_hz"] > 0)]
         _draw_groups(ax, own)
-        frequency_axis(ax, 50, float(own["frequency_hz"].max()))
+        style.frequency_axis(ax, 50, float(own["frequency_hz"].max()))
         count = own["group"].nunique()
         few = shared or count <= _NAMED_GROUPS
         ax.set_title(machine if few else f"{machine}: {count} attributes")
@@ -101,12 +88,12 @@ def draw_average_spectra(spectra: pd.DataFrame) -> Figure:
             title = None if few else f"{_NAMED_GROUPS} that differ most:"
             ax.legend(fontsize=5, loc="lower left", handlelength=1, labelspacing=0.2,
                       title=title, title_fontsize=5)  # fmt: skip
-    label_outside(panels, "Frequency [Hz]", "Level [dB re full scale]")
+    style.label_outside(panels, "Frequency [Hz]", "Level [dB re full scale]")
     if shared:
         names = list(dict.fromkeys(spectra["group"]))
         handles = [Line2D([], [], color=_FIXED_COLOURS[name], label=name) for name in names]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    set_wrapped_title(figure, _average_finding(spectra))
+    style.set_wrapped_title(figure, _average_finding(spectra))
     return figure
 
 
@@ -123,7 +110,7 @@ def _draw_groups(ax: Axes, own: pd.DataFrame) -> None:
         if group not in named:
             ax.plot(x, mean_db, color="0.75", lw=0.4)
             continue
-        colour = _FIXED_COLOURS.get(group, GROUP_COLOURS[named.index(group)])
+        colour = _FIXED_COLOURS.get(group, style.GROUP_COLOURS[named.index(group)])
         ax.plot(x, mean_db, color=colour, lw=0.8 if len(groups) <= 3 else 0.5,
                 label=f"{group} ({lines['n_clips'].iloc[0]})")  # fmt: skip
         if len(groups) <= 3:
@@ -157,13 +144,13 @@ def draw_band_information(bands: pd.DataFrame) -> Figure:
     """
     machines = list(dict.fromkeys(bands["machine_type"]))
     lows, top_hz = np.sort(bands["low_hz"].unique()), bands["high_hz"].max()
-    energy = {"cmap": SPECTROGRAM_COLOURMAP, "vmin": 0}
+    energy = {"cmap": style.SPECTROGRAM_COLOURMAP, "vmin": 0}
     columns = [
         ("energy_share", "Share of energy [%]", 100.0, energy),
         ("snr_db", "SNR [dB]", 1.0, {"cmap": "RdBu_r", "vmin": -15, "vmax": 15}),
         ("attribute_share", "Variance by attribute [%]", 100.0, {**energy, "vmax": 100}),
     ]
-    size = (WIDTH_WIDE_IN, 1.5 + 0.22 * len(machines))
+    size = (style.WIDTH_WIDE_IN, 1.5 + 0.22 * len(machines))
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True)
     for ax, (column, label, scale, options) in zip(axes, columns, strict=True):
         table = bands.pivot_table(
@@ -178,13 +165,13 @@ def draw_band_information(bands: pd.DataFrame) -> Figure:
         shown = [f for f in _BAND_TICKS_HZ if lows[0] <= f <= top_hz]
         # The cells are third octaves.
         places = 3 * np.log2(np.array(shown) / lows[0]) - 0.5
-        ax.set_xticks(places, [short_frequency(f) for f in shown])
+        ax.set_xticks(places, [style.short_frequency(f) for f in shown])
         ax.set_xlabel("Frequency [Hz]")
     axes[0].set_yticks(range(len(machines)), machines)
     above = bands[bands["low_hz"] >= 1000].groupby("machine_type")["energy_share"].sum()
     high = above[above > 0.5].index.tolist()
     title = f"{len(high)} of {len(machines)} machines have most of their energy above 1 kHz"
-    set_wrapped_title(figure, f"{title}: {', '.join(high)}" if high else title)
+    style.set_wrapped_title(figure, f"{title}: {', '.join(high)}" if high else title)
     return figure
 
 
@@ -195,8 +182,8 @@ def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure
     scatter above the cut-off; below them the reason of a machine without high-pass. ``curves`` and
     ``table`` are fields of :class:`asdlib.spectra.HighpassChoice`.
     """
-    figure, panels = make_panels(len(table), height_in=2.1)
-    criterion, _, information, scatter = GROUP_COLOURS[:4]
+    figure, panels = style.make_panels(len(table), height_in=2.1)
+    criterion, _, information, scatter = style.GROUP_COLOURS[:4]
     choices = table[["machine_type", "highpass_hz", "reason"]].astype({"highpass_hz": float})
     rows = choices.itertuples(index=False, name=None)
     for (machine, chosen, reason), ax in zip(rows, panels, strict=True):
@@ -216,8 +203,8 @@ def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure
                     color="0.35", va="bottom")  # fmt: skip
         else:
             ax.axvline(chosen, color="k", lw=0.9)
-        frequency_axis(ax, 220, 4500)
-    label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
+        style.frequency_axis(ax, 220, 4500)
+    style.label_outside(panels, "Cut-off [Hz]", "Share or criterion [1]")
     handles = [
         Line2D([], [], color=criterion, label="criterion"),
         Patch(color=criterion, alpha=0.25, lw=0, label="95 % interval"),
@@ -228,5 +215,5 @@ def draw_highpass_criterion(curves: pd.DataFrame, table: pd.DataFrame) -> Figure
     cuts = table.dropna(subset="highpass_hz").set_index("machine_type")["highpass_hz"]
     title = f"A high-pass for {len(cuts) or 'none'} of {len(table)} machines"
     names = ", ".join(f"{machine} ({cutoff:.0f} Hz)" for machine, cutoff in cuts.items())
-    finish_panels(figure, handles, f"{title}: {names}" if names else title)
+    style.finish_panels(figure, handles, f"{title}: {names}" if names else title)
     return figure

@@ -77,6 +77,11 @@ def use_style() -> None:
     pd.set_option("display.precision", 3)
 
 
+def group_colour(number: int) -> Any:
+    """Colour of a group by its number; behind the last they begin again."""
+    return GROUP_COLOURS[number % len(GROUP_COLOURS)]
+
+
 def make_panels(count: int, *, height_in: float = 1.75) -> tuple[Figure, list[Axes]]:
     """Make equal panels, at most four in a row; a single one is half as wide as a page."""
     columns = min(COLUMNS, max(1, count))

@@ -15,15 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.report.style import (
-    DOMAIN_COLOURS,
-    GROUP_COLOURS,
-    WIDTH_WIDE_IN,
-    logarithmic_ticks,
-    mel_axis,
-    set_wrapped_title,
-    show_levels,
-)
+from asdlib.report import style
 
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy"}
 
@@ -59,7 +51,7 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     """
     if not histories:
         raise InputError("There is no learning curve to draw: expected one per seed.")
-    figure, axes = plt.subplots(1, len(_PANELS), figsize=(WIDTH_WIDE_IN, 2.3))
+    figure, axes = plt.subplots(1, len(_PANELS), figsize=(style.WIDTH_WIDE_IN, 2.3))
     for axis, (column, label) in zip(axes, _PANELS.items(), strict=True):
         for number, (seed, history) in enumerate(histories.items()):
             axis.plot(history["epoch"], history[column], label=f"seed {seed}",
@@ -72,13 +64,13 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     axes[1].set_ylim(0, 1.02)
     if len(histories) > 1:
         axes[1].legend(ncols=2 if len(histories) > 5 else 1)
-    set_wrapped_title(figure, _finding(histories))
+    style.set_wrapped_title(figure, _finding(histories))
     return figure
 
 
 def _look(number: int, curve: pd.DataFrame) -> dict[str, Any]:
     """Colour of the curve with a number; a curve of few epochs has points."""
-    colour = GROUP_COLOURS[number % len(GROUP_COLOURS)]
+    colour = style.group_colour(number)
     return {"color": colour, "marker": "." if len(curve) < 3 else None}
 
 
@@ -98,7 +90,7 @@ def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
 
     ``losses`` are ``machine_type, epoch, loss, validation_loss`` [dB²], of one seed.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 2.3))
+    figure, axis = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 2.3))
     for number, (machine_type, curve) in enumerate(losses.groupby("machine_type", sort=True)):
         look = _look(number, curve)
         axis.plot(curve["epoch"], curve["loss"], label=machine_type, **look)
@@ -106,7 +98,7 @@ def draw_autoencoder_curves(losses: pd.DataFrame) -> Figure:
     last = losses[losses["epoch"] == losses["epoch"].max()]
     low, high = (last["loss"] ** 0.5).min(), (last["loss"] ** 0.5).max()
     axis.set(xlabel="Epoch", ylabel="Loss [dB²]")
-    logarithmic_ticks(axis, "y")
+    style.logarithmic_ticks(axis, "y")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title(
         f"After {losses['epoch'].max()} epochs the autoencoders miss a level by "
@@ -126,16 +118,16 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
     machines = sorted(parts[0].unique())
     domain = parts[2].where(parts[2].isin(["source", "target"]), "unknown")
     size = counts.groupby([parts[0], domain, counts["n_clips"]])["n_clips"].transform("size")
-    figure, axis = plt.subplots(figsize=(WIDTH_WIDE_IN, 0.9 + 0.25 * len(machines)))
+    figure, axis = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 0.9 + 0.25 * len(machines)))
     row = parts[0].map({name: number for number, name in enumerate(machines)})
     for name, offset in {"source": -0.2, "target": 0.0, "unknown": 0.2}.items():
         of_domain = (domain == name).to_numpy()
         label = "supplemental" if name == "unknown" else name
         axis.scatter(counts["n_clips"][of_domain], row[of_domain] + offset, 10 * size[of_domain],
-                     lw=0, color=DOMAIN_COLOURS[name], label=label)  # fmt: skip
+                     lw=0, color=style.DOMAIN_COLOURS[name], label=label)  # fmt: skip
     axis.set_yticks(range(len(machines)), machines)
     axis.set(ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
-    logarithmic_ticks(axis, "x")
+    style.logarithmic_ticks(axis, "x")
     smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
     axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips (larger dot: several)")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -151,7 +143,7 @@ def draw_adacos_scale(
     that before the first step. The right panel, for a clip at right angles to all centres but one,
     holds for ``n_centres`` of all classes.
     """
-    figure, (curve, probability) = plt.subplots(1, 2, figsize=(WIDTH_WIDE_IN, 2.3))
+    figure, (curve, probability) = plt.subplots(1, 2, figsize=(style.WIDTH_WIDE_IN, 2.3))
     for number, (seed, history) in enumerate(histories.items()):
         look = _look(number, history)
         curve.plot(history["epoch"], history["scale"], label=f"seed {seed}", **look)
@@ -162,9 +154,9 @@ def draw_adacos_scale(
     curve.legend(loc="lower left")
     last_scale = float(next(iter(histories.values()))["scale"].iloc[-1])
     angle_deg = np.linspace(0, 180, 181)
-    for scale, style in ((first_scale, ":"), (last_scale, "-")):
+    for scale, line in ((first_scale, ":"), (last_scale, "-")):
         others = (n_centres - 1) * np.exp(-scale * np.cos(np.deg2rad(angle_deg)))
-        probability.plot(angle_deg, 1 / (1 + others), color="k", ls=style, label=f"s = {scale:.1f}")
+        probability.plot(angle_deg, 1 / (1 + others), color="k", ls=line, label=f"s = {scale:.1f}")
     probability.set(xlabel="Angle to the own centre [°]", ylabel="Probability of the class",
                     xlim=(0, 180), ylim=(0, 1.02), xticks=range(0, 181, 45))  # fmt: skip
     probability.legend(loc="upper right")
@@ -183,16 +175,16 @@ def draw_augmentation(
     ``clips_db`` are levels (n_mels, n_frames) [dB] by the panels' titles, ``band_centres_hz`` the
     centre frequencies (n_mels,) [Hz], ``duration_s`` is the length of the clips [s].
     """
-    figure, axes = plt.subplots(1, len(clips_db), figsize=(WIDTH_WIDE_IN, 2.2), sharey=True)
+    figure, axes = plt.subplots(1, len(clips_db), figsize=(style.WIDTH_WIDE_IN, 2.2), sharey=True)
     levels = np.stack(list(clips_db.values()))
     low, high = np.percentile(levels[levels > REMOVED_DB / 2], [1, 99.9])
     n_mels = len(band_centres_hz)
     for axis, (name, level_db) in zip(axes, clips_db.items(), strict=True):
-        image = show_levels(axis, level_db, (0, duration_s, -0.5, n_mels - 0.5), vmin=low,
+        image = style.show_levels(axis, level_db, (0, duration_s, -0.5, n_mels - 0.5), vmin=low,
                             vmax=high)  # fmt: skip
         axis.set_title(name)
         axis.set_xlabel("Time [s]")
-    mel_axis(axes[0], band_centres_hz)
+    style.mel_axis(axes[0], band_centres_hz)
     figure.colorbar(image, ax=axes, label="Log-mel level [dB re 1]", pad=0.01)
     figure.suptitle(
         "Mixup adds two clips in power; StatEx gives the pattern of one the other's level"

@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asdlib.base import InputError, choose_device, device_name
 from asdlib.training import augment
-from asdlib.training.augment import Batch, Examples
 from asdlib.training.checkpoint import (
     HISTORY_COLUMNS,
     Checkpoint,
@@ -112,7 +111,7 @@ def train(
             return load_model(path, expected=identity)
         chosen = choose_device(device)
         batches = feature_batches(features, spectrum, positions, chosen)
-        examples = Examples(classes, batches, settings, chosen)
+        examples = augment.Examples(classes, batches, settings, chosen)
         trainer = Trainer(identity, examples, chosen, resume_from=checkpoint)
         on_progress(trainer.epoch * len(positions))
         while trainer.epoch < settings.epochs:
@@ -128,7 +127,7 @@ class Trainer:
     def __init__(
         self,
         identity: Identity,
-        examples: Examples,
+        examples: augment.Examples,
         device: torch.device,
         *,
         resume_from: Checkpoint | None = None,
@@ -243,7 +242,7 @@ class Trainer:
         return loss.detach(), is_correct
 
     def _score(
-        self, embedding: Tensor, batch: Batch, generator: torch.Generator
+        self, embedding: Tensor, batch: augment.Batch, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Loss of a batch after FeatEx, and whether the clips get their class."""
         exchanged, labels = embedding, batch.exchanged_labels

@@ -22,8 +22,6 @@ from asdlib.data.clips import new_clips
 from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, level_above_normal, save_bundle
 from asdlib.report.explain_figures import audio_players
-from asdlib.scoring import read_scores
-from asdlib.spectra import KnownRates
 from asdlib.training import Embeddings, learnt_clips, load_model
 from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run
@@ -44,7 +42,7 @@ def gather_detector(
     views: Sequence[str],
     neighbours: int,
     false_alarm_rate: float,
-    known: KnownRates,
+    known: spectra.KnownRates,
 ) -> Detector:
     """Gather the final system of one seed, with the training clips as its bank.
 
@@ -142,7 +140,7 @@ def compare_with_run(
         return pd.DataFrame({"clip_id": [], "run": [], "bundle": []}, dtype="float64")
     described = detector.describe(waveforms, new, progress=run.progress, **run.store)
     own = detector.score(new, described)["final"].set_index("clip_id")["anomaly_score"]
-    scores = read_scores(run.stage_file(run.results / "scores.csv"))
+    scores = scoring.read_scores(run.stage_file(run.results / "scores.csv"))
     of_run = scores[scores["system"].eq("final")].drop_duplicates("clip_id")  # of the first seed
     known = of_run.set_index("clip_id")["anomaly_score"]
     ids = new["clip_id"].tolist()
