@@ -69,13 +69,17 @@ def find_clusters(
     At most one cluster for five clips. Strays, which would hide what states there are, and all
     beyond a random 2,000 clips join the nearest cluster afterwards.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinite values. Drop silent clips first.")
     largest = min(max_clusters or MAX_CLUSTERS, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
         on_progress(len(points))
         return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
-    is_stray = _find_strays(points)
+    neighbours = NearestNeighbors(n_neighbors=MIN_CLUSTER_CLIPS).fit(points)
+    reach = neighbours.kneighbors(points)[0][:, -1]
+    is_stray = reach > STRAY_FACTOR * np.quantile(reach, 0.9)
     judged = _sample(np.flatnonzero(~is_stray), seed)
     tried: list[tuple[_Row, Labels]] = []
     # Threads of other programs on the same cores would be waited for at every step.
@@ -177,15 +181,6 @@ def _try_numbers(points: Array, largest: int, seed: int) -> Iterator[tuple[_Row,
         is_filled = np.unique(labels, return_counts=True)[1].min() >= MIN_CLUSTER_CLIPS
         accepted = bool(is_separated and is_filled and repeats >= MIN_STABILITY)
         yield (count, own, reference, spread, repeats, accepted), labels
-
-
-def _find_strays(points: Array) -> npt.NDArray[np.bool_]:
-    """Clips much further from their second neighbour than nearly all others are."""
-    from sklearn.neighbors import NearestNeighbors
-
-    model = NearestNeighbors(n_neighbors=MIN_CLUSTER_CLIPS).fit(points)
-    reach = model.kneighbors(points)[0][:, -1]
-    return np.asarray(reach > STRAY_FACTOR * np.quantile(reach, 0.9), dtype=np.bool_)
 
 
 def _unstructured(count: int, criterion: pd.DataFrame) -> Clustering:

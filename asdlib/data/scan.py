@@ -182,16 +182,13 @@ def _split_mimii(folder: Path) -> dict[Path, str]:
 
 
 def _pass_over(scan: Scan, path: Path, reason: str) -> None:
+    """Note why a file is not read; what is known to lie there is not told."""
+    if not reason and layout.is_recording(path):
+        reason = "in no split's folder"
+    elif not reason and path.suffix.lower() in _UNREADABLE_FORMATS:
+        reason = "a format that cannot be read (convert it to wav or flac)"
     if reason or not _KNOWN_FILE.fullmatch(path.name):
-        scan.passed_over.append((path, reason or _why_not_read(path)))
-
-
-def _why_not_read(path: Path) -> str:
-    if layout.is_recording(path):
-        return "in no split's folder"
-    if path.suffix.lower() in _UNREADABLE_FORMATS:
-        return "a format that cannot be read (convert it to wav or flac)"
-    return "no recording"
+        scan.passed_over.append((path, reason or "no recording"))
 
 
 def given_attributes(

@@ -181,15 +181,9 @@ def _compare(
 def _interval(
     draws: FloatArray, confidence: float, seed: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give mean and interval of draws of shape (n_seeds, 1 + n_bootstrap, n_metrics)."""
-    mean = _mean_over_seeds(draws, seed)
-    return mean[0], *bias_corrected_interval(mean[0], mean[1:], confidence=confidence)
+    """Give mean and interval of draws of shape (n_seeds, 1 + n_bootstrap, n_metrics).
 
-
-def _mean_over_seeds(draws: FloatArray, seed: int) -> FloatArray:
-    """Mean over all seeds in the first row, over seeds drawn with replacement in the others.
-
-    ``draws`` has shape (n_seeds, 1 + n_bootstrap, n_metrics). Drawing n - 1 of n units: J. N. K.
+    Of all clips the mean over the seeds, of resamples that over seeds drawn, n - 1 of n: J. N. K.
     Rao and C. F. J. Wu, "Resampling inference with complex survey data", JASA 83 (1988).
     """
     count, resamples = len(draws), draws.shape[1] - 1
@@ -197,7 +191,8 @@ def _mean_over_seeds(draws: FloatArray, seed: int) -> FloatArray:
     picked = np.random.default_rng([seed, count]).integers(0, count, (resamples, fewer))
     drawn = (picked[:, :, None] == np.arange(count)).sum(axis=1) / fewer
     weights = np.vstack([np.full(count, 1.0 / count), drawn])
-    return np.asarray(np.einsum("bs,sbm->bm", weights, draws), dtype=np.float64)
+    mean, *means = np.einsum("bs,sbm->bm", weights, draws)
+    return mean, *bias_corrected_interval(mean, np.array(means), confidence=confidence)
 
 
 def _deviation(draws: FloatArray) -> FloatArray:

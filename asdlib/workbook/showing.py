@@ -86,23 +86,16 @@ def draw_verdict(
     with one_thread():
         one = explainer.explain(clip_id, own.iloc[0], waveforms)
     said = f"{judged['verdict']}, score {judged['anomaly_score']:.2f}"
+    samples, rate = waveforms.row_of(clip_id), int(waveforms.settings["sample_rate"])
+    sound = spectra.Sound(samples, rate)
     figure = explain_figures.draw_reason(
         one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence}",
-        **_spectrogram(one.clip_id, waveforms),
+        level_db=sound.level_db, band_centres_hz=sound.centres_hz, duration_s=len(samples) / rate,
     )  # fmt: skip
     # What is displayed later must not be shown a second time by itself.
     plt.close(figure)
     cut = _excerpts(one, waveforms, seconds=seconds)
-    rate = int(waveforms.settings["sample_rate"])
     return figure, explain_figures.audio_players(cut, sample_rate=rate)
-
-
-def _spectrogram(clip_id: str, waveforms: ArrayStore) -> dict[str, Any]:
-    """Log-mel of a clip as the profiles see it, with its bands [Hz] and duration [s]."""
-    samples, rate = waveforms.row_of(clip_id), float(waveforms.settings["sample_rate"])
-    sound = spectra.Sound(samples, rate)
-    return {"level_db": sound.level_db, "band_centres_hz": sound.centres_hz,
-            "duration_s": len(samples) / rate}  # fmt: skip
 
 
 def _excerpts(
