@@ -247,16 +247,9 @@ def pauc_acceleration(
     found_at = 1.0 - np.searchsorted(anomalous, normal, "left") / len(anomalous)
     threshold = np.quantile(normal, np.clip(1.0 - max_fpr, 0.0, 1.0))
     found = 1.0 - np.searchsorted(anomalous, threshold, "left") / len(anomalous)
-    influence = np.concatenate(
-        [
-            _centred(np.maximum(0.0, max_fpr - false_rate)) / len(anomalous),
-            _centred(np.where(normal > threshold, found_at - found, 0.0)) / len(normal),
-        ]
-    )
+    of_anomalies = np.maximum(0.0, max_fpr - false_rate)
+    of_normals = np.where(normal > threshold, found_at - found, 0.0)
+    influence = np.concatenate([(of - of.mean()) / len(of) for of in (of_anomalies, of_normals)])
     if np.abs(influence).max() < 1e-12:  # no clip changes the value but for rounding
         return 0.0
     return float(np.sum(influence**3) / (6.0 * np.sum(influence**2) ** 1.5))
-
-
-def _centred(values: FloatArray) -> FloatArray:
-    return np.asarray(values - values.mean())
