@@ -89,13 +89,13 @@ def recordings(tmp_path, monkeypatch):
 
 def test_any_recording_is_found_by_machine_domain_and_condition(recordings):
     clips, waveforms, shown = recordings
-    box = browse.browse_recordings(clips, waveforms, LogMelSettings())
+    box = browse.browse_recordings(clips, waveforms, LogMelSettings(), corpus="simulated")
     machine, clip = box.children[0].children
     assert "fan, test, source, anomalous" in machine.options
     assert set(clip.options) < set(clips["clip_id"])
     machine.value = "fan, test, source, anomalous"
     figure, sound = shown[-1]
-    assert figure.get_suptitle() == clip.value
+    assert figure.get_suptitle() == f"{clip.value} (simulated)"
     assert clip.value in sound.data
 
 
@@ -104,12 +104,14 @@ def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(recordings):
     evidence = SimpleNamespace(
         clip_ids=clips["clip_id"].tolist(), track=SimpleNamespace(bands_hz=[(1000.0, 2000.0)])
     )
-    box = envelope_figures.browse_envelopes({("fan", "00"): evidence}, waveforms)
+    box = envelope_figures.browse_envelopes(
+        {("fan", "00"): evidence}, waveforms, corpus="simulated"
+    )
     machine, clip = box.children[0].children
     assert machine.options == ("fan, section 00",)
     clip.value = evidence.clip_ids[2]
     figure, sound = shown[-1]
-    assert figure.get_suptitle().startswith(f"{clip.value}\nenvelope: ")
+    assert figure.get_suptitle().startswith(f"{clip.value} (simulated)\nenvelope: ")
     assert clip.value in sound.data
 
 

@@ -258,14 +258,16 @@ def test_any_clip_can_be_chosen_the_highest_score_first(judged, monkeypatch):
     verdicts, scores, waveforms, explainer = judged
     show = partial(
         showing.show_verdict, verdicts=verdicts, view_scores=scores, waveforms=waveforms,
-        explainer=explainer, seconds=0.5,
+        explainer=explainer, seconds=0.5, corpus="simulated",
     )  # fmt: skip
     box = showing.browse_verdicts(verdicts, explainer.clips, show)
     group, clip = box.children[0].children
     assert list(group.options) == ["pump, test, source"]
     assert list(clip.options) == ["pump/test/high", "pump/test/low"]
     figure, players = shown[-1]
-    assert figure.get_suptitle().startswith("pump/test/high, normal, score 2.00: ")
+    title = figure.get_suptitle().replace("\n", " ")
+    assert title.startswith("pump/test/high, normal, score 2.00: ")
+    assert title.endswith("(simulated)")
     assert "nearest normal: " in players.data
 
 

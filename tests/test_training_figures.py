@@ -24,15 +24,15 @@ def history(n_epochs: int, accuracy: float) -> pd.DataFrame:
 
 
 def test_one_line_per_seed_and_the_finding_as_title() -> None:
-    figure = draw_training_curves({0: history(5, 0.9), 1: history(5, 0.95)})
+    figure = draw_training_curves({0: history(5, 0.9), 1: history(5, 0.95)}, corpus="simulated")
     assert [len(axis.lines) for axis in figure.axes] == [2, 2]
-    assert figure.get_suptitle() == (
-        "After 5 epochs, 90 to 95 % of the augmented training clips get their class"
+    assert figure.get_suptitle().replace("\n", " ") == (
+        "After 5 epochs, 90 to 95 % of the augmented training clips get their class (simulated)"
     )
     assert figure.get_figwidth() == 7.0
 
 
-def test_the_saved_picture_takes_the_place_of_the_live_curve(monkeypatch) -> None:
+def test_the_live_curve_takes_its_own_place_and_says_what_it_shows(monkeypatch) -> None:
     shown = []
 
     class Handle:
@@ -44,23 +44,26 @@ def test_the_saved_picture_takes_the_place_of_the_live_curve(monkeypatch) -> Non
         return Handle
 
     monkeypatch.setattr(training_figures, "display", display)
-    live = LiveCurves()
+    live = LiveCurves("simulated")
     live.show(0, history(1, 0.5))
     live.show(0, history(2, 0.6))
-    live.put("saved, with the word simulated")
-    assert shown[1:] == [live.figure, "saved, with the word simulated"]
+    assert shown[1:] == [live.figure]
+    assert all(figure.get_suptitle().endswith("(simulated)") for figure in shown)
 
 
 def test_before_the_first_epoch_and_without_curves() -> None:
-    figure = draw_training_curves({0: history(0, 0.0)})
+    figure = draw_training_curves({0: history(0, 0.0)}, corpus="simulated")
     assert "not finished its first epoch" in figure.get_suptitle()
-    figure = draw_training_curves({0: history(1, 0.5).assign(epoch=0.25)})
+    figure = draw_training_curves({0: history(1, 0.5).assign(epoch=0.25)}, corpus="simulated")
     assert "not finished its first epoch" in figure.get_suptitle()
     assert figure.axes[0].get_xlim() == (0.25, 2)
     part = pd.concat([history(1, 0.5), history(1, 0.6).assign(epoch=1.25)])
-    assert "After 1.25 epochs, 60 %" in draw_training_curves({0: part}).get_suptitle()
+    assert (
+        "After 1.25 epochs, 60 %"
+        in draw_training_curves({0: part}, corpus="simulated").get_suptitle()
+    )
     with pytest.raises(InputError, match="no learning curve"):
-        draw_training_curves({})
+        draw_training_curves({}, corpus="simulated")
 
 
 def test_autoencoder_curves_have_two_lines_a_machine_and_an_error_in_db() -> None:

@@ -94,7 +94,8 @@ def test_command_becomes_jupyterlab_on_the_copies(out, monkeypatch):
     monkeypatch.setattr(cli, "_become", lambda *words: calls.append(words))
     cli.lab(["--name", "pumps", "--out", str(out), "--no-browser", "--port=8899"])
     first = out / "build" / "pumps_lab" / "notebooks" / "01_spectrum_exploration.ipynb"
-    options = [f"--ServerApp.root_dir={out}", "--no-browser", "--port=8899"]
+    settings = [f"--ServerApp.root_dir={out}", "--LabApp.news_url=None"]
+    options = [*settings, "--no-browser", "--port=8899"]
     assert calls == [("jupyterlab", *options, str(first))]
 
 

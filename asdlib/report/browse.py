@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import ipywidgets
 import matplotlib as mpl
@@ -89,16 +90,15 @@ def browse_points(
 
 
 def browse_recordings(
-    clips: pd.DataFrame, waveforms: ArrayStore, settings: LogMelSettings
+    clips: pd.DataFrame, waveforms: ArrayStore, settings: LogMelSettings, *, corpus: str
 ) -> ipywidgets.VBox | None:
     """Choose any clip of a clip table by machine, split, domain and condition; see and hear it.
 
-    ``waveforms`` has its samples (int16), ``settings`` are of the log-mel spectrogram. None where
-    nobody can choose.
+    ``waveforms`` has its samples (int16), ``settings`` are of the log-mel spectrogram; ``corpus``
+    is "simulated" or "recorded", for the title. None where nobody can choose.
     """
-    return browse_clips(
-        grouped(clips), lambda _, clip_id: show_recording(clip_id, waveforms, settings)
-    )
+    show = partial(show_recording, waveforms=waveforms, settings=settings, corpus=corpus)
+    return browse_clips(grouped(clips), lambda _, clip_id: show(clip_id))
 
 
 def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
@@ -111,9 +111,12 @@ def grouped(clips: pd.DataFrame) -> dict[str, list[str]]:
     return {str(label): own["clip_id"].tolist() for label, own in clips.groupby(labels)}
 
 
-def show_recording(clip_id: str, waveforms: ArrayStore, settings: LogMelSettings) -> None:
+def show_recording(
+    clip_id: str, waveforms: ArrayStore, settings: LogMelSettings, *, corpus: str
+) -> None:
     """Display a clip of a waveform store as `draw_recording` does, and its sound."""
-    show_with_sound(draw_recording(clip_id, waveforms, settings, title=clip_id), clip_id, waveforms)
+    title = f"{clip_id} ({corpus})"
+    show_with_sound(draw_recording(clip_id, waveforms, settings, title=title), clip_id, waveforms)
 
 
 def show_with_sound(figure: Figure, clip_id: str, waveforms: ArrayStore) -> None:

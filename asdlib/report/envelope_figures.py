@@ -155,17 +155,19 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
 
 
 def browse_envelopes(
-    machines: Mapping[tuple[str, str], MachineEvidence], waveforms: ArrayStore
+    machines: Mapping[tuple[str, str], MachineEvidence], waveforms: ArrayStore, *, corpus: str
 ) -> ipywidgets.VBox | None:
     """Choose a machine and one of its clips; see its envelope analysis and hear it.
 
     ``machines`` are by machine type and section, as an annotation holds them; ``waveforms`` are
-    the int16 samples of the clips. Returns what `browse_clips` does.
+    the int16 samples of the clips, ``corpus`` is "simulated" or "recorded", for the title. Returns
+    what `browse_clips` does.
     """
     named = {f"{machine}, section {section}": m for (machine, section), m in machines.items()}
 
     def show(name: str, clip_id: str) -> None:
         inspection = inspect_clip(clip_id, waveforms, bands_hz=named[name].track.bands_hz)
-        show_with_sound(draw_inspection(inspection, title=clip_id), clip_id, waveforms)
+        figure = draw_inspection(inspection, title=f"{clip_id} ({corpus})")
+        show_with_sound(figure, clip_id, waveforms)
 
     return browse_clips({name: details.clip_ids for name, details in named.items()}, show)

@@ -23,7 +23,8 @@ _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy"}
 class LiveCurves:
     """Learning curves in a notebook, drawn anew whenever there is more to see."""
 
-    def __init__(self) -> None:
+    def __init__(self, corpus: str) -> None:
+        self.corpus = corpus  # "simulated" or "recorded", for the title
         self.histories: dict[int, pd.DataFrame] = {}  # by seed
         self.figure = Figure()  # the newest
         self._handle: Any = None  # IPython's handle of the shown figure
@@ -31,23 +32,19 @@ class LiveCurves:
     def show(self, seed: int, history: pd.DataFrame) -> None:
         """Draw the curve of a seed beside the others, in the place of the figure before."""
         self.histories[seed] = history
-        self.figure = draw_training_curves(self.histories)
-        self.put(self.figure)
+        self.figure = draw_training_curves(self.histories, corpus=self.corpus)
+        if self._handle is None:
+            self._handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(self.figure)
         plt.close(self.figure)
 
-    def put(self, picture: Any) -> None:
-        """Display something in the place of the figure, such as the picture that was saved."""
-        if self._handle is None:
-            self._handle = display(picture, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(picture)
 
-
-def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
+def draw_training_curves(histories: Mapping[Any, pd.DataFrame], *, corpus: str) -> Figure:
     """Draw loss and accuracy over the epochs, one line per seed.
 
     ``histories`` of every seed, at least one, have the columns ``epoch, loss, accuracy``;
-    any of them may still be growing.
+    any of them may still be growing. ``corpus``: "simulated" or "recorded", for the title.
     """
     if not histories:
         raise InputError("There is no learning curve to draw: expected one per seed.")
@@ -64,7 +61,7 @@ def draw_training_curves(histories: Mapping[Any, pd.DataFrame]) -> Figure:
     axes[1].set_ylim(0, 1.02)
     if len(histories) > 1:
         axes[1].legend(ncols=2 if len(histories) > 5 else 1)
-    style.set_wrapped_title(figure, _finding(histories))
+    style.set_wrapped_title(figure, f"{_finding(histories)} ({corpus})")
     return figure
 
 

@@ -45,7 +45,9 @@ def lab(arguments: list[str]) -> NoReturn:
     options, further = parser.parse_known_args(arguments)
     out = options.out.resolve()
     first = prepare_lab(out, options.name)
-    _become("jupyterlab", f"--ServerApp.root_dir={out}", *further, str(first))
+    # Jupyter's question about its news covers a corner of the page.
+    settings = (f"--ServerApp.root_dir={out}", "--LabApp.news_url=None")
+    _become("jupyterlab", *settings, *further, str(first))
 
 
 def test(arguments: list[str]) -> NoReturn:

@@ -24,12 +24,15 @@ from asdlib.report.browse import browse_clips, grouped, show_recording
 from asdlib.workbook.explaining import Explained, Explainer
 
 
-def show_verdict(clip_id: str, verdicts: pd.DataFrame, waveforms: ArrayStore, **given: Any) -> None:
+def show_verdict(
+    clip_id: str, verdicts: pd.DataFrame, waveforms: ArrayStore, *, corpus: str, **given: Any
+) -> None:
     """Display a judged clip as `draw_verdict` does; a training clip is only shown and heard."""
     if verdicts["clip_id"].eq(clip_id).any():
-        display(*draw_verdict(clip_id, verdicts, waveforms, **given))  # type: ignore[no-untyped-call]
+        shown = draw_verdict(clip_id, verdicts, waveforms, corpus=corpus, **given)
+        display(*shown)  # type: ignore[no-untyped-call]
     else:
-        show_recording(clip_id, waveforms, spectra.LogMelSettings())
+        show_recording(clip_id, waveforms, spectra.LogMelSettings(), corpus=corpus)
 
 
 def open_maps(
@@ -75,11 +78,12 @@ def browse_verdicts(
 
 def draw_verdict(
     clip_id: str, verdicts: pd.DataFrame, waveforms: ArrayStore, *, view_scores: pd.DataFrame,
-    explainer: Explainer, seconds: float,
+    explainer: Explainer, seconds: float, corpus: str,
 ) -> tuple[Figure, HTML]:  # fmt: skip
     """Draw a judged clip's reason; let it and its nearest normal clip be heard for some seconds.
 
-    The tables, waveforms and explainer are as for `reason_sentences`.
+    The tables, waveforms and explainer are as for `reason_sentences`; ``corpus`` is "simulated" or
+    "recorded", for the title.
     """
     judged = verdicts[verdicts["clip_id"].eq(clip_id)].iloc[0]
     own = scoring.contribution_table(view_scores[view_scores["clip_id"].eq(clip_id)])
@@ -89,7 +93,7 @@ def draw_verdict(
     samples, rate = waveforms.row_of(clip_id), int(waveforms.settings["sample_rate"])
     sound = spectra.Sound(samples, rate)
     figure = explain_figures.draw_reason(
-        one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence}",
+        one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence} ({corpus})",
         level_db=sound.level_db, band_centres_hz=sound.centres_hz, duration_s=len(samples) / rate,
     )  # fmt: skip
     # What is displayed later must not be shown a second time by itself.
