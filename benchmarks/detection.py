@@ -181,11 +181,11 @@ def rule_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> list[dict[str, Any]]:
     return rows
 
 
-def blind_spot_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+def blind_spot_rows(runs: dict[str, dict[str, pd.DataFrame]], measure: str) -> pd.DataFrame:
     """Kinds of known changes that one profile hears better than the final system, by machine.
 
-    The profile is the best one in hindsight, of a handful of clips, or the one that hears the kind
-    best on all other machines.
+    ``measure``: ``auc``, or ``pod`` at 5 % promised false alarms. The profile is the best one in
+    hindsight, or the one that hears the kind best on all other machines.
     """
     heard = [
         tables["sensitivity"].assign(machine=run + ": " + tables["sensitivity"]["machine_type"])
@@ -193,22 +193,21 @@ def blind_spot_rows(runs: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     ]  # fmt: skip
     if not heard:
         return pd.DataFrame()
-    heard_all = pd.concat(heard)
-    area = heard_all.pivot_table(index=["machine", "kind"], columns="system", values="auc")
-    n_clips = heard_all.groupby("machine")["n_clips"].max()
-    of_views = area.reindex(columns=list(PROFILES))
+    known = pd.concat(heard)
+    value = known.pivot_table(index=["machine", "kind"], columns="system", values=measure)
+    of_views = value.reindex(columns=list(PROFILES))
     rows = []
     for (machine, kind), own in of_views.iterrows():
         others = of_views.xs(kind, level="kind").drop(machine).mean()
         named = own[others.idxmax()] if others.notna().any() else np.nan
-        final, best = area.loc[(machine, kind), "final"], own.max()
+        final, best = value.loc[(machine, kind), "final"], own.max()
         rows.append((machine, final, named, best, named - final > 0.1, best - final > 0.1, 1))
     means = ["final", "profile that others prefer", "best profile in hindsight"]
     counts = ["over 0.1 above final: others' choice", "in hindsight", "kinds"]
     table = pd.DataFrame(rows, columns=["machine", *means, *counts])
     how = dict.fromkeys(means, "mean") | dict.fromkeys(counts, "sum")
     table = table.groupby("machine", sort=False).agg(how).reset_index()
-    return table.assign(clips=table["machine"].map(n_clips))
+    return table.assign(clips=table["machine"].map(known.groupby("machine")["n_clips"].max()))
 
 
 def markdown(
@@ -217,7 +216,7 @@ def markdown(
     rules: list[dict[str, Any]],
     left_out: pd.DataFrame,
     alarms: pd.DataFrame,
-    spots: pd.DataFrame,
+    spots: dict[str, pd.DataFrame],
     official: list[dict[str, Any]],
 ) -> str:
     """Put all tables on one page."""
@@ -260,14 +259,15 @@ def markdown(
         "\n## False alarms of the final system, promised and met\n",
         alarms.to_markdown(index=False, floatfmt=".2f"),
     ]
-    if len(spots):
-        text += [
-            "\n## Known changes: AUC of the final system and of single profiles\n",
-            "Means over kinds and strengths, from normal training clips alone, and the number of "
-            "kinds that the profile hears better by more than 0.1. `clips`: how many were changed; "
-            "of a handful the counts say little.\n",
-            spots.to_markdown(index=False, floatfmt=".3f"),
-        ]
+    for word, table in spots.items():
+        if len(table):
+            text += [
+                f"\n## Known changes: {word} of the final system and of single profiles\n",
+                "Means over kinds and strengths, from normal training clips alone, and the number "
+                "of kinds that the profile hears better by more than 0.1. `clips`: how many were "
+                "changed; of a handful the counts say little.\n",
+                table.to_markdown(index=False, floatfmt=".3f"),
+            ]
     return "\n".join(text) + "\n"
 
 
@@ -288,9 +288,9 @@ def made_up_run(folder: Path, n_clips: int) -> Path:
     scores, thresholds = scoring.decide(pd.concat(parts))
     is_view = scores["system"].isin([*PROFILES, "final"])
     heard = pd.DataFrame(
-        [(system, machine, "level", 0.5 + 0.1 * (system == "final"), 4)
+        [(system, machine, "level", 0.5 + 0.1 * (system == "final"), 0.5, 4)
          for system in ("final", *PROFILES) for machine in ("one", "two")],
-        columns=["system", "machine_type", "kind", "auc", "n_clips"],
+        columns=["system", "machine_type", "kind", "auc", "pod", "n_clips"],
     )  # fmt: skip
     folder.mkdir(parents=True)
     for name, table in {
@@ -338,7 +338,11 @@ def main(arguments: list[str] | None = None) -> None:
         "met_high",
         "n_normal",
     ]
-    text = markdown(rows, shown, rules, left_out, alarms[columns], blind_spot_rows(runs), official)
+    spots = {
+        "AUC": blind_spot_rows(runs, "auc"),
+        "probability of detection at 5 % promised false alarms": blind_spot_rows(runs, "pod"),
+    }
+    text = markdown(rows, shown, rules, left_out, alarms[columns], spots, official)
     print(text)
     save(options.save, "detection", text, {"runs": official, "machines": rows, "rule": rules})
 
