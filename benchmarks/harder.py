@@ -32,10 +32,12 @@ from detection import detection_table, made_up_run, read_run  # noqa: E402
 
 from asdlib.base import InputError  # noqa: E402
 from asdlib.data import read_clips  # noqa: E402
+from asdlib.data.audio import FULL_SCALE, read_mono  # noqa: E402
 from asdlib.data.simulate.corpus import write_corpus  # noqa: E402
 
 #: Training clips from which on a machine is made harder, and what the few are.
 ENOUGH, FEW = 40, 39
+RATE = 16000  # of all recordings [Hz]; another is refused when it is read
 #: Signal-to-noise ratio in the background [dB].
 SNR_DB = (-12.0, -6.0)
 
@@ -48,7 +50,7 @@ def lay_out(harder: Path, recordings: Sequence[Path], *, enough: int = ENOUGH) -
     is_train = clips["split"] == "train"
     n_train = clips[is_train].groupby("machine_type").size()
     is_background = is_train & clips["machine_type"].isin(n_train.index[n_train < enough])
-    sounds = [soundfile.read(path)[0] for path in clips.loc[is_background, "path"]]
+    sounds = [read_mono(path) / FULL_SCALE for path in clips.loc[is_background, "path"]]
     if not sounds:
         raise InputError(f"No machine has fewer than {enough} training clips: no background.")
     for machine in n_train.index[n_train >= enough]:
@@ -56,21 +58,22 @@ def lay_out(harder: Path, recordings: Sequence[Path], *, enough: int = ENOUGH) -
         source = own[own["split"].eq("train") & own["domain"].ne("target")]
         few = set(rng.permutation(source["clip_id"])[:FEW])
         for clip_id, split, path in own[["clip_id", "split", "path"]].itertuples(index=False):
-            samples, rate = soundfile.read(path)
+            samples = read_mono(path) / FULL_SCALE
             forms = {"background": in_background(samples, sounds, rng)}
             if split == "test" or clip_id in few:
                 forms["few"] = samples
             for form, sound in forms.items():
                 place = harder / "dev_data" / "raw" / f"{machine}_{form}" / split / Path(path).name
                 place.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(place, sound, rate, subtype="PCM_16")
+                soundfile.write(place, sound, RATE, subtype="PCM_16")
 
 
 def in_background(
     samples: np.ndarray, sounds: Sequence[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
     """Lay a random stretch of one of the sounds under a clip; softer only where it would clip."""
-    sound = np.resize(sounds[rng.integers(len(sounds))], max(len(samples), len(sounds[0])))
+    drawn = sounds[rng.integers(len(sounds))]
+    sound = np.resize(drawn, max(len(samples), len(drawn)))
     first = rng.integers(len(sound) - len(samples) + 1)
     sound = sound[first : first + len(samples)]
     snr = 10 ** (rng.uniform(*SNR_DB) / 10)
