@@ -24,7 +24,7 @@ from scipy import integrate, stats  # noqa: E402
 
 from asdlib.scoring import MAX_FPR  # noqa: E402
 from asdlib.scoring.evaluation import draw_metrics  # noqa: E402
-from asdlib.scoring.metrics import bias_corrected_interval  # noqa: E402
+from asdlib.scoring.resampling import bias_corrected_interval  # noqa: E402
 
 N_CLIPS = (25, 50, 100)
 DISTANCES = (0.0, 0.5, 1.0, 2.0, 3.0)

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from asdlib.base import InputError
 from asdlib.scoring import KNNBackend, decide, make_backend, score_machines
 from asdlib.scoring.backends import BANKS, SCORES, LocalDensityBackend, kmeans_bank, smote_bank
-from asdlib.scoring.knn import (
+from asdlib.scoring.resampling import (
     DomainMinimumBackend,
     held_out_scores,
     mean_and_scatter,

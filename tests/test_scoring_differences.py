@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from asdlib.base import InputError
 from asdlib.scoring import evaluate, paired_differences
-from asdlib.scoring.metrics import resample_weights
+from asdlib.scoring.resampling import resample_weights
 
 N_BOOTSTRAP = 60
 

@@ -11,7 +11,7 @@ from asdlib.scoring import (
     score_machines,
     time_average,
 )
-from asdlib.scoring.knn import held_out_scores
+from asdlib.scoring.resampling import held_out_scores
 
 
 def make_clips(machines):

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from asdlib.base import InputError
-from asdlib.scoring import auc, harmonic_mean, metrics, pauc
-from asdlib.scoring.metrics import (
-    Ranking,
-    area_below,
+from asdlib.scoring import auc, harmonic_mean, pauc, resampling
+from asdlib.scoring.metrics import Ranking, area_below
+from asdlib.scoring.resampling import (
     bias_corrected_interval,
     pauc_acceleration,
     small_sample_widening,
@@ -16,7 +15,7 @@ from asdlib.scoring.metrics import (
 
 
 def resample_weights(strata, **options):
-    return np.vstack(list(metrics.resample_weights(strata, **options)))
+    return np.vstack(list(resampling.resample_weights(strata, **options)))
 
 
 # Few distinct values, so that ties between and within the conditions are the rule.
@@ -122,8 +121,8 @@ def test_resamples_keep_the_size_of_every_stratum_and_are_reproducible():
 def test_blocks_change_no_draw(monkeypatch, block_values):
     strata = np.array([2, 0, 0, 0, 1, 2, 2])
     whole = resample_weights(strata, n_resamples=37, seed=5, name="fan")
-    monkeypatch.setattr(metrics, "_BLOCK_VALUES", block_values)
-    blocks = list(metrics.resample_weights(strata, n_resamples=37, seed=5, name="fan"))
+    monkeypatch.setattr(resampling, "_BLOCK_VALUES", block_values)
+    blocks = list(resampling.resample_weights(strata, n_resamples=37, seed=5, name="fan"))
     assert len(blocks) == -(-37 // max(1, block_values // 7))
     np.testing.assert_array_equal(np.vstack(blocks), whole)
 

@@ -22,7 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
-from asdlib.scoring.knn import Backend, DomainMinimumBackend, FloatArray, KNNBackend, Rows
+from asdlib.scoring.knn import Backend, KNNBackend, Rows
+from asdlib.scoring.metrics import FloatArray
+from asdlib.scoring.resampling import DomainMinimumBackend
 from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 Bank = tuple[FloatArray, npt.NDArray[np.str_]]

@@ -18,8 +18,8 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from asdlib.base import InputError
-from asdlib.scoring.knn import N_PARTS, of_sessions, parts
 from asdlib.scoring.metrics import Ranking, auc
+from asdlib.scoring.resampling import N_PARTS, of_sessions, parts
 from asdlib.scoring.scores import validate_scores
 
 _KEYS = ["system", "seed", "machine_type"]

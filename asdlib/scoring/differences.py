@@ -10,7 +10,8 @@ import pandas as pd
 
 from asdlib.base import InputError, refuse_unknown
 from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
-from asdlib.scoring.metrics import MAX_FPR, FloatArray, bias_corrected_interval
+from asdlib.scoring.metrics import MAX_FPR, FloatArray
+from asdlib.scoring.resampling import bias_corrected_interval
 from asdlib.scoring.scores import validate_scores
 
 DIFFERENCE_COLUMNS = [

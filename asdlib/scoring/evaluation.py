@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from asdlib.base import InputError
-from asdlib.scoring import metrics
+from asdlib.scoring import metrics, resampling
 from asdlib.scoring.scores import validate_scores
 
 METRIC_COLUMNS = [
@@ -116,7 +116,7 @@ def evaluate(
     for _, run in table.groupby(["system", "seed"], dropna=False, sort=False, observed=True):
         drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
         value = drawn.draws[0]
-        low, high = metrics.bias_corrected_interval(
+        low, high = resampling.bias_corrected_interval(
             value, drawn.draws[1:], confidence=confidence,
             acceleration=drawn.acceleration, widening=drawn.widening,
         )  # fmt: skip
@@ -209,9 +209,9 @@ def section_cells(
         draws = np.full(1 + n_bootstrap, np.nan)
         acceleration, widening = 0.0, 1.0
         if not which and n_normal and n_anomaly:
-            acceleration = metrics.pauc_acceleration(score, anomalous, max_fpr=max_fpr)
+            acceleration = resampling.pauc_acceleration(score, anomalous, max_fpr=max_fpr)
             # The curve up to its limit rests on as few normal clips.
-            widening = metrics.small_sample_widening(max_fpr * n_normal)
+            widening = resampling.small_sample_widening(max_fpr * n_normal)
         facts = (draws, n_normal, n_anomaly, reason, acceleration, widening)
         cells.append(Cell(f"{name} {metric}", *facts))
         if n_normal and n_anomaly:
@@ -220,7 +220,7 @@ def section_cells(
                 (draws, used, normal[used], metrics.Ranking(score[used]), 1.0 if which else max_fpr)
             )
     strata = pd.factorize(2 * pd.factorize(domain)[0] + anomalous)[0]
-    resamples = metrics.resample_weights(strata, n_resamples=n_bootstrap, seed=seed, name=name)
+    resamples = resampling.resample_weights(strata, n_resamples=n_bootstrap, seed=seed, name=name)
     done = 0
     for weights in chain([np.ones((1, len(score)))], resamples) if curves else ():
         for draws, used, normal, ranking, limit in curves:

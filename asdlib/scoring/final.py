@@ -3,7 +3,7 @@ r"""The final system: several ways to hear a clip, none of which may shout the o
 A *view* is one way to describe a clip. None hears every fault: a network is deaf to what its
 classes do not differ in, a profile of tones to impacts, a profile blind to level to a fault of
 level. So nothing is singled out. Every view is scored by the domain that suits the clip best
-(`asdlib.scoring.knn.DomainMinimumBackend`), in units of its own scatter over held-out
+(`asdlib.scoring.resampling.DomainMinimumBackend`), in units of its own scatter over held-out
 normal training clips, and the views are averaged with a bounded influence of each:
 
 .. math:: s(x) = \frac1V \sum_v b(z_v), \qquad z_v = \frac{s_v(x) - \mu_v}{\sigma_v}, \qquad
@@ -28,7 +28,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from asdlib.base import InputError
-from asdlib.scoring import knn
+from asdlib.scoring import resampling
+from asdlib.scoring.knn import Backend, KNNBackend
+from asdlib.scoring.metrics import FloatArray
 from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
 #: Views of rows, and how rows are compared: by direction, or by the Euclidean distance in units
@@ -60,14 +62,14 @@ def score_machines(
     system: str,
     seed: int | None,
     metric: str = "cosine",
-    make_backend: Callable[..., knn.Backend] = knn.KNNBackend,
+    make_backend: Callable[..., Backend] = KNNBackend,
     learnt: Collection[str] = (),
 ) -> pd.DataFrame:
     """Score all training and test clips, machine by machine.
 
     A backend is fitted on the machine's training clips. Its test clips are scored against all
     of them; a training clip would find itself, so each session of the training clips, where they
-    are told, else each third is scored against the others (`asdlib.scoring.knn.parts`).
+    are told, else each third is scored against the others (`asdlib.scoring.resampling.parts`).
 
     Parameters
     ----------
@@ -126,8 +128,8 @@ def score_machines(
         score[~is_train] = backend.anomaly_score(values[~is_train]) if (~is_train).any() else []
         score[is_train] = (
             backend.held_out(sessions)
-            if isinstance(backend, knn.DomainMinimumBackend)
-            else knn.held_out_scores(make, values[is_train], domains, sessions)
+            if isinstance(backend, resampling.DomainMinimumBackend)
+            else resampling.held_out_scores(make, values[is_train], domains, sessions)
         )
         anomaly_score[own.index] = score
     known = without_learnt(scored, anomaly_score, learnt)
@@ -163,7 +165,7 @@ def score_views(
                 system=view,
                 seed=seed,
                 metric=VIEW_METRICS[view],
-                make_backend=partial(knn.DomainMinimumBackend, neighbours),
+                make_backend=partial(resampling.DomainMinimumBackend, neighbours),
                 learnt=learnt if view == "embedding" else (),
             )
             for view, (clip_ids, values) in views.items()
@@ -217,14 +219,14 @@ def bounded(table: pd.DataFrame) -> pd.Series:
     score = pd.Series(np.nan, index=table["clip_id"])
     for _, machine in table.groupby("machine_type", sort=False):
         values = machine["anomaly_score"].to_numpy(np.float64)
-        mean, scatter = knn.mean_and_scatter(values[machine["split"].eq("train").to_numpy()])
+        mean, scatter = resampling.mean_and_scatter(values[machine["split"].eq("train").to_numpy()])
         z = (values - mean) / scatter
         share = np.where(z < 0, -_MORE_USUAL, 1.0)
         score[machine["clip_id"]] = share * np.log1p(np.abs(z))
     return score
 
 
-def row_scatter(train: knn.FloatArray) -> knn.FloatArray:
+def row_scatter(train: FloatArray) -> FloatArray:
     """Scatter of every value over the training clips, held up by the typical one.
 
     A value that hardly varies in a few clips must not decide alone.
@@ -240,7 +242,7 @@ def _joined(
     wanted: pd.Series,
     *,
     allow_zero: bool,
-) -> knn.FloatArray:
+) -> FloatArray:
     """Rows of the wanted clips, checked, in their order."""
     names = pd.Index(clip_ids)
     if len(names) != len(rows) or not names.is_unique:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from asdlib.base import InputError
 from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
-from asdlib.scoring.knn import DomainMinimumBackend
+from asdlib.scoring.resampling import DomainMinimumBackend
 from asdlib.scoring.scores import one_run
 
 VERDICT_COLUMNS = [
