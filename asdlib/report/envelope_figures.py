@@ -1,10 +1,9 @@
-"""Notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation; menus of all clips."""
+"""Notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from asdlib.annotation import MachineEvidence, inspect_clip
 from asdlib.annotation.frequencies import BandLevel, SoundInspection
-from asdlib.data.store import ArrayStore
-from asdlib.report.browse import browse_clips, show_with_sound
 from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
 from asdlib.spectra.envelope import Band
 
@@ -152,22 +148,3 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
     ax.set(xlim=(0, max_hz), ylim=(0, (1.14 + 0.06 * len(families[:4])) * top))
     ax.set_title("what is judged: lines of whitened, limited envelopes; harmonics add up")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=4, fontsize=7)
-
-
-def browse_envelopes(
-    machines: Mapping[tuple[str, str], MachineEvidence], waveforms: ArrayStore, *, corpus: str
-) -> ipywidgets.VBox | None:
-    """Choose a machine and one of its clips; see its envelope analysis and hear it.
-
-    ``machines`` are by machine type and section, as an annotation holds them; ``waveforms`` are
-    the int16 samples of the clips, ``corpus`` is "simulated" or "recorded", for the title. Returns
-    what `browse_clips` does.
-    """
-    named = {f"{machine}, section {section}": m for (machine, section), m in machines.items()}
-
-    def show(name: str, clip_id: str) -> None:
-        inspection = inspect_clip(clip_id, waveforms, bands_hz=named[name].track.bands_hz)
-        figure = draw_inspection(inspection, title=f"{clip_id} ({corpus})")
-        show_with_sound(figure, clip_id, waveforms)
-
-    return browse_clips({name: details.clip_ids for name, details in named.items()}, show)

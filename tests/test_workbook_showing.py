@@ -14,7 +14,7 @@ from matplotlib.backend_bases import MouseEvent
 
 from asdlib import scoring
 from asdlib.data import open_waveforms, read_clips
-from asdlib.report import browse, envelope_figures, progress
+from asdlib.report import progress
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.spectra import LogMelSettings
 from asdlib.workbook import showing
@@ -24,14 +24,14 @@ def test_choosing_a_machine_shows_its_first_clip(monkeypatch):
     seen = []
     clips = {"fan": ["fan/1", "fan/2"], "pump": ["pump/1"]}
     monkeypatch.delenv(STATIC_VARIABLE, raising=False)
-    box = browse.browse_clips(clips, lambda *chosen: seen.append(chosen))
+    box = showing.browse_clips(clips, lambda *chosen: seen.append(chosen))
     machine, clip = box.children[0].children
     clip.value = "fan/2"
     machine.value = "pump"
     assert seen == [("fan", "fan/1"), ("fan", "fan/2"), ("pump", "pump/1")]
-    assert browse.browse_clips({}, seen.append) is None
+    assert showing.browse_clips({}, seen.append) is None
     monkeypatch.setenv(STATIC_VARIABLE, "1")
-    assert browse.browse_clips(clips, seen.append) is None
+    assert showing.browse_clips(clips, seen.append) is None
     assert len(seen) == 3
 
 
@@ -45,7 +45,7 @@ def test_a_click_on_a_map_shows_the_nearest_point(monkeypatch):
         axis.set(title=name, xlim=(0, 1), ylim=(0, 1))
         points[name] = (np.array([[0.2, 0.2], [0.9, 0.9]]), [f"{name}/low", f"{name}/high"])
     backend = mpl.get_backend()
-    canvas, _ = browse.browse_points(figure, points, seen.append).children
+    canvas, _ = showing.browse_points(figure, points, seen.append).children
     assert mpl.get_backend() == backend
     for axis, place in ((axes[1], (0.8, 0.6)), (axes[0], (0.5, 0.1)), (axes[0], (-9, 0.1))):
         x, y = axis.transData.transform(place)
@@ -53,7 +53,7 @@ def test_a_click_on_a_map_shows_the_nearest_point(monkeypatch):
         canvas.callbacks.process("button_press_event", event)
     assert seen == ["pump/high", "fan/low"]
     monkeypatch.setenv(STATIC_VARIABLE, "1")
-    assert browse.browse_points(figure, points, seen.append) is None
+    assert showing.browse_points(figure, points, seen.append) is None
     plt.close(figure)
 
 
@@ -83,13 +83,13 @@ def recordings(tmp_path, monkeypatch):
     monkeypatch.delenv(STATIC_VARIABLE, raising=False)
     clips = read_clips(make_tree(tmp_path / "data", train_and_test("fan"), n_samples=8000))
     shown = []
-    monkeypatch.setattr(browse, "display", lambda figure, sound: shown.append((figure, sound)))
+    monkeypatch.setattr(showing, "display", lambda figure, sound: shown.append((figure, sound)))
     return clips, open_waveforms(clips, cache_dir=tmp_path / "cache"), shown
 
 
 def test_any_recording_is_found_by_machine_domain_and_condition(recordings):
     clips, waveforms, shown = recordings
-    box = browse.browse_recordings(clips, waveforms, LogMelSettings(), corpus="simulated")
+    box = showing.browse_recordings(clips, waveforms, LogMelSettings(), corpus="simulated")
     machine, clip = box.children[0].children
     assert "fan, test, source, anomalous" in machine.options
     assert set(clip.options) < set(clips["clip_id"])
@@ -104,9 +104,7 @@ def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(recordings):
     evidence = SimpleNamespace(
         clip_ids=clips["clip_id"].tolist(), track=SimpleNamespace(bands_hz=[(1000.0, 2000.0)])
     )
-    box = envelope_figures.browse_envelopes(
-        {("fan", "00"): evidence}, waveforms, corpus="simulated"
-    )
+    box = showing.browse_envelopes({("fan", "00"): evidence}, waveforms, corpus="simulated")
     machine, clip = box.children[0].children
     assert machine.options == ("fan, section 00",)
     clip.value = evidence.clip_ids[2]
