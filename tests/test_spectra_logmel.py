@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from asdlib.base import InputError
 from asdlib.spectra import LogMelSettings, log_mel, spectrogram
-from asdlib.spectra.logmel import band_centres_hz, highpass_response, mel_matrix
+from asdlib.spectra.logmel import highpass_response, mel_matrix
+from asdlib.spectra.profiles import band_centres_hz
 
 SR = 16000
 TOLERANCE_DB = 5e-3
@@ -207,11 +208,10 @@ def test_highpass_equals_filtering_the_power_spectrum(rng):
 
 
 def test_spectrogram_equals_librosa(rng):
-    batch = rng.standard_normal((2, 5000)).astype(np.float32)
-    levels = spectrogram(batch, n_fft=512, hop_length=100)
-    for y, level in zip(batch, levels, strict=True):
-        power = np.abs(librosa.stft(y, n_fft=512, hop_length=100)) ** 2
-        np.testing.assert_allclose(level, librosa.power_to_db(power), rtol=0, atol=TOLERANCE_DB)
+    y = rng.standard_normal(5000).astype(np.float32)
+    level = spectrogram(y, n_fft=512, hop_length=100)
+    power = np.abs(librosa.stft(y, n_fft=512, hop_length=100)) ** 2
+    np.testing.assert_allclose(level, librosa.power_to_db(power), rtol=0, atol=TOLERANCE_DB)
 
 
 def test_bands_peak_at_their_centres():

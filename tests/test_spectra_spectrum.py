@@ -10,7 +10,8 @@ from spectra_corpus import waveform_store
 from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
 from asdlib.spectra import LogMelSettings, open_log_mel, open_spectrum
-from asdlib.spectra.features import FLOOR_DB, clip_spectrum, count_bins, fit_length
+from asdlib.spectra.features import fit_length
+from asdlib.spectra.other_features import FLOOR_DB, clip_spectrum, count_bins
 
 SETTINGS = LogMelSettings(n_fft=512, hop_length=256, n_mels=16)
 

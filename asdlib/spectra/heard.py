@@ -15,8 +15,8 @@ from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies
 from asdlib.spectra.envelope import Array, Band
-from asdlib.spectra.logmel import LogMelTransform, band_centres_hz
-from asdlib.spectra.profiles import profile_settings
+from asdlib.spectra.logmel import LogMelTransform
+from asdlib.spectra.profiles import band_centres_hz, profile_settings
 
 #: Scores (n,) of a clip whose mel bands are shifted by (n, n_mels) [dB].
 Rescore = Callable[[Array], Array]

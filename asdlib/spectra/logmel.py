@@ -1,8 +1,9 @@
 r"""Log-mel spectrograms, equal to librosa's, with a high-pass before the mel filter.
 
-Section 2.2 of the report: "Then we transformed all audio clip into LogMel feature [...] we first
-pass through a high pass filter before passing through the Mel filter. [...] The maximum frequency
-is set to 8000Hz, and the minimum frequency is 200Hz." The chain of one clip::
+    "... we first pass through a high pass filter before passing through the Mel filter. [...] The
+    maximum frequency is set to 8000Hz, and the minimum frequency is 200Hz." (report, section 2.2)
+
+The chain of one clip::
 
     samples -> short-time Fourier transform -> |.|^power -> high-pass -> mel filter -> decibel
 
@@ -14,8 +15,6 @@ Everything after them is single precision.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -78,11 +77,6 @@ class LogMelSettings:
         return {**vars(self), **plain}
 
 
-#: Front end of the official baseline: all bands from 0 Hz on, levels down to the smallest
-#: difference that double precision knows, no floor below a clip's maximum.
-OFFICIAL_LOG_MEL = LogMelSettings(fmin=0.0, amin=sys.float_info.epsilon, top_db=None)
-
-
 def highpass_response(
     frequencies_hz: npt.NDArray[np.floating[Any]], highpass_hz: float
 ) -> npt.NDArray[np.float64]:
@@ -126,16 +120,6 @@ def mel_matrix(settings: LogMelSettings, highpass_hz: float | None = None) -> to
         frequencies_hz = np.fft.rfftfreq(settings.n_fft, 1.0 / settings.sample_rate)
         matrix = matrix * highpass_response(frequencies_hz, highpass_hz) ** (settings.power / 2)
     return torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
-
-
-def band_centres_hz(settings: LogMelSettings) -> npt.NDArray[np.float64]:
-    """Frequencies at which the mel filters peak, shape (n_mels,) [Hz]."""
-    from librosa import mel_frequencies  # importing it is slow
-
-    edges: npt.NDArray[np.float64] = mel_frequencies(
-        settings.n_mels + 2, fmin=settings.fmin, fmax=settings.fmax
-    )
-    return edges[1:-1]
 
 
 class LogMelTransform:
@@ -251,30 +235,10 @@ def log_mel(
         sample_rate=sr, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax,
         power=power, amin=amin, top_db=top_db,
     )  # fmt: skip
-    samples = _as_samples(y)
+    samples = as_samples(y)
     transform = LogMelTransform(settings, highpass_hz, samples.device)
-    return _of_every_clip(y, samples, lambda clip: transform(clip).clone())
-
-
-def spectrogram(y: Samples, *, n_fft: int = 1024, hop_length: int = 512) -> Samples:
-    """Power spectrogram in decibel: what `log_mel` computes before its filters.
-
-    Samples and errors as of `log_mel`. Returns float32 of shape (..., 1 + n_fft // 2, n_frames)
-    [dB], from 0 Hz to half the sample rate.
-    """
-    samples = _as_samples(y)
-    settings = LogMelSettings(n_fft=n_fft, hop_length=hop_length, n_mels=1)
-    transform = LogMelTransform(settings, device=samples.device)
-    return _of_every_clip(
-        y, samples, lambda clip: transform.decibel(transform.spectrum(clip).T.clone())
-    )
-
-
-def _of_every_clip(
-    y: Samples, samples: torch.Tensor, level_of: Callable[[torch.Tensor], torch.Tensor]
-) -> Samples:
-    """Stack what a function gives for every clip of (..., n_samples), in the kind of ``y``."""
-    levels = torch.stack([level_of(clip) for clip in samples.reshape(-1, samples.shape[-1])])
+    clips = samples.reshape(-1, samples.shape[-1])
+    levels = torch.stack([transform(clip).clone() for clip in clips])
     levels = levels.reshape(*samples.shape[:-1], *levels.shape[1:])
     return levels if isinstance(y, torch.Tensor) else levels.numpy()
 
@@ -284,7 +248,7 @@ def _shared(samples: npt.NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.require(samples, requirements=["C", "W"]))
 
 
-def _as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
+def as_samples(y: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     """Take samples as a tensor; refuse what is no sound."""
     if not isinstance(y, np.ndarray | torch.Tensor):
         raise InputError(f"y is a {type(y).__name__}: expected a numpy array or a torch tensor.")

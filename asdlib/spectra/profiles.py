@@ -33,7 +33,7 @@ from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.envelope import Array, Band, band_lines, checked_clip, complex_envelope
-from asdlib.spectra.logmel import LogMelSettings, LogMelTransform, band_centres_hz
+from asdlib.spectra.logmel import LogMelSettings, LogMelTransform
 
 Samples = npt.NDArray[Any]
 PROFILES = ("spectrum", "fluctuation", "lines", "envelope", "modulation")
@@ -134,6 +134,16 @@ def modulation_profile(log_mel: npt.ArrayLike, *, frame_rate_hz: float) -> Array
 def modulation_edges_hz(frame_rate_hz: float) -> Array:
     """Edges of the bins of a modulation profile [Hz], shape (17,)."""
     return np.asarray(np.geomspace(_SLOWEST_HZ, frame_rate_hz / 2, _N_MODULATION + 1))
+
+
+def band_centres_hz(settings: LogMelSettings) -> npt.NDArray[np.float64]:
+    """Frequencies at which the mel filters peak, shape (n_mels,) [Hz]."""
+    from librosa import mel_frequencies  # importing it is slow
+
+    edges: npt.NDArray[np.float64] = mel_frequencies(
+        settings.n_mels + 2, fmin=settings.fmin, fmax=settings.fmax
+    )
+    return edges[1:-1]
 
 
 def profile_settings(sample_rate: float) -> LogMelSettings:

@@ -39,7 +39,8 @@ from asdlib.spectra.heard import (
     run_around,
     strongest_event,
 )
-from asdlib.spectra.logmel import OFFICIAL_LOG_MEL, band_centres_hz
+from asdlib.spectra.other_features import OFFICIAL_LOG_MEL
+from asdlib.spectra.profiles import band_centres_hz
 
 #: A tone is looked for in bands of this many mel bands or fewer, and has this height [dB].
 _NARROW_BANDS, _TONE_DB = 8, 25.0
