@@ -20,14 +20,10 @@ from asdlib.annotation import (
     track_frequencies,
 )
 from asdlib.annotation.agreement import agreement
-from asdlib.annotation.choice import choose_method
-from asdlib.annotation.clustering import (
-    find_clusters,
-    find_clusters_by_domain,
-    partition,
-)
-from asdlib.annotation.labelling import ORACLE
-from asdlib.annotation.levels import find_levels, information, name_frequencies
+from asdlib.annotation.choice import choose_method, find_levels, information
+from asdlib.annotation.clustering import find_clusters, partition
+from asdlib.annotation.labelling import ORACLE, find_clusters_by_domain
+from asdlib.annotation.levels import name_frequencies
 from asdlib.base import InputError
 
 SR = 16000
@@ -181,7 +177,7 @@ def test_the_quantity_that_tells_clips_apart_is_taken(rng):
     assert found.quantity == "cycle"
     assert found.levels_hz == pytest.approx([0.8, 1.2], rel=0.01)
     assert found.stability == pytest.approx(1.0)
-    assert found.can_be_trusted
+    assert found.coverage == 1.0
     assert abs(found.agreement) < 0.1
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.choice import MachineEvidence
-from asdlib.annotation.clustering import entropy
+from asdlib.annotation.choice import MachineEvidence, entropy
 from asdlib.base import InputError
 from asdlib.data.store import ArrayStore
 

@@ -5,7 +5,7 @@ For every machine (and section) without attributes, from its normal training cli
 1. Fewer than 20 clips: none; that is too little to tell structure from chance.
 2. Frequencies, if their levels are at least two, hold 80 % of the clips, and come out alike
    from halves of the clips (adjusted Rand 0.8). They are of the quantity (envelope, tones or
-   cycle) that tells most, see `asdlib.annotation.levels.find_levels`. A second view must tell
+   cycle) that tells most, see `find_levels`. A second view must tell
    them, too, by a quarter above chance: the nearest clips in the log-mel statistics, or the
    levels of another quantity. One state whose clips differ in the harmonic that stands out
    most has stable levels, but sounds alike.
@@ -21,12 +21,13 @@ Given attributes stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from asdlib.annotation.clustering import (
     MIN_CLIPS,
@@ -36,13 +37,21 @@ from asdlib.annotation.clustering import (
     find_clusters,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
-from asdlib.annotation.levels import MIN_COVERAGE, FrequencyLevels, information, name_frequencies
+from asdlib.annotation.levels import (
+    PREFERENCE,
+    FrequencyLevels,
+    levels_of,
+    name_frequencies,
+)
 from asdlib.spectra.envelope import Array
 
+#: Levels are trusted that hold this share of the clips.
+MIN_COVERAGE = 0.8
 #: Another view of the clips must tell this much of the levels, above chance.
 MIN_TOLD = 0.25
 #: Neighbours that lend a clip without a line its level.
 _NEIGHBOURS = 5
+_N_SPLITS = 4
 #: Most clusters that the clips of one level fall into.
 _MAX_PARTS = 6
 #: What the levels of a quantity are called.
@@ -60,6 +69,91 @@ class MachineEvidence:
     clustering: Clustering
     track: FrequencyTrack
     levels: FrequencyLevels
+
+
+def find_levels(
+    track: pd.DataFrame,
+    clip_ids: Sequence[str],
+    *,
+    domains: Sequence[str] | None = None,
+    exclude_hz: Sequence[float] = (),
+    seed: int = 0,
+) -> FrequencyLevels:
+    """Group the clips of one machine by the levels of their characteristic frequency.
+
+    Levels: peaks of the density over log f, its kernel as wide as a speed scatters or 1 / duration.
+    Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
+    tones. No levels where no line stands out. ``exclude_hz``: surroundings.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
+    ids = pd.Index(clip_ids)
+    found = []
+    for quantity in PREFERENCE:
+        part = track[track["quantity"] == quantity]
+        levels = levels_of(part, ids, groups, exclude_hz)
+        stability = _stability(levels, part, groups, exclude_hz, seed=seed)
+        found.append(replace(levels, quantity=quantity, stability=stability))
+    best = max(
+        found,
+        key=lambda levels: (
+            _is_trusted(levels), round(information(levels.labels, levels.stability), 2),
+            round(levels.coverage * levels.stability, 1),  # counts where none can be trusted
+        ),
+    )  # fmt: skip
+    if best.labels.nunique() < 2:
+        return best
+    others = [levels.labels for levels in found if levels is not best]
+    told = max(adjusted_mutual_info_score(best.labels, other) for other in others)
+    return replace(best, agreement=float(told))
+
+
+def _is_trusted(levels: FrequencyLevels) -> bool:
+    """Whether the levels tell clips apart, hold most of them and come out alike."""
+    is_wide = levels.coverage >= MIN_COVERAGE
+    return len(levels.levels_hz) > 1 and is_wide and levels.stability >= MIN_STABILITY
+
+
+def _stability(
+    levels: FrequencyLevels,
+    track: pd.DataFrame,
+    groups: npt.NDArray[np.str_],
+    exclude_hz: Sequence[float],
+    *,
+    seed: int,
+) -> float:
+    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
+    from sklearn.metrics import adjusted_rand_score
+
+    if len(levels.levels_hz) < 2:
+        return 0.0
+    rng = np.random.default_rng(seed)
+    ids = levels.labels.index
+    orders = [rng.permutation(len(ids)) for _ in range(_N_SPLITS)]
+    values = []
+    for half in (order[first::2] for order in orders for first in (0, 1)):
+        own = ids[half]
+        part = track[track["clip_id"].isin(own)]
+        again = levels_of(part, own, groups[half], exclude_hz)
+        values.append(adjusted_rand_score(levels.labels[own], again.labels))
+    return float(np.mean(values))
+
+
+def information(labels: npt.ArrayLike, stability: float) -> float:
+    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
+    labels = np.asarray(labels, dtype=np.int64)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(counts):
+        return 0.0
+    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
+    return entropy(counts) * excess * float(counts.sum() / len(labels))
+
+
+def entropy(counts: npt.NDArray[np.int64]) -> float:
+    """Entropy of a labelling with so many members a label [nats]."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
@@ -130,7 +224,7 @@ def judge(details: MachineEvidence, splits: Mapping[int, Clustering]) -> dict[st
         "level_quantity": levels.quantity,
         "level_gap": _level_gap(levels),
         "level_predictability": _predictability(details.points, labels),
-        "level_information": levels.information,
+        "level_information": information(levels.labels, levels.stability),
         "level_agreement": levels.agreement,
         "n_clusters": clustering.n_clusters,
         "cluster_stability": clustering.stability,

@@ -1,4 +1,4 @@
-"""Artificial attributes from clusters of log-mel statistics.
+"""Artificial attributes from clusters of log-mel statistics of one machine's clips.
 
     "Consequently, we perform unsupervised clustering on spectrograms or frequency spectra of
     such machines to derive attribute annotations." (report, section 2.1)
@@ -19,6 +19,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from asdlib.base import InputError
+from asdlib.data.audio import REMOVED_DB
+from asdlib.data.store import ArrayStore
 from asdlib.spectra.envelope import Array
 
 Labels = npt.NDArray[np.int64]
@@ -38,6 +40,7 @@ _N_REFERENCES, _N_HALVES = 6, 16
 #: Of more clips than these, clusters are learnt from a sample: joining takes their square.
 MOST_CLIPS = 2000
 _SILHOUETTE_CLIPS = 500
+_MAX_COMPONENTS = 12
 _CRITERION = [
     "n_clusters", "silhouette", "reference", "reference_std", "stability", "is_accepted",
 ]  # fmt: skip
@@ -55,6 +58,45 @@ class Clustering:
     n_clusters: int = 1  # 1 when there is no structure
     stability: float = 0.0  # of the chosen number, as the silhouette; 0 when there is none
     silhouette: float = 0.0
+
+
+def clip_statistics(
+    log_mel: ArrayStore, clip_ids: Sequence[str], noise_ids: Sequence[str]
+) -> Array:
+    """Mean, deviation, 10 % and 90 % point of every mel band, shape (n_clips, 4 * n_mels) [dB].
+
+    From the clip's own mean level: distance makes no cluster. With noise recordings a band is
+    weighted by the share of the machine's power in it.
+    """
+    rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]
+    statistics = np.stack(rows)
+    weights = np.ones(statistics.shape[2])
+    if len(noise_ids):
+        noise = [_statistics(log_mel, i)[0] for i in log_mel.positions(list(noise_ids))]
+        excess_db = np.median(statistics[:, 0], axis=0) - np.median(np.stack(noise), axis=0)
+        weights = np.clip(1.0 - 10.0 ** (-excess_db / 10.0), 0.1, 1.0)
+    weights[(statistics[:, 0] < REMOVED_DB / 2).all(axis=0)] = 0.0  # below a high-pass
+    level = np.average(statistics[:, 0], axis=1, weights=weights)
+    statistics[:, [0, 2, 3]] -= level[:, None, None]
+    log_mel.release()
+    return np.asarray((statistics * weights).reshape(len(statistics), -1))
+
+
+def _statistics(log_mel: ArrayStore, position: np.int64) -> Array:
+    spectrogram = np.asarray(log_mel.row(int(position)), dtype=np.float64)
+    low, high = np.quantile(spectrogram, [0.1, 0.9], axis=1)
+    return np.stack([spectrogram.mean(axis=1), spectrogram.std(axis=1), low, high])
+
+
+def reduce_dimensions(statistics: Array, *, seed: int) -> Array:
+    """Principal components that explain 90 % of the variance, 12 at most."""
+    from sklearn.decomposition import PCA
+
+    count = min(_MAX_COMPONENTS, *statistics.shape) - 1
+    components = PCA(max(count, 1), random_state=seed).fit(statistics)
+    explained = np.cumsum(components.explained_variance_ratio_)
+    kept = int(np.searchsorted(explained, 0.9)) + 1
+    return np.asarray(components.transform(statistics)[:, :kept], dtype=np.float64)
 
 
 def find_clusters(
@@ -76,11 +118,11 @@ def find_clusters(
     largest = min(max_clusters or MAX_CLUSTERS, len(points) // 5)
     if len(points) < MIN_CLIPS or largest < 2 or np.ptp(points) < 1e-9:
         on_progress(len(points))
-        return _unstructured(len(points), pd.DataFrame(columns=_CRITERION))
+        return unstructured(len(points), pd.DataFrame(columns=_CRITERION))
     neighbours = NearestNeighbors(n_neighbors=MIN_CLUSTER_CLIPS).fit(points)
     reach = neighbours.kneighbors(points)[0][:, -1]
     is_stray = reach > STRAY_FACTOR * np.quantile(reach, 0.9)
-    judged = _sample(np.flatnonzero(~is_stray), seed)
+    judged = sample_of(np.flatnonzero(~is_stray), seed)
     tried: list[tuple[_Row, Labels]] = []
     # Threads of other programs on the same cores would be waited for at every step.
     with threadpool_limits(1):
@@ -91,9 +133,9 @@ def find_clusters(
     criterion = pd.DataFrame([row for row, _ in tried], columns=_CRITERION)
     accepted_rows = criterion[criterion["is_accepted"]]
     if accepted_rows.empty:
-        return replace(_unstructured(len(points), criterion), is_outlier=is_stray)
+        return replace(unstructured(len(points), criterion), is_outlier=is_stray)
     best = accepted_rows.loc[accepted_rows["silhouette"].idxmax()]
-    labels = _joined(points, judged, _by_size(tried[int(best["n_clusters"]) - 2][1]))
+    labels = join_nearest(points, judged, by_size(tried[int(best["n_clusters"]) - 2][1]))
     confidence, is_outlier = _membership(points, labels)
     return Clustering(
         labels, confidence, is_outlier | is_stray, criterion, int(best["n_clusters"]),
@@ -101,60 +143,14 @@ def find_clusters(
     )  # fmt: skip
 
 
-def find_clusters_by_domain(
-    points: Array,
-    domains: Sequence[str],
-    *,
-    seed: int,
-    on_progress: Callable[[int], object] = lambda clips: None,
-) -> Clustering:
-    """Cluster the largest domain, the others by themselves: another microphone is no attribute.
-
-    Clips of the others (ten target clips) are joined (average linkage) up to 1.5 times the median
-    distance within the largest domain's clusters.
-    """
-    from scipy.spatial.distance import pdist
-    from sklearn.cluster import AgglomerativeClustering
-
-    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
-    largest = int(np.bincount(domain).argmax())
-    inside = domain == largest
-    main = find_clusters(points[inside], seed=seed, on_progress=on_progress)
-    on_progress(int((~inside).sum()))
-    if len(names) == 1:
-        return main
-    if main.n_clusters == 1:
-        return _unstructured(len(points), main.criterion)
-    judged = _sample(np.arange(len(main.labels)), seed)
-    known, their = points[inside][judged], main.labels[judged]
-    distances = np.concatenate([pdist(known[their == label]) for label in np.unique(their)])
-    model = AgglomerativeClustering(
-        n_clusters=None, distance_threshold=1.5 * float(np.median(distances)), linkage="average"
-    )
-    both = _unstructured(len(points), main.criterion)
-    both.labels[inside], both.is_outlier[inside] = main.labels, main.is_outlier
-    both.confidence[inside] = main.confidence
-    both.confidence[~inside] = 0.5  # too few clips for the criteria above
-    count = main.n_clusters
-    for number in [n for n in range(len(names)) if n != largest]:
-        own = points[domain == number]
-        joined = _sample(np.arange(len(own)), seed)
-        own_labels: Labels = np.zeros(len(joined), np.int64)
-        if len(joined) > 1:
-            own_labels = _by_size(np.asarray(model.fit_predict(own[joined]), dtype=np.int64))
-        both.labels[domain == number] = count + _joined(own, joined, own_labels)
-        count += int(own_labels.max()) + 1
-    return replace(both, n_clusters=count, stability=main.stability, silhouette=main.silhouette)
-
-
-def _sample(members: Labels, seed: int) -> Labels:
+def sample_of(members: Labels, seed: int) -> Labels:
     """Keep 2,000 members at most, in their order."""
     if len(members) <= MOST_CLIPS:
         return members
     return np.sort(np.random.default_rng(seed).choice(members, MOST_CLIPS, replace=False))
 
 
-def _joined(points: Array, members: Labels, labels: Labels) -> Labels:
+def join_nearest(points: Array, members: Labels, labels: Labels) -> Labels:
     """Labels of all points: the given ones of ``members``, the nearest cluster of the others."""
     centres = _cluster_centres(points[members], labels)
     joined: Labels = np.full(len(points), -1, np.int64)
@@ -183,13 +179,13 @@ def _try_numbers(points: Array, largest: int, seed: int) -> Iterator[tuple[_Row,
         yield (count, own, reference, spread, repeats, accepted), labels
 
 
-def _unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
+def unstructured(count: int, criterion: pd.DataFrame) -> Clustering:
     """One cluster of all clips."""
     nothing = np.zeros(count, np.int64)
     return Clustering(nothing, np.ones(count), nothing.astype(bool), criterion)
 
 
-def _by_size(labels: Labels) -> Labels:
+def by_size(labels: Labels) -> Labels:
     """Renumber clusters from the largest to the smallest."""
     counts = np.bincount(labels)
     rank = np.empty(len(counts), np.int64)
@@ -258,9 +254,3 @@ def _cluster_centres(points: Array, labels: Labels) -> Array:
 def _distances(points: Array, centres: Array) -> Array:
     """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
     return np.asarray(np.linalg.norm(points[:, None] - centres, axis=2))
-
-
-def entropy(counts: npt.NDArray[np.int64]) -> float:
-    """Entropy of a labelling with so many members a label [nats]."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())

@@ -1,8 +1,5 @@
 """Characteristic frequencies of all clips of a machine, and of one clip every step to them.
 
-    "Therefore, we conduct envelope spectrum analysis on audio signals to extract characteristic
-    frequencies within the target sound frequency bands." (report, section 2.1)
-
 Three quantities may tell in which state a machine runs: families of lines in the envelope
 spectrum (impacts, modulation), tones of the plain spectrum (blade pass, gear mesh; the mains
 are left out), and the rate of a working cycle.
@@ -10,10 +7,9 @@ are left out), and the rate of a working cycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +21,7 @@ from asdlib.base import available_cores
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.cache import kept
 from asdlib.data.store import ArrayStore
-from asdlib.spectra.characteristic import Family, characteristic_frequencies
+from asdlib.spectra.characteristic import Family, characteristic_frequencies, strongest_bands
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
     Array,
@@ -51,8 +47,8 @@ _FAMILY_COLUMNS = [
 ]  # fmt: skip
 #: Highest characteristic frequency that identifies a state [Hz].
 MAX_HZ = 250.0
-#: Clips from which a machine's bands are chosen, and how many bands are kept.
-BAND_CLIPS, N_BANDS = 16, 6
+#: Clips from which a machine's bands are chosen.
+BAND_CLIPS = 16
 #: Tones below are hum and rumble [Hz].
 MIN_TONE_HZ = 90.0
 #: Clips shorter than this have no families [s].
@@ -108,7 +104,7 @@ def track_frequencies(
         with ThreadPoolExecutor(workers or available_cores()) as pool:
             bands = bands_hz
             if bands is None:
-                bands = _machine_bands(pool.map(envelope_families, [ids[i] for i in chosen]))
+                bands = strongest_bands(pool.map(envelope_families, [ids[i] for i in chosen]))
             for own in pool.map(lambda name: _rows(name, read(name), sr=sr, bands_hz=bands), ids):
                 rows.extend(own)
                 on_progress(1)
@@ -129,15 +125,6 @@ def track_frequencies(
     families = {name: np.asarray(arrays[name]).tolist() for name in _FAMILY_COLUMNS}
     bands = np.asarray(arrays["bands_hz"]).reshape(-1, 2).tolist()
     return FrequencyTrack(pd.DataFrame(families), [(low, high) for low, high in bands])
-
-
-def _machine_bands(sample: Iterable[list[Family]]) -> list[Band]:
-    """Bands in which the families of a few clips stand out most."""
-    weights: dict[Band, float] = {}
-    for family in chain.from_iterable(sample):
-        gain = np.sqrt(family.significance)
-        weights[family.band_hz] = weights.get(family.band_hz, 0.0) + gain
-    return sorted(weights, key=lambda band: -weights[band])[:N_BANDS]
 
 
 def _rows(

@@ -8,7 +8,7 @@ leveraging characteristic frequencies." (report, section 2.1)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +17,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.annotation import choice
-from asdlib.annotation.clustering import MIN_CLIPS, Clustering, find_clusters_by_domain
+from asdlib.annotation.clustering import (
+    MIN_CLIPS,
+    Clustering,
+    Labels,
+    by_size,
+    clip_statistics,
+    find_clusters,
+    join_nearest,
+    reduce_dimensions,
+    sample_of,
+    unstructured,
+)
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
-from asdlib.annotation.levels import common_frequencies, find_levels
+from asdlib.annotation.levels import common_frequencies
 from asdlib.base import InputError, refuse_unknown
-from asdlib.data.audio import REMOVED_DB
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.envelope import Array
 
 METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
-_MAX_COMPONENTS = 12
 #: Why a machine has its true attributes.
 ORACLE = "oracle: the true attributes, which no annotation can know"
 
@@ -168,7 +177,7 @@ def _listen(
     points = reduce_dimensions(clip_statistics(log_mel, clip_ids, noise_ids), seed=seed)
     track = track_families(clip_ids, on_progress=on_progress)
     foreign = track_families(noise_ids, bands_hz=track.bands_hz)
-    levels = find_levels(
+    levels = choice.find_levels(
         track.families, clip_ids, domains=domains, seed=seed,
         exclude_hz=common_frequencies(foreign.families, len(noise_ids)),
     )  # fmt: skip
@@ -185,40 +194,47 @@ def _listen(
     return details, splits
 
 
-def clip_statistics(
-    log_mel: ArrayStore, clip_ids: Sequence[str], noise_ids: Sequence[str]
-) -> Array:
-    """Mean, deviation, 10 % and 90 % point of every mel band, shape (n_clips, 4 * n_mels) [dB].
+def find_clusters_by_domain(
+    points: Array,
+    domains: Sequence[str],
+    *,
+    seed: int,
+    on_progress: Callable[[int], object] = lambda clips: None,
+) -> Clustering:
+    """Cluster the largest domain, the others by themselves: another microphone is no attribute.
 
-    From the clip's own mean level: distance makes no cluster. With noise recordings a band is
-    weighted by the share of the machine's power in it.
+    Clips of the others (ten target clips) are joined (average linkage) up to 1.5 times the median
+    distance within the largest domain's clusters.
     """
-    rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]
-    statistics = np.stack(rows)
-    weights = np.ones(statistics.shape[2])
-    if len(noise_ids):
-        noise = [_statistics(log_mel, i)[0] for i in log_mel.positions(list(noise_ids))]
-        excess_db = np.median(statistics[:, 0], axis=0) - np.median(np.stack(noise), axis=0)
-        weights = np.clip(1.0 - 10.0 ** (-excess_db / 10.0), 0.1, 1.0)
-    weights[(statistics[:, 0] < REMOVED_DB / 2).all(axis=0)] = 0.0  # below a high-pass
-    level = np.average(statistics[:, 0], axis=1, weights=weights)
-    statistics[:, [0, 2, 3]] -= level[:, None, None]
-    log_mel.release()
-    return np.asarray((statistics * weights).reshape(len(statistics), -1))
+    from scipy.spatial.distance import pdist
+    from sklearn.cluster import AgglomerativeClustering
 
-
-def _statistics(log_mel: ArrayStore, position: np.int64) -> Array:
-    spectrogram = np.asarray(log_mel.row(int(position)), dtype=np.float64)
-    low, high = np.quantile(spectrogram, [0.1, 0.9], axis=1)
-    return np.stack([spectrogram.mean(axis=1), spectrogram.std(axis=1), low, high])
-
-
-def reduce_dimensions(statistics: Array, *, seed: int) -> Array:
-    """Principal components that explain 90 % of the variance, 12 at most."""
-    from sklearn.decomposition import PCA
-
-    count = min(_MAX_COMPONENTS, *statistics.shape) - 1
-    components = PCA(max(count, 1), random_state=seed).fit(statistics)
-    explained = np.cumsum(components.explained_variance_ratio_)
-    kept = int(np.searchsorted(explained, 0.9)) + 1
-    return np.asarray(components.transform(statistics)[:, :kept], dtype=np.float64)
+    names, domain = np.unique(np.asarray(domains, dtype=str), return_inverse=True)
+    largest = int(np.bincount(domain).argmax())
+    inside = domain == largest
+    main = find_clusters(points[inside], seed=seed, on_progress=on_progress)
+    on_progress(int((~inside).sum()))
+    if len(names) == 1:
+        return main
+    if main.n_clusters == 1:
+        return unstructured(len(points), main.criterion)
+    judged = sample_of(np.arange(len(main.labels)), seed)
+    known, their = points[inside][judged], main.labels[judged]
+    distances = np.concatenate([pdist(known[their == label]) for label in np.unique(their)])
+    model = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=1.5 * float(np.median(distances)), linkage="average"
+    )
+    both = unstructured(len(points), main.criterion)
+    both.labels[inside], both.is_outlier[inside] = main.labels, main.is_outlier
+    both.confidence[inside] = main.confidence
+    both.confidence[~inside] = 0.5  # too few clips for the criteria above
+    count = main.n_clusters
+    for number in [n for n in range(len(names)) if n != largest]:
+        own = points[domain == number]
+        joined = sample_of(np.arange(len(own)), seed)
+        own_labels: Labels = np.zeros(len(joined), np.int64)
+        if len(joined) > 1:
+            own_labels = by_size(np.asarray(model.fit_predict(own[joined]), dtype=np.int64))
+        both.labels[domain == number] = count + join_nearest(own, joined, own_labels)
+        count += int(own_labels.max()) + 1
+    return replace(both, n_clusters=count, stability=main.stability, silhouette=main.silhouette)

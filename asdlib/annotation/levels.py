@@ -9,13 +9,13 @@ that its families support most. A frequency that nearly all clips share tells no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.clustering import MIN_STABILITY, Labels, entropy
+from asdlib.annotation.clustering import Labels
 from asdlib.spectra.envelope import Array
 
 #: Spread of one level: clip-to-clip scatter of a machine's speed, relative.
@@ -30,9 +30,6 @@ FOREIGN_SHARE = 0.2
 CLAIM_SHARE = 0.7
 #: Quantities in the order in which equally informative ones are taken.
 PREFERENCE = ("envelope", "tones", "cycle")
-#: Levels are trusted that hold this share of the clips.
-MIN_COVERAGE = 0.8
-_N_SPLITS = 4
 
 
 @dataclass(frozen=True)
@@ -48,17 +45,6 @@ class FrequencyLevels:
     stability: float = 0.0  # mean adjusted Rand index of levels of halves of the clips to these
     agreement: float = 0.0  # highest adjusted mutual information with another quantity's levels
 
-    @property
-    def can_be_trusted(self) -> bool:
-        """Whether the levels tell clips apart, hold most of them and come out alike."""
-        is_wide = self.coverage >= MIN_COVERAGE
-        return len(self.levels_hz) > 1 and is_wide and self.stability >= MIN_STABILITY
-
-    @property
-    def information(self) -> float:
-        """What the levels tell [nats]: several families of one state tell much, but unstably."""
-        return information(self.labels, self.stability)
-
 
 def name_frequencies(frequencies_hz: Array) -> list[str]:
     """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
@@ -67,44 +53,6 @@ def name_frequencies(frequencies_hz: Array) -> list[str]:
         if len(set(rounded)) == len(rounded):
             break
     return [np.format_float_positional(f, trim="-") for f in rounded]
-
-
-def find_levels(
-    track: pd.DataFrame,
-    clip_ids: Sequence[str],
-    *,
-    domains: Sequence[str] | None = None,
-    exclude_hz: Sequence[float] = (),
-    seed: int = 0,
-) -> FrequencyLevels:
-    """Group the clips of one machine by the levels of their characteristic frequency.
-
-    Levels: peaks of the density over log f, its kernel as wide as a speed scatters or 1 / duration.
-    Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
-    tones. No levels where no line stands out. ``exclude_hz``: surroundings.
-    """
-    from sklearn.metrics import adjusted_mutual_info_score
-
-    groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
-    ids = pd.Index(clip_ids)
-    found = []
-    for quantity in PREFERENCE:
-        part = track[track["quantity"] == quantity]
-        levels = _levels_of(part, ids, groups, exclude_hz)
-        stability = _stability(levels, part, groups, exclude_hz, seed=seed)
-        found.append(replace(levels, quantity=quantity, stability=stability))
-    best = max(
-        found,
-        key=lambda levels: (
-            levels.can_be_trusted, round(levels.information, 2),
-            round(levels.coverage * levels.stability, 1),  # counts where none can be trusted
-        ),
-    )  # fmt: skip
-    if best.labels.nunique() < 2:
-        return best
-    others = [levels.labels for levels in found if levels is not best]
-    told = max(adjusted_mutual_info_score(best.labels, other) for other in others)
-    return replace(best, agreement=float(told))
 
 
 def common_frequencies(track: pd.DataFrame, n_clips: int) -> list[float]:
@@ -117,32 +65,7 @@ def common_frequencies(track: pd.DataFrame, n_clips: int) -> list[float]:
     return [float(hz) for hz in centres_hz[is_common]]
 
 
-def _stability(
-    levels: FrequencyLevels,
-    track: pd.DataFrame,
-    groups: npt.NDArray[np.str_],
-    exclude_hz: Sequence[float],
-    *,
-    seed: int,
-) -> float:
-    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
-    from sklearn.metrics import adjusted_rand_score
-
-    if len(levels.levels_hz) < 2:
-        return 0.0
-    rng = np.random.default_rng(seed)
-    ids = levels.labels.index
-    orders = [rng.permutation(len(ids)) for _ in range(_N_SPLITS)]
-    values = []
-    for half in (order[first::2] for order in orders for first in (0, 1)):
-        own = ids[half]
-        part = track[track["clip_id"].isin(own)]
-        again = _levels_of(part, own, groups[half], exclude_hz)
-        values.append(adjusted_rand_score(levels.labels[own], again.labels))
-    return float(np.mean(values))
-
-
-def _levels_of(
+def levels_of(
     track: pd.DataFrame,
     ids: pd.Index,
     groups: npt.NDArray[np.str_],
@@ -250,13 +173,3 @@ def _support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Arra
     np.maximum.at(support, (rows, levels), points["weight"].to_numpy(np.float64))
     centres = points.groupby("level")["frequency_hz"].median().reindex(range(n_levels))
     return support, centres.to_numpy(np.float64)
-
-
-def information(labels: npt.ArrayLike, stability: float) -> float:
-    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
-    labels = np.asarray(labels, dtype=np.int64)
-    _, counts = np.unique(labels[labels >= 0], return_counts=True)
-    if not len(counts):
-        return 0.0
-    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
-    return entropy(counts) * excess * float(counts.sum() / len(labels))

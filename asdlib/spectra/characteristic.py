@@ -1,16 +1,20 @@
 """Characteristic frequencies: families of lines in squared envelope spectra.
 
-Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals to extract
-characteristic frequencies within the target sound frequency bands." The bands are those of the
-1/3-binary tree. In each, every line of the squared envelope spectrum is compared with the local
-noise floor; lines at multiples of one frequency add up to a family (R. B. Randall and J. Antoni,
-MSSP 25 (2011), sections 3 and 5), Bonferroni-corrected for the lines and bands that were tried.
+    "Therefore, we conduct envelope spectrum analysis on audio signals to extract characteristic
+    frequencies within the target sound frequency bands." (report, section 2.1)
+
+The bands are those of the 1/3-binary tree, of a machine those in which a few of its clips have
+their strongest families. In each, every line of the squared envelope spectrum is compared with
+the local noise floor; lines at multiples of one frequency add up to a family (R. B. Randall and
+J. Antoni, MSSP 25 (2011), sections 3 and 5), Bonferroni-corrected for the lines and bands that
+were tried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +36,8 @@ from asdlib.spectra.series import (
 _CANDIDATE_EVIDENCE = 7.0
 _MAX_CANDIDATES = 48
 _MAX_MODULATORS = 5
+#: Bands of a machine.
+N_BANDS = 6
 #: A modulator has at least this evidence in its own line (-ln p), not in multiples alone.
 _OWN_EVIDENCE = 12.0
 #: A lattice of a smaller spacing is preferred from this share of the highest evidence on.
@@ -107,6 +113,15 @@ def characteristic_frequencies(
         for series in found
     ]
     return sorted((f for f in families if f.modulation > 0), key=lambda f: -f.significance)
+
+
+def strongest_bands(sample: Iterable[list[Family]]) -> list[Band]:
+    """Bands in which the families of a few clips stand out most."""
+    weights: dict[Band, float] = {}
+    for family in chain.from_iterable(sample):
+        gain = np.sqrt(family.significance)
+        weights[family.band_hz] = weights.get(family.band_hz, 0.0) + gain
+    return sorted(weights, key=lambda band: -weights[band])[:N_BANDS]
 
 
 def family_of(spectra: LineSpectra, series: Series, modulation: float = 0.0) -> Family:
