@@ -1,4 +1,4 @@
-"""Rolling-element bearings: characteristic frequencies, a known answer, and the bearing rig."""
+"""Bearings and gears: characteristic frequencies, a known answer, a bearing rig and a gearbox."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from asdlib.base import InputError, refuse_unknown
-from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
+from asdlib.data.simulate.sources import (
+    Clip,
+    Fault,
+    FloatArray,
+    MachineModel,
+    State,
+    from_db,
+    modulation,
+)
 
 FAULT_PLACES = ("outer", "inner", "ball")
 SLIP = 0.01  # relative standard deviation of the angle between impacts
@@ -161,6 +169,64 @@ def synthesise_bearing(state: State, fault: Fault, clip: Clip) -> FloatArray:
     return sound
 
 
+# --- gearbox ----------------------------------------------------------------------------
+
+_PINION_TEETH, _WHEEL_TEETH = 17, 52
+_SECOND_PINION_TEETH = 14
+
+
+def _gearbox_state(volt: float, weight: int, domain: str) -> State:
+    motor_hz = 14.5 * volt * (1.0 - 0.0004 * weight / volt)
+    return State(
+        attribute=f"volt_{volt:g}_wt_{weight}",
+        domain=domain,
+        quantities={
+            "shaft_rate_hz": motor_hz,
+            "mesh_hz": _PINION_TEETH * motor_hz,
+            "load_n": 9.81 * weight / 1000.0,
+            "volt": volt,
+        },
+        resonances_hz=(820.0, 1900.0, 3600.0),
+        structure="gearbox",
+    )
+
+
+def synthesise_gearbox(state: State, fault: Fault, clip: Clip) -> FloatArray:
+    """Two-stage spur gearbox on a DC motor: mesh harmonics of both stages, sidebands, friction."""
+    rng, odd = clip.rng, clip.of_fault
+    detune = fault.either_way("wrong_voltage", clip, 0.03, 0.09)
+    rate_hz = state["shaft_rate_hz"] * clip.pace * (1.0 + detune) * clip.scatter(0.008)
+    angle = clip.rotation(rate_hz, wander=0.003)
+    wheel = angle * _PINION_TEETH / _WHEEL_TEETH
+    worn = fault.grows("worn_teeth", 0.8, 1.4)
+    jitter = (0.02 + 0.03 * worn) * np.cos(2 * np.pi * (angle + rng.uniform())) / _PINION_TEETH
+    harmonics = (0.62 + 0.2 * worn) * clip.scatter(0.03)
+    mesh = clip.tones(angle + jitter, harmonics ** np.arange(16), order=_PINION_TEETH)
+    depth = 0.25 * clip.scatter(0.2) + 0.4 * worn
+    mesh *= modulation(depth, angle + rng.uniform())
+    second = clip.tones(wheel, 0.7 ** np.arange(16), order=_SECOND_PINION_TEETH)
+    second *= 1.0 + 0.35 * np.cos(2 * np.pi * (wheel + rng.uniform()))
+    friction = clip.noise(state.resonances_hz, quality=2, floor_db=-12, tilt_db=-2)
+    friction *= 1.0 + 0.3 * np.cos(2 * np.pi * (_PINION_TEETH * angle + rng.uniform()))
+    load_db = 10.0 * np.log10((state["load_n"] + 0.6) / 1.6)
+    speed_db = 20.0 * np.log10(state["volt"] / 1.75 * (1.0 + detune))
+    rough_db = fault.grows("rough_flanks", 2.5, 5.5)
+    sound = clip.level(-5 + load_db + speed_db + rough_db) * mesh
+    sound += clip.level(-8 + load_db + speed_db + rough_db) * second
+    sound += clip.level(-5 + speed_db + rough_db) * friction
+    sound = clip.coloured(sound, 80, 450, fault.grows("hard_mounts", 3.0, 9.0))
+    sound = clip.coloured(sound, 1500, 4000, fault.grows("loose_cover", 2.0, 7.0))
+    chipped = from_db(speed_db) * fault.level("chipped_pinion", -15, -7)
+    if chipped:
+        response = odd.ring(state.resonances_hz, decay_s=0.005)
+        force = chipped * np.sqrt(clip.sample_rate / rate_hz)
+        sound += odd.impacts(odd.events(angle, 1.0), force, response, spread=0.2)
+    dry = from_db(speed_db) * fault.level("dry_gears", -10, -3)
+    if dry:
+        sound += dry * odd.noise((2500.0, 5000.0), quality=1)
+    return sound
+
+
 MODELS = (
     MachineModel(
         machine_type="bearingSim",
@@ -181,6 +247,25 @@ MODELS = (
         ),
         synthesise=synthesise_bearing,
         snr_db=0.0,
+        domain_shift=0.4,
+    ),
+    MachineModel(
+        machine_type="gearboxSim",
+        duration_s=(6.0, 8.0),
+        has_attributes=True,
+        supplemental="clean",
+        states=(
+            *(_gearbox_state(v, w, "source") for v in (1.5, 2.0, 2.5) for w in (50, 100)),
+            _gearbox_state(1.75, 150, "target"),
+            _gearbox_state(2.25, 0, "target"),
+            _gearbox_state(3.0, 50, "target"),
+        ),
+        faults=(
+            "chipped_pinion", "worn_teeth", "wrong_voltage",
+            "dry_gears", "hard_mounts", "loose_cover", "rough_flanks",
+        ),
+        synthesise=synthesise_gearbox,
+        snr_db=1.0,
         domain_shift=0.4,
     ),
 )  # fmt: skip

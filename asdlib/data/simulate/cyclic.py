@@ -1,10 +1,54 @@
-"""Machines that work in cycles: a linear slide and a solenoid valve."""
+"""Machines of air and motion: a fan, whose faults are of colour alone, a slide and a valve."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State, from_db
+
+# --- fan --------------------------------------------------------------------------------
+
+
+def _fan_state(mixture: str, step: int, domain: str) -> State:
+    rate_hz = {1: 18.6, 2: 22.4, 3: 26.8, 4: 20.5, 5: 24.6}[step]
+    return State(
+        attribute=f"m-n_{mixture}",
+        domain=domain,
+        quantities={
+            "shaft_rate_hz": rate_hz,
+            "n_blades": 7,
+            "blade_pass_hz": 7 * rate_hz,
+        },
+        resonances_hz=(410.0, 950.0, 2600.0),
+        structure=f"duct_{mixture}",
+    )
+
+
+def synthesise_fan(state: State, fault: Fault, clip: Clip) -> FloatArray:
+    """Ventilation fan: stationary flow noise, faint blade-pass tones and magnetic hum.
+
+    The attribute is the mixture of machine and surroundings: a duct and a speed step.
+    """
+    slower = fault.grows("clogged_inlet", 0.002, 0.008)
+    rate_hz = state["shaft_rate_hz"] * clip.pace * (1.0 - slower) * clip.scatter(0.008)
+    angle = clip.rotation(rate_hz, wander=0.003)
+    blades = int(state["n_blades"])
+    blade_pass = clip.tones(angle, (0.72 * clip.scatter(0.03)) ** np.arange(14), order=blades)
+    shaft = clip.tones(angle, 0.93 ** np.arange(40))
+    hum = clip.tones(clip.rotation(100.0, wander=1e-4), [1, 0.5, 0.35, 0.2])
+    tilt_db = -4.0 + 0.15 * clip.rng.standard_normal() - fault.grows("clogged_inlet", 0.8, 2.2)
+    flow = clip.noise(state.resonances_hz, quality=1.5, floor_db=-10, tilt_db=tilt_db)
+    flow = clip.coloured(flow, 1600, 16000, fault.grows("torn_filter", 2.0, 6.5))
+    flow = clip.coloured(flow, 500, 1800, fault.grows("missing_lining", 2.0, 6.5))
+    flow = clip.coloured(flow, 60, 350, fault.grows("stalled_blades", 3.0, 7.5))
+    flow *= 1.0 + 0.1 * np.cos(2 * np.pi * blades * angle)
+    sound = clip.level(-0.5 + fault.grows("fouled_blades", 2.5, 5.5)) * flow
+    sound += clip.level(-13) * blade_pass + clip.level(-17) * shaft + clip.level(-16) * hum
+    leak = fault.level("duct_leak", -12, -4)
+    if leak:
+        sound += leak * clip.of_fault.noise((3600.0,), quality=0.8)
+    return sound
+
 
 # --- slide ------------------------------------------------------------------------------
 
@@ -176,6 +220,25 @@ def _gate(starts: FloatArray, ends: FloatArray, heights: FloatArray, clip: Clip)
 
 
 MODELS = (
+    MachineModel(
+        machine_type="fanSim",
+        has_attributes=True,
+        supplemental="noise",
+        states=(
+            _fan_state("W", 1, "source"),
+            _fan_state("X", 2, "source"),
+            _fan_state("Y", 3, "source"),
+            _fan_state("Z", 4, "target"),
+            _fan_state("V", 5, "target"),
+        ),
+        faults=(
+            "clogged_inlet", "torn_filter", "missing_lining",
+            "duct_leak", "stalled_blades", "fouled_blades",
+        ),
+        synthesise=synthesise_fan,
+        snr_db=3.0,
+        domain_shift=0.4,
+    ),
     MachineModel(
         machine_type="sliderSim",
         has_attributes=False,

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 
 from asdlib.base import refuse_unknown
-from asdlib.data.simulate import bearings, cyclic, rotating, toys
+from asdlib.data.simulate import bearings, cyclic, toys
 from asdlib.data.simulate.scene import Scene, draw_curve, draw_scene, next_session, record, seeded
 from asdlib.data.simulate.sources import Clip, Fault, FloatArray, MachineModel, State
 
@@ -20,7 +20,9 @@ LEAD_S = 0.25
 
 MODELS: dict[str, MachineModel] = {
     model.machine_type: model
-    for model in (*toys.MODELS, *bearings.MODELS, *rotating.MODELS, *cyclic.MODELS)
+    for model in sorted(
+        (*toys.MODELS, *bearings.MODELS, *cyclic.MODELS), key=lambda model: model.machine_type
+    )
 }
 MACHINES: tuple[str, ...] = tuple(MODELS)
 
