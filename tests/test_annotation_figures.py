@@ -6,7 +6,7 @@ import pytest
 
 from asdlib.annotation import inspect_sound, score_agreement
 from asdlib.report import annotation_figures as figures
-from asdlib.report import envelope_figures
+from asdlib.report import clip_figures
 
 
 def test_the_cluster_evidence_names_the_number():
@@ -51,7 +51,7 @@ def test_the_contingency_counts_clips():
 def test_the_inspection_says_what_was_found(rng, rate_hz):
     t = np.arange(16000) / 8000
     y = (1 + np.cos(2 * np.pi * rate_hz * t)) * rng.standard_normal(16000)
-    drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
+    drawn = clip_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
     spectrum = next(ax for ax in drawn.axes if "Evidence" in ax.get_ylabel())
     if rate_hz:
         assert drawn.get_suptitle() == "clip\nenvelope: 19.99 Hz, tones: none, cycle: none"
@@ -70,11 +70,11 @@ def test_the_inspection_shows_tones_and_cycle(rng):
     t = np.arange(5 * 8000) / 8000
     noise = (0.1 + (t % 0.5 < 0.2)) * rng.standard_normal(len(t))
     y = np.sin(2 * np.pi * 431.0 * t) + 0.1 * noise
-    drawn = envelope_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
+    drawn = clip_figures.draw_inspection(inspect_sound(y, sr=8000), title="clip")
     axes = {ax.get_title(): ax for ax in drawn.axes}
     tones = axes["plain spectrum: tones"].get_legend().get_texts()
     assert [text.get_text() for text in tones] == ["median line", "highest line", "431.0 Hz"]
-    drawn = envelope_figures.draw_inspection(inspect_sound(noise, sr=8000), title="clip")
+    drawn = clip_figures.draw_inspection(inspect_sound(noise, sr=8000), title="clip")
     axes = {ax.get_title(): ax for ax in drawn.axes}
     cycle = axes["level: does it repeat?"].get_legend().get_texts()
     assert [text.get_text() for text in cycle] == ["cycle of 0.5 s"]

@@ -1,4 +1,4 @@
-"""Figures of notebook 04: results, what each view hears, ROC curves, histograms, maps."""
+"""Figures of notebook 04: results, verdicts, what each view hears, ROC curves, maps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from matplotlib.lines import Line2D
 
 from asdlib.report import style
 from asdlib.report.tables import METRIC_LABELS
+from asdlib.scoring.verdicts import verdict_count
 
 Array = npt.NDArray[np.float64]
 _TRAINING_COLOUR = "0.75"
 #: Limit of the partial AUC.
 _MAX_FPR = 0.1
+_VERDICT_LOOKS: dict[str, dict[str, Any]] = {
+    "normal": {"marker": "o", "color": "0.6", "mfc": "none"},
+    "unknown": {"marker": "s", "color": "0.6"},
+    "anomalous": {"marker": "X", "color": "C3"},
+}
 #: A histogram shows this share of the scores at its place, the others in its outermost bins.
 _SHOWN_SHARE = 0.98
 
@@ -251,3 +257,34 @@ def _line(words: str) -> dict[str, Any]:
 def _marker(words: str) -> dict[str, Any]:
     domain, condition = words.split(", ")
     return {"color": style.DOMAIN_COLOURS[domain], "marker": style.CONDITION_MARKERS[condition]}
+
+
+def draw_verdicts(verdicts: pd.DataFrame) -> Figure:
+    """Draw every clip's distance to its machine's threshold, one line per machine.
+
+    ``verdicts`` are those of `asdlib.scoring.verdict_table`; crosses are flagged clips, of which
+    the highest of each machine is named.
+    """
+    machines = sorted(verdicts["machine_type"].unique())
+    figure, ax = plt.subplots(figsize=(style.WIDTH_WIDE_IN, 1.1 + 0.32 * len(machines)))
+    for row, machine in enumerate(machines):
+        own = verdicts[verdicts["machine_type"] == machine]
+        distance = own["anomaly_score"] - own["threshold"].fillna(0.0)
+        for verdict, look in _VERDICT_LOOKS.items():
+            chosen = distance[own["verdict"] == verdict]
+            ax.plot(chosen, np.full(len(chosen), row), ls="", ms=5, **look)
+        if own["verdict"].iloc[0] == "anomalous":
+            name = str(own["recording"].iloc[0]).rsplit("/", 1)[-1]
+            ax.annotate(name, (distance.iloc[0], row), (6, 0), textcoords="offset points",
+                        va="center", fontsize=7)  # fmt: skip
+    ax.margins(x=0.3)
+    ax.axvline(0, color="k", lw=0.8)
+    ax.set(xlabel="Anomaly score above the threshold [1]", ylim=(len(machines) - 0.5, -0.7))
+    ax.set_yticks(range(len(machines)), machines)
+    handles = [
+        Line2D([], [], ls="", ms=5, label=verdict, **look)
+        for verdict, look in _VERDICT_LOOKS.items()
+        if verdicts["verdict"].eq(verdict).any()
+    ]
+    style.finish_panels(figure, handles, verdict_count(verdicts, n_shown=len(verdicts)))
+    return figure

@@ -21,7 +21,7 @@ from asdlib.data.audio import read_mono
 from asdlib.data.clips import new_clips
 from asdlib.data.waveforms import file_digest
 from asdlib.monitoring import Detector, level_above_normal, save_bundle
-from asdlib.report.explain_figures import audio_players
+from asdlib.report.clip_figures import audio_players
 from asdlib.training import Embeddings, learnt_clips, load_model
 from asdlib.workbook.explaining import HearShifted
 from asdlib.workbook.run import Run

@@ -23,7 +23,7 @@ from asdlib.annotation import MachineEvidence, inspect_clip
 from asdlib.base import one_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
-from asdlib.report import envelope_figures, explain_figures
+from asdlib.report import clip_figures
 from asdlib.report.progress import STATIC_VARIABLE
 from asdlib.report.spectrum_figures import draw_recording
 from asdlib.workbook.explaining import Explained, Explainer
@@ -128,7 +128,7 @@ def show_recording(
 def show_with_sound(figure: Figure, clip_id: str, waveforms: ArrayStore) -> None:
     """Display a figure of a clip and the clip's sound; close the figure, or it is shown again."""
     samples, rate = waveforms.row_of(clip_id), int(waveforms.settings["sample_rate"])
-    sound = explain_figures.audio_players({clip_id: samples}, sample_rate=rate)
+    sound = clip_figures.audio_players({clip_id: samples}, sample_rate=rate)
     display(figure, sound)  # type: ignore[no-untyped-call]
     plt.close(figure)
 
@@ -146,7 +146,7 @@ def browse_envelopes(
 
     def show(name: str, clip_id: str) -> None:
         inspection = inspect_clip(clip_id, waveforms, bands_hz=named[name].track.bands_hz)
-        figure = envelope_figures.draw_inspection(inspection, title=f"{clip_id} ({corpus})")
+        figure = clip_figures.draw_inspection(inspection, title=f"{clip_id} ({corpus})")
         show_with_sound(figure, clip_id, waveforms)
 
     return browse_clips({name: details.clip_ids for name, details in named.items()}, show)
@@ -220,14 +220,14 @@ def draw_verdict(
     said = f"{judged['verdict']}, score {judged['anomaly_score']:.2f}"
     samples, rate = waveforms.row_of(clip_id), int(waveforms.settings["sample_rate"])
     sound = spectra.Sound(samples, rate)
-    figure = explain_figures.draw_reason(
+    figure = clip_figures.draw_reason(
         one.reason, one.contributions, title=f"{one.names[0]}, {said}: {one.sentence} ({corpus})",
         level_db=sound.level_db, band_centres_hz=sound.centres_hz, duration_s=len(samples) / rate,
     )  # fmt: skip
     # What is displayed later must not be shown a second time by itself.
     plt.close(figure)
     cut = _excerpts(one, waveforms, seconds=seconds)
-    return figure, explain_figures.audio_players(cut, sample_rate=rate)
+    return figure, clip_figures.audio_players(cut, sample_rate=rate)
 
 
 def _excerpts(

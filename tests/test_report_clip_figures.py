@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asdlib.report.explain_figures import audio_players, draw_reason, draw_verdicts
+from asdlib.report.clip_figures import audio_players, draw_reason
+from asdlib.report.scoring_figures import draw_verdicts
 from asdlib.report.style import use_style
 from asdlib.spectra import Picture, Reason
 

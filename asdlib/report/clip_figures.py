@@ -1,23 +1,117 @@
-"""Notebook 02 for one clip: kurtogram, envelope, spectra, autocorrelation."""
+"""Figures of one clip: why it is judged as it is, what its frequencies are read from, its sound."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import math
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from IPython.display import HTML, Audio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from asdlib.annotation.frequencies import BandLevel, SoundInspection
-from asdlib.report.style import GROUP_COLOURS, SPECTROGRAM_COLOURMAP, WIDTH_WIDE_IN
+from asdlib.report import style
+from asdlib.spectra import Picture, Reason
 from asdlib.spectra.envelope import Band
 
-Array = npt.NDArray[np.float64]
+#: Columns that a spectrogram is averaged to: noise fades, what lasts stays, files stay small.
+_COLUMNS = 110
+_PEAK = 0.9
 _SHOWN_PERIODS, _SHOWN_S = 8, 0.5
 _SHOWN_POINTS = 500
+_DECIDING, _OTHER = "C3", "0.6"
+FloatArray = npt.NDArray[np.float64]
+
+
+def draw_reason(
+    reason: Reason, contributions: pd.Series, *, title: str, level_db: FloatArray,
+    band_centres_hz: FloatArray, duration_s: float,
+) -> Figure:  # fmt: skip
+    """Draw what each view contributes, what the deciding view compared, and the clip itself.
+
+    ``contributions`` of the views to the final score are by their names, ``title`` is clip and
+    finding, ``level_db`` (n_mels, n_frames) the clip's log-mel spectrogram [dB] in bands centred at
+    ``band_centres_hz`` (n_mels,) [Hz], ``duration_s`` its length [s].
+    """
+    text = style.wrapped_title(plt.figure(figsize=(style.WIDTH_WIDE_IN, 2.6)), title)
+    height = 2.2 + 0.16 * (text.count("\n") + 1)
+    figure = plt.gcf()
+    figure.set_figheight(height)
+    # Fixed places: arranging axes automatically takes longer than drawing them.
+    figure.set_layout_engine("none")
+    grid = figure.add_gridspec(
+        1, 3, width_ratios=(1.1, 2.6, 2.4), wspace=0.42, left=0.115, right=0.93,
+        bottom=0.5 / height,
+        top=1 - (0.42 + 0.15 * (text.count("\n") + 1)) / height,
+    )  # fmt: skip
+    bars, rows, clip = (figure.add_subplot(grid[column]) for column in range(3))
+    _draw_contributions(bars, contributions, reason.view)
+    _draw_rows(rows, reason.picture)
+    _draw_clip(clip, reason, level_db, band_centres_hz, duration_s)
+    figure.suptitle(text, x=0.01, ha="left", y=1 - 0.05 / height, va="top")
+    return figure
+
+
+def _draw_contributions(ax: Axes, contributions: pd.Series, deciding: str) -> None:
+    """One bar per view, the deciding one in red."""
+    places = np.arange(len(contributions))[::-1]
+    colours = [_DECIDING if name == deciding else _OTHER for name in contributions.index]
+    ax.barh(places, contributions, color=colours, height=0.7)
+    ax.axvline(0, color="k", lw=0.6)
+    ax.set_yticks(places, contributions.index, fontsize=7)
+    ax.set(xlabel="Contribution [1]", title="views")
+    ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+
+
+def _draw_rows(ax: Axes, picture: Picture) -> None:
+    """Draw the clip's row above the rows of its nearest normal clips."""
+    shown = picture.x_hz > 0
+    x = picture.x_hz[shown]
+    ax.plot(x, picture.normal[:, shown].T, color="0.7", lw=0.5)
+    ax.plot(x, picture.clip[shown], color=_DECIDING, lw=1.0)
+    if picture.is_logarithmic and x[0] > 20:
+        style.frequency_axis(ax, float(x[0]), float(x[-1]))
+    elif picture.is_logarithmic:
+        style.logarithmic_ticks(ax, "x")
+    else:
+        ax.set_xlim(0, x[-1])
+    if picture.band_hz is not None:
+        ax.axvspan(*picture.band_hz, color=_DECIDING, alpha=0.12, lw=0)
+    for place in picture.marks_hz:
+        ax.axvline(place, color=_DECIDING, lw=0.6, ls=":")
+    ax.set(xlabel=picture.x_label, title="clip (red), nearest normals (grey)")
+    ax.set_ylabel(picture.y_label, fontsize=7)
+
+
+def _draw_clip(
+    ax: Axes, reason: Reason, level_db: FloatArray, centres_hz: FloatArray, duration_s: float
+) -> None:
+    """Spectrogram of the clip, the band that is meant framed, the moment marked."""
+    # Means over runs of neighbouring frames; what does not fill a run is cut.
+    run = math.ceil(level_db.shape[1] / _COLUMNS)
+    whole = level_db[:, : level_db.shape[1] // run * run]
+    shown = whole.reshape(len(whole), -1, run).mean(axis=2)
+    shown -= shown.max()
+    low, high = np.percentile(shown, [2, 99.8])
+    image = style.show_levels(
+        ax, shown, (0.0, duration_s, -0.5, len(shown) - 0.5), vmin=low, vmax=high
+    )
+    bottom, top = np.interp(reason.band_hz, centres_hz, np.arange(len(centres_hz)))
+    height = max(top - bottom, 1)
+    ax.add_patch(Rectangle((0, bottom), duration_s, height, fill=False, ec="w", lw=1.0, ls="--"))
+    if reason.at_s is not None:
+        ax.plot([reason.at_s], [top], "v", color="w", ms=5, mec="k", mew=0.5, clip_on=False)
+    style.mel_axis(ax, centres_hz)
+    ax.set(xlabel="Time [s]", title="clip")
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.03, fraction=0.06)
+    bar.set_label("Level [dB re loudest]", fontsize=7)
 
 
 def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
@@ -28,7 +122,7 @@ def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
     its tones, and the autocorrelation of the level with its cycle. Below ``title`` stands what was
     found.
     """
-    figure = plt.figure(figsize=(WIDTH_WIDE_IN, 7.0))
+    figure = plt.figure(figsize=(style.WIDTH_WIDE_IN, 7.0))
     rows = figure.add_gridspec(3, 1)
     above, below = (rows[row].subgridspec(1, 2, width_ratios=(1.0, 1.3)) for row in (0, 2))
     kurtosis, envelope = figure.add_subplot(above[0]), figure.add_subplot(above[1])
@@ -62,8 +156,8 @@ def _plot_tones(ax: Axes, inspection: SoundInspection) -> None:
     low, top = min(middle), float(level.max())
     for i, family in enumerate(inspection.tones[:3]):
         places = np.array(family.harmonics) * family.frequency_hz / 1000
-        ax.plot(places, np.full(len(places), top + 4 + 6 * i), "v", color=GROUP_COLOURS[i], ms=3,
-                label=f"{family.frequency_hz:.1f} Hz")  # fmt: skip
+        heights, colour = np.full(len(places), top + 4 + 6 * i), style.GROUP_COLOURS[i]
+        ax.plot(places, heights, "v", color=colour, ms=3, label=f"{family.frequency_hz:.1f} Hz")
     ax.set(xlabel="Frequency [kHz]", ylabel="Power [dB re 1]")
     ax.set(xlim=(0, None), ylim=(low - 45, top + 22))
     ax.set_title("plain spectrum: tones")
@@ -75,7 +169,9 @@ def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:
     ax.plot(inspection.lags_s, inspection.autocorrelation, color="0.35", lw=0.7)
     if inspection.cycle:
         period_s = inspection.cycle.period_s
-        ax.axvline(period_s, color=GROUP_COLOURS[0], lw=1.0, label=f"cycle of {period_s:.3g} s")
+        ax.axvline(
+            period_s, color=style.GROUP_COLOURS[0], lw=1.0, label=f"cycle of {period_s:.3g} s"
+        )
         ax.legend(loc="upper right", fontsize=7)
     ax.set(xlabel="Lag [s]", ylabel="Autocorrelation [1]", xlim=(0, None), ylim=(None, 1.05))
     ax.set_title("level: does it repeat?")
@@ -88,7 +184,7 @@ def _plot_kurtogram(ax: Axes, levels: Sequence[BandLevel], *, band_hz: Band) -> 
         edges = np.append(level.centres_hz - level.width_hz / 2, level.centres_hz[-1:])
         edges[-1] += level.width_hz / 2
         mesh = ax.pcolormesh(
-            edges / 1000, [row, row + 1], level.kurtosis[None], cmap=SPECTROGRAM_COLOURMAP,
+            edges / 1000, [row, row + 1], level.kurtosis[None], cmap=style.SPECTROGRAM_COLOURMAP,
             vmin=0, vmax=max(top, 0.1),
         )  # fmt: skip
     width_hz = band_hz[1] - band_hz[0]
@@ -133,7 +229,7 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
     ax.axhline(inspection.threshold, color="0.25", lw=0.8, ls="--", label="threshold of a family")
     top = max(float(anywhere.max()), inspection.threshold)
     for i, family in enumerate(families[:4]):
-        colour = GROUP_COLOURS[i]
+        colour = style.GROUP_COLOURS[i]
         places = np.array([k for k in family.harmonics if k * family.frequency_hz <= max_hz])
         places = places * family.frequency_hz
         label = f"{family.frequency_hz:.2f} Hz, −log₁₀ p = {family.significance:.0f}"
@@ -148,3 +244,20 @@ def _plot_evidence(ax: Axes, inspection: SoundInspection) -> None:
     ax.set(xlim=(0, max_hz), ylim=(0, (1.14 + 0.06 * len(families[:4])) * top))
     ax.set_title("what is judged: lines of whitened, limited envelopes; harmonics add up")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=4, fontsize=7)
+
+
+def audio_players(excerpts: Mapping[str, npt.NDArray[np.int16]], *, sample_rate: int) -> HTML:
+    """Make one player per excerpt (caption to samples), side by side, equally amplified.
+
+    The samples are embedded in the page: 43 kB for a second of 16 kHz.
+    """
+    peak = max((int(np.abs(y.astype(np.int32)).max()) for y in excerpts.values()), default=0)
+    gain = _PEAK / max(peak, 1)
+    players = []
+    for caption, samples in excerpts.items():
+        player = Audio(samples * gain, rate=sample_rate, normalize=False)  # type: ignore[no-untyped-call]
+        # IPython's protocol for showing an object as HTML.
+        sound = player._repr_html_()  # type: ignore[no-untyped-call]
+        players.append(f"<div>{html.escape(caption)}<br>{sound}</div>")
+    beside = "display: flex; flex-wrap: wrap; gap: 1em"
+    return HTML(f'<div style="{beside}">{"".join(players)}</div>')  # type: ignore[no-untyped-call]
