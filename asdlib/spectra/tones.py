@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage, signal, special
 
 from asdlib.base import InputError
-from asdlib.spectra.characteristic import Family, family_of, find_series
+from asdlib.spectra.characteristic import Family, family_of
 from asdlib.spectra.envelope import (
     FALSE_ALARM,
     Array,
@@ -26,6 +26,7 @@ from asdlib.spectra.lines import (
     quantisation_step,
     tone_floor,
 )
+from asdlib.spectra.search import find_series
 
 #: From this duration on, a resonance is told from a tone by the running floor alone [s].
 _LONG_CLIP_S = 5.0
