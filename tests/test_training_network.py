@@ -6,7 +6,8 @@ import torch
 from training_task import embedding_network, train_settings
 
 from asdlib.base import InputError
-from asdlib.training.checkpoint import count_parameters, layer_table
+from asdlib.report.training_figures import layer_table
+from asdlib.training.checkpoint import count_parameters
 from asdlib.training.embed import FeatureBatches
 from asdlib.training.network import (
     InputStandardisation,

@@ -1,23 +1,76 @@
-"""Figures of notebook 03: learning curves, also while they grow, and the classes."""
+"""Figures of notebook 03: the network's layers, learning curves while they grow, the classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
 
 from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
 from asdlib.report import style
+from asdlib.training import TrainSettings, count_parameters
+from asdlib.training.network import InputStandardisation, ResidualBlock, SqueezeExcitation
 
 _PANELS = {"loss": "Loss [nat]", "accuracy": "Accuracy"}
+
+
+def layer_table(
+    settings: TrainSettings, *, n_mels: int, n_frames: int, n_bins: int = 0
+) -> pd.DataFrame:
+    """List the layers of a network for clips of ``n_mels`` bands and ``n_frames`` frames, in order.
+
+    With a spectrum of ``n_bins``, two branches. Columns ``layer`` (name), ``kind`` (what it does),
+    ``output`` (shape for one clip: channels, then bands and frames), ``parameters`` (trainable, in
+    all the network's). A residual block is one row, activations have none. Draws no random number.
+    """
+    rows: list[tuple[str, str, str, int]] = []
+
+    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
+            shape = " × ".join(map(str, output.shape[1:]))
+            rows.append((name, _kind_of_layer(module), shape, count_parameters(module)))
+
+        return hook
+
+    with torch.device("meta"):  # shapes without numbers
+        network = settings.network(n_mels=n_mels, n_bins=n_bins).eval()
+        inputs = [torch.zeros(1, 1, n_mels, n_frames)]
+        inputs += [torch.zeros(1, 1, n_bins, 1)] if n_bins else []
+    shown = {name: module for name, module in network.named_modules() if _kind_of_layer(module)}
+    for name, module in shown.items():
+        if not any(name.startswith(f"{other}.") for other in shown):
+            module.register_forward_hook(note(name))
+    network(*inputs)
+    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters"])
+
+
+def _kind_of_layer(module: nn.Module) -> str:
+    """Say what a layer that has a row in the table does; nothing of one that has none."""
+    if isinstance(module, ResidualBlock):
+        stride, shortcut = module.conv1.stride[0], "1×1" if len(module.shortcut) else "identity"
+        return f"2 convolutions 3×3, stride {stride}, squeeze-and-excitation, {shortcut} shortcut"
+    if isinstance(module, SqueezeExcitation):
+        return f"squeeze-and-excitation by {module.squeeze.out_features} values"
+    if isinstance(module, InputStandardisation):
+        return f"standardisation by the {module.input_norm}"
+    if isinstance(module, nn.MaxPool2d):
+        return f"maximum of {module.kernel_size}×{module.kernel_size}, stride {module.stride}"
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        size = "×".join(map(str, module.kernel_size))
+        return f"convolution {size}, stride {module.stride[0]}"
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        return "batch normalisation"
+    return "linear" if isinstance(module, nn.Linear) else ""
 
 
 class LiveCurves:

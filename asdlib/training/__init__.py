@@ -6,7 +6,6 @@ from asdlib.training.checkpoint import (
     Identity,
     TrainSettings,
     count_parameters,
-    layer_table,
     load_model,
 )
 from asdlib.training.classes import ClassTable, class_table, learnt_clips

@@ -12,7 +12,6 @@ import hashlib
 import io
 import math
 import pickle
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +19,14 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from filelock import FileLock
-from torch import Tensor, nn
+from torch import nn
 
 from asdlib.base import InputError, write_atomically, writing
 from asdlib.data.cache import VERSIONS
 from asdlib.data.store import content_key
 from asdlib.training.classes import ClassTable
 from asdlib.training.losses import AdaCos, TrainingLoss
-from asdlib.training.network import EmbeddingNetwork, InputNorm, kind_of_layer
+from asdlib.training.network import EmbeddingNetwork, InputNorm
 
 StatexAxis = Literal["frequency", "time"]
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "scale", "learning_rate", "clips_per_s"]
@@ -94,36 +93,6 @@ class TrainSettings:
             n_mels=n_mels, stem_channels=self.stem_channels, embedding_dim=self.embedding_dim,
             input_norm=self.input_norm, n_bins=n_bins,
         )  # fmt: skip
-
-
-def layer_table(
-    settings: TrainSettings, *, n_mels: int, n_frames: int, n_bins: int = 0
-) -> pd.DataFrame:
-    """List the layers of a network for clips of ``n_mels`` bands and ``n_frames`` frames, in order.
-
-    With a spectrum of ``n_bins``, two branches. Columns ``layer`` (name), ``kind`` (what it does),
-    ``output`` (shape for one clip: channels, then bands and frames), ``parameters`` (trainable, in
-    all the network's). A residual block is one row, activations have none. Draws no random number.
-    """
-    rows: list[tuple[str, str, str, int]] = []
-
-    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            shape = " × ".join(map(str, output.shape[1:]))
-            rows.append((name, kind_of_layer(module), shape, count_parameters(module)))
-
-        return hook
-
-    with torch.device("meta"):  # shapes without numbers
-        network = settings.network(n_mels=n_mels, n_bins=n_bins).eval()
-        inputs = [torch.zeros(1, 1, n_mels, n_frames)]
-        inputs += [torch.zeros(1, 1, n_bins, 1)] if n_bins else []
-    shown = {name: module for name, module in network.named_modules() if kind_of_layer(module)}
-    for name, module in shown.items():
-        if not any(name.startswith(f"{other}.") for other in shown):
-            module.register_forward_hook(note(name))
-    network(*inputs)
-    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters"])
 
 
 def count_parameters(network: nn.Module) -> int:

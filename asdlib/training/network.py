@@ -252,22 +252,3 @@ def parameter_groups(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": [*others, *centres], "weight_decay": 0.0},
     ]
-
-
-def kind_of_layer(module: nn.Module) -> str:
-    """Say what a layer that has a row in the table does; nothing of one that has none."""
-    if isinstance(module, ResidualBlock):
-        stride, shortcut = module.conv1.stride[0], "1×1" if len(module.shortcut) else "identity"
-        return f"2 convolutions 3×3, stride {stride}, squeeze-and-excitation, {shortcut} shortcut"
-    if isinstance(module, SqueezeExcitation):
-        return f"squeeze-and-excitation by {module.squeeze.out_features} values"
-    if isinstance(module, InputStandardisation):
-        return f"standardisation by the {module.input_norm}"
-    if isinstance(module, nn.MaxPool2d):
-        return f"maximum of {module.kernel_size}×{module.kernel_size}, stride {module.stride}"
-    if isinstance(module, nn.Conv1d | nn.Conv2d):
-        size = "×".join(map(str, module.kernel_size))
-        return f"convolution {size}, stride {module.stride[0]}"
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        return "batch normalisation"
-    return "linear" if isinstance(module, nn.Linear) else ""
