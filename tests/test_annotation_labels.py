@@ -20,10 +20,9 @@ from asdlib.annotation import (
     track_frequencies,
 )
 from asdlib.annotation.agreement import agreement
-from asdlib.annotation.choice import choose_method, find_levels, information
+from asdlib.annotation.choice import choose_method, find_levels, information, name_frequencies
 from asdlib.annotation.clustering import find_clusters, partition
 from asdlib.annotation.labelling import ORACLE, find_clusters_by_domain
-from asdlib.annotation.levels import name_frequencies
 from asdlib.base import InputError
 
 SR = 16000

@@ -1,9 +1,11 @@
-"""Rooms of the package know only what lies below them, and no name stands twice.
+"""Rooms of the package know only what lies below them, no name stands twice, the report is short.
 
-``python tests/test_house.py`` prints how many modules and lines each room has.
+``python tests/test_house.py`` prints how many modules and lines each room has, and how many the
+modules that carry the report out.
 """
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -12,9 +14,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "asdlib"
+#: What README names as the report in one sitting, in reading order, as ``room/module``.
+README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+SITTING = re.findall(r"`(\w+/\w+)`", README.partition("in one sitting")[2].partition("\n\n")[0])
 #: Modules that belong to no room and that every room may use.
 FLOOR = {path.stem for path in PACKAGE.glob("*.py")}
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+#: A sentence of the report as a module quotes it.
+QUOTED = r'"[^"]{20,}"\s+\(report,\s+(?:section\s+)?(2\.\d|abstract)\)'
 #: What a room must not know.
 UNKNOWN = {
     "data": set(ROOMS) - {"data"},
@@ -58,7 +65,9 @@ def counts() -> str:
     for path in PACKAGE.rglob("*.py"):
         modules[room_of(path)] += 1
         lines[room_of(path)] += len(path.read_text(encoding="utf-8").splitlines())
+    read = sum(len((PACKAGE / f"{name}.py").read_text().splitlines()) for name in SITTING)
     rows = [*((room, modules[room], lines[room]) for room in sorted(modules)),
+            ("in one sitting", len(SITTING), read),
             ("all", modules.total(), lines.total())]  # fmt: skip
     return "\n".join(f"{room:<14}{n:>5} modules{m:>8} lines" for room, n, m in rows)
 
@@ -68,6 +77,18 @@ def test_every_module_is_counted():
     print("\n" + shown)
     assert all(room in shown for room in ROOMS)
     assert f"{len(list(PACKAGE.rglob('*.py')))} modules" in shown.splitlines()[-1]
+
+
+def test_the_report_in_one_sitting_has_every_section():
+    assert len(SITTING) > 10
+    told = {re.search(QUOTED, (PACKAGE / f"{name}.py").read_text())[1] for name in SITTING}
+    assert told == {"2.1", "2.2", "2.3", "2.4", "abstract"}
+
+
+@pytest.mark.parametrize("name", SITTING)
+def test_a_module_of_the_report_opens_with_its_sentence(name):
+    text = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8")))
+    assert re.match(r".*\n\n *" + QUOTED, text), f"{name}: no quotation after the summary"
 
 
 def test_no_module_has_another_ones_name():

@@ -185,7 +185,7 @@ def test_one_thread_holds_inside_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"highpass_hz": {"fann": 900.0}}, "names fann: not in the clip table, which has fan"),
+        ({"highpass_hz": {"fann": 900.0}}, "table has no machine fann. There are: fan"),
         ({"highpass_hz": {"fan": 9000.0}}, "highpass_hz=9000.0"),
         ({"duration_s": 0.0}, "n_samples=0"),
         ({"long_clips": "middle"}, "long_clips='middle': expected one of start, centre, end"),

@@ -37,14 +37,11 @@ from asdlib.annotation.clustering import (
     find_clusters,
 )
 from asdlib.annotation.frequencies import FrequencyTrack
-from asdlib.annotation.levels import (
-    PREFERENCE,
-    FrequencyLevels,
-    levels_of,
-    name_frequencies,
-)
+from asdlib.annotation.levels import FrequencyLevels, levels_of
 from asdlib.spectra.envelope import Array
 
+#: Quantities in the order in which equally informative ones are taken.
+PREFERENCE = ("envelope", "tones", "cycle")
 #: Levels are trusted that hold this share of the clips.
 MIN_COVERAGE = 0.8
 #: Another view of the clips must tell this much of the levels, above chance.
@@ -154,6 +151,15 @@ def entropy(counts: npt.NDArray[np.int64]) -> float:
     """Entropy of a labelling with so many members a label [nats]."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+def name_frequencies(frequencies_hz: Array) -> list[str]:
+    """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
+    for digits in range(3, 9):
+        rounded = [float(f"{f:.{digits}g}") for f in frequencies_hz]
+        if len(set(rounded)) == len(rounded):
+            break
+    return [np.format_float_positional(f, trim="-") for f in rounded]
 
 
 def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -65,8 +65,7 @@ def clip_statistics(
 ) -> Array:
     """Mean, deviation, 10 % and 90 % point of every mel band, shape (n_clips, 4 * n_mels) [dB].
 
-    From the clip's own mean level: distance makes no cluster. With noise recordings a band is
-    weighted by the share of the machine's power in it.
+    From the clip's mean level. Noise recordings weight a band by the machine's share of its power.
     """
     rows = [_statistics(log_mel, position) for position in log_mel.positions(list(clip_ids))]
     statistics = np.stack(rows)
@@ -108,8 +107,7 @@ def find_clusters(
 ) -> Clustering:
     """Cluster points (n_clips, n_dimensions): highest silhouette of the accepted numbers.
 
-    At most one cluster for five clips. Strays, which would hide what states there are, and all
-    beyond a random 2,000 clips join the nearest cluster afterwards.
+    At most one for five clips. Strays, and all beyond a random 2,000, join the nearest afterwards.
     """
     from sklearn.neighbors import NearestNeighbors
 

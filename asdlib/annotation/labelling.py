@@ -30,12 +30,14 @@ from asdlib.annotation.clustering import (
     unstructured,
 )
 from asdlib.annotation.frequencies import FrequencyTrack, track_frequencies
-from asdlib.annotation.levels import common_frequencies
+from asdlib.annotation.levels import gather, support_of_levels
 from asdlib.base import InputError, refuse_unknown
 from asdlib.data.store import ArrayStore
 from asdlib.spectra.envelope import Array
 
 METHODS = ("auto", "none", "clusters", "frequencies", "both", "true")
+#: One in this share of noise recordings, two at least, is of the surroundings.
+FOREIGN_SHARE = 0.2
 #: Why a machine has its true attributes.
 ORACLE = "oracle: the true attributes, which no annotation can know"
 
@@ -179,7 +181,7 @@ def _listen(
     foreign = track_families(noise_ids, bands_hz=track.bands_hz)
     levels = choice.find_levels(
         track.families, clip_ids, domains=domains, seed=seed,
-        exclude_hz=common_frequencies(foreign.families, len(noise_ids)),
+        exclude_hz=_common_frequencies(foreign.families, len(noise_ids)),
     )  # fmt: skip
     counted: list[int] = []  # a quarter of the clips waits for the clusters within levels
 
@@ -192,6 +194,16 @@ def _listen(
     splits = choice.split_levels(details, seed=seed)
     on_clustered(len(group) - sum(counted))
     return details, splits
+
+
+def _common_frequencies(track: pd.DataFrame, n_clips: int) -> list[float]:
+    """Frequencies [Hz] found in at least a fifth of some clips, such as noise alone."""
+    if track.empty:
+        return []
+    points = gather(track)
+    support, centres_hz = support_of_levels(points, pd.Index(points["clip_id"].unique()))
+    is_common = (support > 0).sum(axis=0) >= max(2.0, FOREIGN_SHARE * n_clips)
+    return [float(hz) for hz in centres_hz[is_common]]
 
 
 def find_clusters_by_domain(

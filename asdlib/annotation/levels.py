@@ -24,12 +24,8 @@ LEVEL_SPREAD = 0.008
 MIN_LEVEL_CLIPS, MIN_LEVEL_SHARE = 3, 0.02
 #: A frequency in more clips than this belongs to all states, or to the hall.
 COMMON_SHARE = 0.9
-#: One in this share of noise recordings, two at least, is of the surroundings.
-FOREIGN_SHARE = 0.2
 #: A clip may go to a level whose evidence is this share of its strongest.
 CLAIM_SHARE = 0.7
-#: Quantities in the order in which equally informative ones are taken.
-PREFERENCE = ("envelope", "tones", "cycle")
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,9 @@ class FrequencyLevels:
     confidence: pd.Series[float]  # share of the clip's evidence that its level explains, 0 to 1
     frequency_hz: pd.Series[float]  # the clip's own at its level [Hz], NaN where there is none
     coverage: float  # share of clips that have a level
-    quantity: str = PREFERENCE[0]  # what the frequency is of: envelope, tones or cycle
+    quantity: str = "envelope"  # what the frequency is of: envelope, tones or cycle
     stability: float = 0.0  # mean adjusted Rand index of levels of halves of the clips to these
     agreement: float = 0.0  # highest adjusted mutual information with another quantity's levels
-
-
-def name_frequencies(frequencies_hz: Array) -> list[str]:
-    """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
-    for digits in range(3, 9):
-        rounded = [float(f"{f:.{digits}g}") for f in frequencies_hz]
-        if len(set(rounded)) == len(rounded):
-            break
-    return [np.format_float_positional(f, trim="-") for f in rounded]
-
-
-def common_frequencies(track: pd.DataFrame, n_clips: int) -> list[float]:
-    """Frequencies [Hz] found in at least a fifth of some clips, such as noise alone."""
-    if track.empty:
-        return []
-    points = _gather(track)
-    support, centres_hz = _support_of_levels(points, pd.Index(points["clip_id"].unique()))
-    is_common = (support > 0).sum(axis=0) >= max(2.0, FOREIGN_SHARE * n_clips)
-    return [float(hz) for hz in centres_hz[is_common]]
 
 
 def levels_of(
@@ -72,8 +49,8 @@ def levels_of(
     exclude_hz: Sequence[float],
 ) -> FrequencyLevels:
     """Levels of one quantity, without those in nearly all clips or of the surroundings."""
-    points = _gather(track)
-    support, centres_hz = _support_of_levels(points, ids)
+    points = gather(track)
+    support, centres_hz = support_of_levels(points, ids)
     telling = (support > 0).mean(axis=0) <= COMMON_SHARE
     for other_hz in exclude_hz:
         telling &= np.abs(np.log(centres_hz / other_hz)) > 2 * LEVEL_SPREAD
@@ -116,7 +93,7 @@ def _assign(support: Array, domains: npt.NDArray[np.str_]) -> Labels:
     return assigned
 
 
-def _gather(track: pd.DataFrame) -> pd.DataFrame:
+def gather(track: pd.DataFrame) -> pd.DataFrame:
     """List every frequency of one quantity with its weight and its level, numbered by frequency.
 
     Sideband spacings count as half.
@@ -164,7 +141,7 @@ def _level_edges(points: pd.DataFrame) -> Array:
     return np.array(edges)
 
 
-def _support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Array]:
+def support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Array]:
     """Weight of every level in every clip (n_clips, n_levels), and the levels' centres [Hz]."""
     levels = points["level"].to_numpy(np.int64)
     n_levels = int(levels.max(initial=-1)) + 1

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from asdlib.annotation.levels import name_frequencies
+from asdlib.annotation.choice import name_frequencies
 from asdlib.report import style
 
 Array = npt.NDArray[np.float64]

@@ -38,7 +38,8 @@ class KNNBackend:
 
     .. math:: s(x) = \frac1k \sum_{y \in N_k(x)} d(x, y)
 
-    with :math:`d(x, y) = 1 - x \cdot y / (\|x\| \, \|y\|)` for the cosine.
+    with :math:`d(x, y) = 1 - x \cdot y / (\|x\| \, \|y\|)` for the cosine (S. Ramaswamy et al.,
+    "Efficient algorithms for mining outliers from large data sets", SIGMOD 2000).
 
     Parameters
     ----------
@@ -51,11 +52,6 @@ class KNNBackend:
     InputError
         When ``k`` or ``metric`` is none of these; by ``fit`` and ``anomaly_score`` when there is
         no row, or one is not finite, zero (cosine) or of another length than the bank's.
-
-    References
-    ----------
-    S. Ramaswamy, R. Rastogi, K. Shim, "Efficient algorithms for mining outliers from large
-    data sets", SIGMOD 2000; section 2.4 of the report.
 
     Examples
     --------

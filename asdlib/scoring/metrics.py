@@ -46,7 +46,7 @@ def auc(anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> float:
 def pauc(
     anomaly_score: npt.ArrayLike, is_anomaly: npt.ArrayLike, *, max_fpr: float = MAX_FPR
 ) -> float:
-    r"""Partial AUC up to ``max_fpr``, standardised after McClish.
+    r"""Partial AUC up to ``max_fpr``, standardised (D. K. McClish, Med. Decis. Making 9, 1989).
 
     With :math:`A` the area below the ROC curve for false-positive rates 0 to :math:`p`,
 
@@ -66,10 +66,6 @@ def pauc(
     -------
     float
         At most 1; NaN where normal clips or anomalies are missing.
-
-    References
-    ----------
-    D. K. McClish, "Analyzing a portion of the ROC curve", Medical Decision Making 9 (1989).
 
     Examples
     --------

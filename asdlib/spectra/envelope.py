@@ -1,8 +1,10 @@
 """The envelope spectrum of the report, and the bands that it is looked at in.
 
-Section 2.1 of the report: "we conduct envelope spectrum analysis on audio signals". The spectrum
-of a band's envelope has a line at the rate at which the band's level goes up and down: the shaft,
-the ball pass, the gear mesh.
+    "As most machines are predominantly motor-driven, their operation exhibits distinctive
+    characteristic frequencies that vary according to machine attributes." (report, section 2.1)
+
+The spectrum of a band's envelope has a line at the rate at which the band's level goes up and
+down: the shaft, the ball pass, the gear mesh.
 
 A band is a run of bins of the whole signal's discrete Fourier transform, moved to zero frequency
 and transformed back at a reduced rate: an ideal band-pass, Hilbert transform and decimation in one
@@ -48,11 +50,6 @@ def checked_clip(y: npt.ArrayLike, *, sr: float) -> Array:
     if samples.ndim != 1:
         raise InputError(f"y has shape {samples.shape}, expected one signal (n_samples,).")
     return samples
-
-
-def is_constant(samples: Array) -> bool:
-    """Whether a signal, shape (n_samples,), is silence or an offset but for rounding."""
-    return not np.any(np.abs(samples - samples.mean()) > 1e-10 * np.abs(samples).max())
 
 
 def checked_band(band_hz: Band | None, *, sr: float, n_samples: int) -> tuple[int, int]:

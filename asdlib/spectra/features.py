@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from typing_extensions import Unpack
 
-from asdlib.base import InputError
+from asdlib.base import InputError, refuse_unknown
 from asdlib.data.audio import REMOVED_DB
 from asdlib.data.cache import ClipFunction, StoreOptions, map_clips
 from asdlib.data.store import ArrayStore
@@ -87,12 +87,7 @@ def open_log_mel(
     """
     n_samples = round(duration_s * settings.sample_rate)
     machines = sorted(clips["machine_type"].unique())
-    unknown = sorted(set(highpass_hz) - set(machines))
-    if unknown:
-        raise InputError(
-            f"highpass_hz names {', '.join(unknown)}: not in the clip table, which has "
-            f"{', '.join(machines)}."
-        )
+    refuse_unknown(highpass_hz, machines, "highpass_hz: the clip table has no machine")
     cutoffs = {name: check_highpass(highpass_hz.get(name), settings) for name in machines}
     fit_length(np.zeros(1, np.int16), n_samples, long_clips=long_clips)  # refuse early
     cutoff_of_clip = [cutoffs[machine] for machine in clips["machine_type"]]

@@ -16,7 +16,6 @@ from asdlib.spectra.envelope import (
     checked_band,
     checked_clip,
     complex_envelope,
-    is_constant,
 )
 from asdlib.spectra.lines import (
     MIN_LINES,
@@ -38,6 +37,11 @@ _SHORTEST_S, _MIN_CYCLES = 0.1, 3.0
 _LEVEL_RATE_HZ, _LOWEST_DB = 100.0, -30.0
 #: A shorter period this close to the best in correlation is preferred to its multiples.
 _SHORTER_SHARE = 0.75
+
+
+def is_constant(samples: Array) -> bool:
+    """Whether a signal, shape (n_samples,), is silence or an offset but for rounding."""
+    return not np.any(np.abs(samples - samples.mean()) > 1e-10 * np.abs(samples).max())
 
 
 def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list[Family]:

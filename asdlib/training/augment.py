@@ -170,8 +170,7 @@ def crop(log_mel: Tensor, *, n_frames: int, generator: torch.Generator) -> Tenso
 def transform(log_mel: Tensor, version: Tensor) -> Tensor:
     """Roll the mel bands of every clip by ``version`` (0: unchanged) quarters of the axis.
 
-    One machine without attributes is one class, from which nothing can be learnt: telling how a
-    clip was transformed is then the task, after Golan and El-Yaniv [4]_.
+    Where there is one class alone, telling these versions apart is the task ([4]_).
     """
     step = log_mel.shape[1] // N_VERSIONS
     for value in range(1, N_VERSIONS):

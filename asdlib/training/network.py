@@ -1,6 +1,6 @@
 """The network: one clip in, one embedding out.
 
-    "We utilize a SeResNet18-based feature extractor." (report, section 2.3)
+    "We utilize a SeResNet18-based feature extractor [5] ..." (report, section 2.3)
 
 The spectrogram branch is the 18-layer residual network of He et al. [1]_, table 1, with a
 squeeze-and-excitation block of Hu et al. [2]_ on every residual branch. It is fully
