@@ -29,13 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asdlib.annotation.clustering import (
-    MIN_CLIPS,
-    MIN_STABILITY,
-    Clustering,
-    Labels,
-    find_clusters,
-)
+from asdlib.annotation.clustering import MIN_CLIPS, MIN_STABILITY, Clustering, Labels, find_clusters
 from asdlib.annotation.frequencies import FrequencyTrack
 from asdlib.annotation.levels import FrequencyLevels, levels_of
 from asdlib.spectra.envelope import Array

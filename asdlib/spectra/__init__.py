@@ -8,11 +8,6 @@ from asdlib.spectra.heard import KnownRates, Picture, Reason, Sound
 from asdlib.spectra.highpass_choice import HighpassChoice, choose_highpass
 from asdlib.spectra.injection import open_rehearsal, plan_rehearsal
 from asdlib.spectra.logmel import LogMelSettings, log_mel
-from asdlib.spectra.other_features import (
-    OFFICIAL_LOG_MEL,
-    open_frames,
-    open_spectrum,
-    spectrogram,
-)
+from asdlib.spectra.other_features import OFFICIAL_LOG_MEL, open_frames, open_spectrum, spectrogram
 from asdlib.spectra.profiles import PROFILES, band_centres_hz, open_profiles, profile_bands_hz
 from asdlib.spectra.reasons import find_reason

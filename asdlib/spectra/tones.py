@@ -10,13 +10,7 @@ from scipy import fft, ndimage, signal, special
 
 from asdlib.base import InputError
 from asdlib.spectra.characteristic import Family, family_of
-from asdlib.spectra.envelope import (
-    FALSE_ALARM,
-    Array,
-    checked_band,
-    checked_clip,
-    complex_envelope,
-)
+from asdlib.spectra.envelope import FALSE_ALARM, Array, checked_band, checked_clip, complex_envelope
 from asdlib.spectra.lines import (
     MIN_LINES,
     LineSpectra,
