@@ -62,100 +62,6 @@ class MachineEvidence:
     levels: FrequencyLevels
 
 
-def find_levels(
-    track: pd.DataFrame,
-    clip_ids: Sequence[str],
-    *,
-    domains: Sequence[str] | None = None,
-    exclude_hz: Sequence[float] = (),
-    seed: int = 0,
-) -> FrequencyLevels:
-    """Group the clips of one machine by the levels of their characteristic frequency.
-
-    Levels: peaks of the density over log f, its kernel as wide as a speed scatters or 1 / duration.
-    Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
-    tones. No levels where no line stands out. ``exclude_hz``: surroundings.
-    """
-    from sklearn.metrics import adjusted_mutual_info_score
-
-    groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
-    ids = pd.Index(clip_ids)
-    found = []
-    for quantity in PREFERENCE:
-        part = track[track["quantity"] == quantity]
-        levels = levels_of(part, ids, groups, exclude_hz)
-        stability = _stability(levels, part, groups, exclude_hz, seed=seed)
-        found.append(replace(levels, quantity=quantity, stability=stability))
-    best = max(
-        found,
-        key=lambda levels: (
-            _is_trusted(levels), round(information(levels.labels, levels.stability), 2),
-            round(levels.coverage * levels.stability, 1),  # counts where none can be trusted
-        ),
-    )  # fmt: skip
-    if best.labels.nunique() < 2:
-        return best
-    others = [levels.labels for levels in found if levels is not best]
-    told = max(adjusted_mutual_info_score(best.labels, other) for other in others)
-    return replace(best, agreement=float(told))
-
-
-def _is_trusted(levels: FrequencyLevels) -> bool:
-    """Whether the levels tell clips apart, hold most of them and come out alike."""
-    is_wide = levels.coverage >= MIN_COVERAGE
-    return len(levels.levels_hz) > 1 and is_wide and levels.stability >= MIN_STABILITY
-
-
-def _stability(
-    levels: FrequencyLevels,
-    track: pd.DataFrame,
-    groups: npt.NDArray[np.str_],
-    exclude_hz: Sequence[float],
-    *,
-    seed: int,
-) -> float:
-    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
-    from sklearn.metrics import adjusted_rand_score
-
-    if len(levels.levels_hz) < 2:
-        return 0.0
-    rng = np.random.default_rng(seed)
-    ids = levels.labels.index
-    orders = [rng.permutation(len(ids)) for _ in range(_N_SPLITS)]
-    values = []
-    for half in (order[first::2] for order in orders for first in (0, 1)):
-        own = ids[half]
-        part = track[track["clip_id"].isin(own)]
-        again = levels_of(part, own, groups[half], exclude_hz)
-        values.append(adjusted_rand_score(levels.labels[own], again.labels))
-    return float(np.mean(values))
-
-
-def information(labels: npt.ArrayLike, stability: float) -> float:
-    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
-    labels = np.asarray(labels, dtype=np.int64)
-    _, counts = np.unique(labels[labels >= 0], return_counts=True)
-    if not len(counts):
-        return 0.0
-    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
-    return entropy(counts) * excess * float(counts.sum() / len(labels))
-
-
-def entropy(counts: npt.NDArray[np.int64]) -> float:
-    """Entropy of a labelling with so many members a label [nats]."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
-def name_frequencies(frequencies_hz: Array) -> list[str]:
-    """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
-    for digits in range(3, 9):
-        rounded = [float(f"{f:.{digits}g}") for f in frequencies_hz]
-        if len(set(rounded)) == len(rounded):
-            break
-    return [np.format_float_positional(f, trim="-") for f in rounded]
-
-
 def choose_method(found: Mapping[str, Any]) -> tuple[str, str]:
     """Return method and reason; see the module."""
     if found["n_levels"] < 2:
@@ -236,6 +142,44 @@ def judge(details: MachineEvidence, splits: Mapping[int, Clustering]) -> dict[st
     }
 
 
+def find_levels(
+    track: pd.DataFrame,
+    clip_ids: Sequence[str],
+    *,
+    domains: Sequence[str] | None = None,
+    exclude_hz: Sequence[float] = (),
+    seed: int = 0,
+) -> FrequencyLevels:
+    """Group the clips of one machine by the levels of their characteristic frequency.
+
+    Levels: peaks of the density over log f, its kernel as wide as a speed scatters or 1 / duration.
+    Trusted quantities go first, then those that tell most of a clip (entropy), envelope before
+    tones. No levels where no line stands out. ``exclude_hz``: surroundings.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    groups = np.asarray([""] * len(clip_ids) if domains is None else list(domains))
+    ids = pd.Index(clip_ids)
+    found = []
+    for quantity in PREFERENCE:
+        part = track[track["quantity"] == quantity]
+        levels = levels_of(part, ids, groups, exclude_hz)
+        stability = _stability(levels, part, groups, exclude_hz, seed=seed)
+        found.append(replace(levels, quantity=quantity, stability=stability))
+    best = max(
+        found,
+        key=lambda levels: (
+            _is_trusted(levels), round(information(levels.labels, levels.stability), 2),
+            round(levels.coverage * levels.stability, 1),  # counts where none can be trusted
+        ),
+    )  # fmt: skip
+    if best.labels.nunique() < 2:
+        return best
+    others = [levels.labels for levels in found if levels is not best]
+    told = max(adjusted_mutual_info_score(best.labels, other) for other in others)
+    return replace(best, agreement=float(told))
+
+
 def split_levels(details: MachineEvidence, *, seed: int) -> dict[int, Clustering]:
     """Levels whose clips fall into accepted clusters, and these."""
     labels = details.levels.labels.to_numpy()
@@ -244,6 +188,62 @@ def split_levels(details: MachineEvidence, *, seed: int) -> dict[int, Clustering
         for level in range(len(details.levels.levels_hz))
     }
     return {level: clustering for level, clustering in found.items() if clustering.n_clusters > 1}
+
+
+def information(labels: npt.ArrayLike, stability: float) -> float:
+    """Entropy of labels [nats], without the negative ones, as far as they are stable."""
+    labels = np.asarray(labels, dtype=np.int64)
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if not len(counts):
+        return 0.0
+    excess = max(0.0, (stability - MIN_STABILITY) / (1.0 - MIN_STABILITY))
+    return entropy(counts) * excess * float(counts.sum() / len(labels))
+
+
+def entropy(counts: npt.NDArray[np.int64]) -> float:
+    """Entropy of a labelling with so many members a label [nats]."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def name_frequencies(frequencies_hz: Array) -> list[str]:
+    """Write distinct frequencies [Hz] with three digits, or more where two would read the same."""
+    for digits in range(3, 9):
+        rounded = [float(f"{f:.{digits}g}") for f in frequencies_hz]
+        if len(set(rounded)) == len(rounded):
+            break
+    return [np.format_float_positional(f, trim="-") for f in rounded]
+
+
+def _is_trusted(levels: FrequencyLevels) -> bool:
+    """Whether the levels tell clips apart, hold most of them and come out alike."""
+    is_wide = levels.coverage >= MIN_COVERAGE
+    return len(levels.levels_hz) > 1 and is_wide and levels.stability >= MIN_STABILITY
+
+
+def _stability(
+    levels: FrequencyLevels,
+    track: pd.DataFrame,
+    groups: npt.NDArray[np.str_],
+    exclude_hz: Sequence[float],
+    *,
+    seed: int,
+) -> float:
+    """Mean adjusted Rand index between the levels of halves of the clips and those of all."""
+    from sklearn.metrics import adjusted_rand_score
+
+    if len(levels.levels_hz) < 2:
+        return 0.0
+    rng = np.random.default_rng(seed)
+    ids = levels.labels.index
+    orders = [rng.permutation(len(ids)) for _ in range(_N_SPLITS)]
+    values = []
+    for half in (order[first::2] for order in orders for first in (0, 1)):
+        own = ids[half]
+        part = track[track["clip_id"].isin(own)]
+        again = levels_of(part, own, groups[half], exclude_hz)
+        values.append(adjusted_rand_score(levels.labels[own], again.labels))
+    return float(np.mean(values))
 
 
 def _level_gap(levels: FrequencyLevels) -> float:

@@ -33,11 +33,6 @@ _LEVEL_RATE_HZ, _LOWEST_DB = 100.0, -30.0
 _SHORTER_SHARE = 0.75
 
 
-def is_constant(samples: Array) -> bool:
-    """Whether a signal, shape (n_samples,), is silence or an offset but for rounding."""
-    return not np.any(np.abs(samples - samples.mean()) > 1e-10 * np.abs(samples).max())
-
-
 def tonal_families(y: npt.ArrayLike, *, sr: float, min_hz: float = 20.0) -> list[Family]:
     """Find the tones of a sound, grouped by their fundamental, strongest first.
 
@@ -202,3 +197,8 @@ def _period_evidence(correlation: Array, lags: npt.NDArray[np.int64], *, width: 
     weaker = np.minimum(z, np.maximum(z_again * np.sqrt(2), 0.0))
     independent = max(1.0, len(lags) / spread)
     return np.asarray(-special.log_ndtr(-weaker) - np.log(independent))
+
+
+def is_constant(samples: Array) -> bool:
+    """Whether a signal, shape (n_samples,), is silence or an offset but for rounding."""
+    return not np.any(np.abs(samples - samples.mean()) > 1e-10 * np.abs(samples).max())
