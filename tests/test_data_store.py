@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -15,7 +16,7 @@ import pytest
 
 from asdlib.base import InputError
 from asdlib.data import content_key, open_existing, open_or_build
-from asdlib.data.cache import cached, read_arrays, write_arrays
+from asdlib.data.cache import cached, join_stores, read_arrays, write_arrays
 
 N_ROWS = 20
 
@@ -429,3 +430,24 @@ def test_a_result_that_lacks_an_array_is_damaged(tmp_path):
         read_arrays(tmp_path / "result.npz", "level_db")
     with pytest.raises(InputError, match="there are no arrays. Run the notebook first"):
         read_arrays(tmp_path / "other.npz")
+
+
+def test_joined_stores_hold_the_rows_of_all_in_order(tmp_path):
+    lengths = [3, 1, 70, 2, 5]
+
+    def halves(first, last, out):
+        out[...] = np.repeat(np.arange(first, last), lengths[first:last]) + 0.5
+
+    whole = build(tmp_path, dtype=np.float64)
+    ragged = open_or_build(
+        tmp_path, settings={"version": 2}, ids=list("abcde"), lengths=np.array(lengths),
+        row_shape=(), dtype=np.float64, fill=halves,
+    )  # fmt: skip
+    again = replace(whole, ids=whole.ids + "!")
+    joined = join_stores([whole, ragged, again], cache_dir=tmp_path)
+    assert joined.ids.tolist() == [*whole.ids, *"abcde", *(whole.ids + "!")]
+    assert joined.settings["version"] == 1  # what follows reads how rows were made
+    for store in (whole, ragged):
+        for name in store.ids:
+            np.testing.assert_array_equal(joined.row_of(name), store.row_of(name))
+    np.testing.assert_array_equal(joined.row_of("clip 19!"), whole.row_of("clip 19"))

@@ -119,6 +119,33 @@ def map_clips(
         )
 
 
+def join_stores(stores: Sequence[ArrayStore], **options: Unpack[StoreOptions]) -> ArrayStore:
+    """Open the store of the rows of several of one kind, one after another."""
+    starts = np.cumsum([0, *map(len, stores)])
+    rows = np.concatenate([np.diff(store.offsets) for store in stores])
+
+    def fill(first: int, last: int, out: Array) -> None:
+        parts = []
+        for start, store in zip(starts, stores, strict=False):
+            own = np.clip([first - start, last - start], 0, len(store))
+            parts.append(store.flat[store.offsets[own[0]] : store.offsets[own[1]]])
+        np.concatenate(parts, out=out)
+        for store in stores:
+            store.release()
+
+    return open_or_build(
+        Path(options["cache_dir"]) / "joined",
+        settings={**stores[0].settings, "joined": [store.directory.name for store in stores]},
+        ids=[clip_id for store in stores for clip_id in store.ids],
+        lengths=rows,
+        row_shape=stores[0].flat.shape[1:],
+        dtype=stores[0].flat.dtype,
+        fill=fill,
+        workers=options.get("workers"),
+        on_progress=options.get("on_progress", lambda clips: None),
+    )
+
+
 def cached(
     path: Path,
     make: Callable[[], Mapping[str, npt.ArrayLike]],

@@ -169,7 +169,7 @@ PARAMETERS: dict[str, Kind] = {
         "a released eval_data_list_20XX.csv, or nothing",
         lambda path: not path or Path(path).is_file(),
     ),
-    **_all("resample highpass use_supplemental details", _FLAG),
+    **_all("resample highpass use_supplemental use_companions details", _FLAG),
     "channel": Kind(
         "a channel from 0, mean for the mean of all, or -1",
         lambda value: value == "mean" or _whole(-1).accepts(value),

@@ -1,0 +1,119 @@
+"""Simulated machines that train along where a run has few machines of its own.
+
+    "... training an attribute classification model together with other machines that have
+    attributes." (report, abstract)
+
+A network learns what to listen for by telling sounds apart. One machine alone gives it a handful of
+classes that differ in little, and whatever sets those apart, its background for one, it learns
+instead of the machine (``benchmarks/companions.md``). Companions are never scored, and nothing but
+the network knows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from filelock import FileLock
+
+from asdlib import spectra
+from asdlib.data import ArrayStore, open_waveforms, read_clips, read_true_attributes
+from asdlib.data.cache import join_stores
+from asdlib.data.simulate import MACHINES, SIZES, write_corpus
+from asdlib.data.simulate.machines import VERSION
+from asdlib.spectra import LogMelSettings
+from asdlib.workbook.run import Run
+
+#: A run of so many machines has companions enough in itself; as many simulated ones there are.
+ENOUGH_MACHINES = 7
+#: The plants are others than those of the simulated corpus, whose seed is 0 if nobody chose one.
+_SEED = 1_000_003
+_PREFIX = "companion_"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the network learns from: the run's clips, and behind them those of companions."""
+
+    clips: pd.DataFrame  # clip table; companions are called ``companion_<machine>``
+    attributes: pd.DataFrame  # ``clip_id, attribute``
+    features: ArrayStore  # log-mel of all clips
+    spectrum: ArrayStore | None  # of all clips, for a network of two branches
+    n_companions: int  # machines
+
+
+def open_material(
+    run: Run, clips: pd.DataFrame, attributes: pd.DataFrame, *, use_companions: bool
+) -> Material:
+    """Gather what the network learns from; simulate companions where the run has few machines.
+
+    Parameters
+    ----------
+    run : Run
+        Of notebook 03; its log-mel store, and for two branches its waveforms, are opened. The
+        recordings of companions lie below its cache, for all later runs.
+    clips, attributes : DataFrame
+        Clip table; ``clip_id, attribute`` of its training clips.
+    use_companions : bool
+        Whether simulated machines train along where there are fewer than `ENOUGH_MACHINES`: all
+        types that the run itself does not have, 54 clips of the source and 6 of the target domain
+        of each, with their true attributes and without high-pass.
+
+    Raises
+    ------
+    InputError
+        When an earlier notebook has not run, or the disk is full.
+    """
+    features = run.open_store_link("features.json")
+    spectrum = None
+    if run.settings.branches == "two":
+        with run.progress(len(features), "spectra") as count:
+            spectrum = spectra.open_spectrum(
+                run.open_store_link("waveforms.json"), features,
+                pool_bins=run.settings.spectrum_pool_bins, on_progress=count, **run.store,
+            )  # fmt: skip
+        run.write_store_link("spectrum.json", spectrum)
+    own = set(clips["machine_type"])
+    others = sorted(set(MACHINES) - own)
+    if not use_companions or len(own) >= ENOUGH_MACHINES:
+        return Material(clips, attributes, features, spectrum, 0)
+    made, waveforms = _simulate(run, others)
+    with run.progress(len(made), "log-mel of companions") as count:
+        log_mel = spectra.open_log_mel(
+            waveforms, made, settings=LogMelSettings(**features.settings["log_mel"]),
+            highpass_hz={}, duration_s=features.settings["duration_s"],
+            long_clips=features.settings["long_clips"], on_progress=count, **run.store,
+        )  # fmt: skip
+    if spectrum is not None:
+        with run.progress(len(made), "spectra of companions") as count:
+            lines = spectra.open_spectrum(
+                waveforms, log_mel, pool_bins=run.settings.spectrum_pool_bins, on_progress=count,
+                **run.store,
+            )  # fmt: skip
+        spectrum = join_stores([spectrum, lines], **run.store)
+    return Material(
+        pd.concat([clips, made], ignore_index=True),
+        pd.concat([attributes, made[["clip_id", "attribute"]]], ignore_index=True),
+        join_stores([features, log_mel], **run.store),
+        spectrum,
+        len(others),
+    )
+
+
+def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
+    """Clip table, with the true attributes, and waveforms of companions of these types."""
+    folder = run.cache / f"simulated_companions_v{VERSION}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    n_clips = len(machines) * (SIZES["companions"].train_source + SIZES["companions"].train_target)
+    with (
+        run.progress(n_clips, "simulating companions") as count,
+        FileLock(f"{folder}.lock"),
+    ):
+        write_corpus(folder, size="companions", seed=_SEED, machines=machines, on_progress=count)
+    clips = read_clips(folder, machines=machines)
+    true = read_true_attributes(folder, clips).set_index("clip_id")["attribute"]
+    clips["attribute"] = clips["attribute"].fillna(clips["clip_id"].map(true))
+    for name in ("clip_id", "machine_type"):
+        clips[name] = _PREFIX + clips[name]
+    with run.progress(len(clips), "decoding companions") as count:
+        return clips, open_waveforms(clips, on_progress=count, **run.store)
