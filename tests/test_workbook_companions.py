@@ -9,7 +9,7 @@ from asdlib.data import open_waveforms, simulate
 from asdlib.data.audio import FULL_SCALE, read_mono
 from asdlib.data.simulate.machines import CorpusSize
 from asdlib.workbook import companions
-from asdlib.workbook.companions import open_material
+from asdlib.workbook.companions import open_material, told_companions
 from asdlib.workbook.run import Run
 
 TYPES = ["bearingSim", "fanSim"]  # one of told and one of hidden attributes
@@ -102,3 +102,10 @@ def test_spectra_of_a_second_branch_go_with_the_spectrograms(make_run):
     own = run.open_store_link("spectrum.json")
     assert len(own) == len(clips)
     np.testing.assert_array_equal(material.spectrum.fixed()[: len(clips)], own.fixed())
+
+
+def test_notes_tell_how_many_machines_trained_along():
+    names = ["companion_fanSim|00|source|a", "companion_fanSim|00|target|b",
+             "companion_valveSim|00|source|", "fan|00|source|"]  # fmt: skip
+    assert told_companions(names) == ", trained along with 2 simulated machines"
+    assert told_companions(names[-1:]) == ""

@@ -11,6 +11,7 @@ the network knows them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -117,3 +118,10 @@ def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
         clips[name] = _PREFIX + clips[name]
     with run.progress(len(clips), "decoding companions") as count:
         return clips, open_waveforms(clips, on_progress=count, **run.store)
+
+
+def told_companions(class_names: Sequence[str]) -> str:
+    """Say how many companions are among the classes of a network; nothing where there are none."""
+    machines = {name.split("|")[0] for name in class_names}
+    count = sum(machine.startswith(_PREFIX) for machine in machines)
+    return f", trained along with {count} simulated machines" if count else ""
