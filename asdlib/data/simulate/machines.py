@@ -118,7 +118,7 @@ class CorpusSize:
 SIZES: dict[str, CorpusSize] = {
     "smoke": CorpusSize(12, 3, 4, 4, short_s=2.0),
     "demo": CorpusSize(100, 10, 25, 20),
-    "companions": CorpusSize(54, 6, 0, 0),  # of the network's training, see asdlib.workbook
+    "companions": CorpusSize(100, 10, 0, 0),  # of the network's training, see asdlib.workbook
     "full": CorpusSize(990, 10, 50, 100),
 }
 

@@ -1,0 +1,115 @@
+"""What simulated companions are worth to a network that learns from one recorded machine alone.
+
+Every machine has two runs over the same recordings, which differ in `use_companions` alone:
+
+    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_alone \
+        --set use_companions=false
+    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_along
+    python benchmarks/companions.py --alone results/NAME_alone --along results/NAME_along --save
+
+Both options take several runs, in the same order. Test labels are read for the table alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import benchmark_parser, save  # noqa: E402
+from detection import made_up_run  # noqa: E402
+
+from asdlib import scoring  # noqa: E402
+
+#: The network by itself, as the report scores it and as one view; and what it is a part of.
+SYSTEMS = {"scores.csv": ("knn", "final"), "view_scores.csv": ("embedding",)}
+
+
+def network_scores(run: Path) -> pd.DataFrame:
+    """Scores of one run that depend on its networks."""
+    tables = []
+    for file, systems in SYSTEMS.items():
+        scores = scoring.read_scores(run / file)
+        tables.append(scores[scores["system"].isin(systems)])
+    return pd.concat(tables, ignore_index=True)
+
+
+def rows_of(alone: Path, along: Path, n_bootstrap: int) -> list[dict[str, Any]]:
+    """Harmonic mean of every machine's cells, alone and along, and the paired difference."""
+    scores = {"alone": network_scores(alone), "along": network_scores(along)}
+    rows = []
+    for system in scores["alone"]["system"].unique():
+        both = pd.concat(
+            [own[own["system"] == system].assign(system=name) for name, own in scores.items()]
+        )
+        table = scoring.paired_differences(both, reference="alone", n_bootstrap=n_bootstrap)
+        table = table[table["metric"] == "hmean"].set_index(["machine_type", "system"])
+        for machine in table.index.unique("machine_type"):
+            gain = table.loc[(machine, "along")]
+            rows.append(
+                {
+                    "machine": machine,
+                    "system": system,
+                    "seeds": int(both["seed"].nunique()),
+                    "alone": table.loc[(machine, "alone"), "value"],
+                    "with companions": gain["value"],
+                    "gain": gain["difference"],
+                    "gain_low": gain["difference_low"],
+                    "gain_high": gain["difference_high"],
+                }
+            )
+    return rows
+
+
+def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootstrap: int) -> None:
+    """Put the runs of every machine beside each other."""
+    rows = [row for alone, along in pairs for row in rows_of(alone, along, n_bootstrap)]
+    table = pd.DataFrame(rows)
+    low, high = table.pop("gain_low"), table.pop("gain_high")
+    parts = zip(table["gain"], low, high, strict=True)
+    shown = table.assign(gain=[f"{a:+.3f} [{b:+.3f}, {c:+.3f}]" for a, b, c in parts])
+    means = table.groupby("system", sort=False)[["alone", "with companions"]].mean()
+    told = [
+        f"{name} {a:.3f} and {b:.3f}"
+        for name, (a, b) in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    text = "\n".join(
+        [
+            "# Simulated companions of one recorded machine\n",
+            "Harmonic mean of AUC source, AUC target and pAUC, mean over seeds; every machine "
+            "learnt from alone, and along with seven simulated ones. Gain with its paired 95 % "
+            "bootstrap interval over clips and seeds.\n",
+            shown.to_markdown(index=False, floatfmt=".3f"),
+            f"\nMeans alone and with companions: {'; '.join(told)}.",
+        ]
+    )
+    print(text)
+    save(folder, "companions", text + "\n", {"machines": rows})
+
+
+def main() -> None:
+    """Compare finished runs with and without companions."""
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--alone", nargs="+", type=Path, metavar="DIR", default=[])
+    parser.add_argument("--along", nargs="+", type=Path, metavar="DIR", default=[])
+    options = parser.parse_args()
+    if options.miniature:
+        with tempfile.TemporaryDirectory() as made_up:
+            runs = [made_up_run(Path(made_up) / name, 40) for name in ("alone", "along")]
+            compare([(runs[0], runs[1])], options.save, n_bootstrap=100)
+    elif options.alone and len(options.alone) == len(options.along):
+        compare(
+            list(zip(options.alone, options.along, strict=True)), options.save, n_bootstrap=1000
+        )
+    else:
+        parser.error("say --alone and --along, with as many runs each")
+
+
+if __name__ == "__main__":
+    main()
