@@ -90,7 +90,8 @@ def execute(machine: str, epochs: dict[str, int], out: Path, profile: str) -> Me
     simulate.write_corpus(data, size=profile, machines=[machine])
     call = [sys.executable, "-m", "asdlib.workbook.cli", "--profile", profile, "--data", str(data),
             "--out", str(out), "--name", name]  # fmt: skip
-    for parameter, value in epochs.items():
+    # Seven machines, to which this one is projected, need no companions.
+    for parameter, value in {**epochs, "use_companions": "false"}.items():
         call += ["--set", f"{parameter}={value}"]
     process = subprocess.Popen(call, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     memory = watch(process)
