@@ -98,3 +98,14 @@ def test_augmentation_shows_every_clip_on_one_scale(rng: np.random.Generator) ->
     images = [axis.images[0] for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in figure.axes[:4]] == list(clips)
     assert len({image.get_clim() for image in images}) == 1
+
+
+def test_classes_of_companions_are_said_to_be_simulated() -> None:
+    names = ["companion_fanSim|00|target|b", "fan|00|source|a"]
+    counts = pd.DataFrame({"class_name": names, "n_clips": [1, 3]})
+    (axis,) = training_figures.draw_class_counts(counts).axes
+    assert axis.get_title().endswith("; companions are simulated")
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["source", "target"]  # nothing supplemental is there
+    (axis,) = training_figures.draw_class_counts(counts.iloc[1:]).axes
+    assert "simulated" not in axis.get_title()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from asdlib.base import InputError
 from asdlib.data.audio import REMOVED_DB
+from asdlib.data.simulate.machines import COMPANION
 from asdlib.report import style
 from asdlib.training import TrainSettings, count_parameters
 from asdlib.training.network import InputStandardisation, ResidualBlock, SqueezeExcitation
@@ -172,6 +173,8 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
     row = parts[0].map({name: number for number, name in enumerate(machines)})
     for name, offset in {"source": -0.2, "target": 0.0, "unknown": 0.2}.items():
         of_domain = (domain == name).to_numpy()
+        if not of_domain.any():
+            continue
         label = "supplemental" if name == "unknown" else name
         axis.scatter(counts["n_clips"][of_domain], row[of_domain] + offset, 10 * size[of_domain],
                      lw=0, color=style.DOMAIN_COLOURS[name], label=label)  # fmt: skip
@@ -179,7 +182,10 @@ def draw_class_counts(counts: pd.DataFrame) -> Figure:
     axis.set(ylim=(len(machines) - 0.5, -0.5), xlabel="Training clips per class")
     style.logarithmic_ticks(axis, "x")
     smallest, largest = counts["n_clips"].min(), counts["n_clips"].max()
-    axis.set_title(f"{len(counts)} classes of {smallest} to {largest} clips (larger dot: several)")
+    simulated = "; companions are simulated" if parts[0].str.startswith(COMPANION).any() else ""
+    axis.set_title(
+        f"{len(counts)} classes of {smallest} to {largest} clips (larger dot: several){simulated}"
+    )
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

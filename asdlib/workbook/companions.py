@@ -21,7 +21,7 @@ from asdlib import spectra
 from asdlib.data import ArrayStore, open_waveforms, read_clips, read_true_attributes
 from asdlib.data.cache import join_stores
 from asdlib.data.simulate import MACHINES, SIZES, write_corpus
-from asdlib.data.simulate.machines import VERSION
+from asdlib.data.simulate.machines import COMPANION, VERSION
 from asdlib.spectra import LogMelSettings
 from asdlib.workbook.run import Run
 
@@ -29,7 +29,6 @@ from asdlib.workbook.run import Run
 ENOUGH_MACHINES = 7
 #: The plants are others than those of the simulated corpus, whose seed is 0 if nobody chose one.
 _SEED = 1_000_003
-_PREFIX = "companion_"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
     true = read_true_attributes(folder, clips).set_index("clip_id")["attribute"]
     clips["attribute"] = clips["attribute"].fillna(clips["clip_id"].map(true))
     for name in ("clip_id", "machine_type"):
-        clips[name] = _PREFIX + clips[name]
+        clips[name] = COMPANION + clips[name]
     with run.progress(len(clips), "decoding companions") as count:
         return clips, open_waveforms(clips, on_progress=count, **run.store)
 
@@ -123,5 +122,5 @@ def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
 def told_companions(class_names: Sequence[str]) -> str:
     """Say how many companions are among the classes of a network; nothing where there are none."""
     machines = {name.split("|")[0] for name in class_names}
-    count = sum(machine.startswith(_PREFIX) for machine in machines)
+    count = sum(machine.startswith(COMPANION) for machine in machines)
     return f", trained along with {count} simulated machines" if count else ""

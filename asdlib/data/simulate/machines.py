@@ -104,6 +104,10 @@ def synthesise_clip(
     )
 
 
+#: Stands before the type of a machine that trains along with a run's own.
+COMPANION = "companion_"
+
+
 @dataclass(frozen=True)
 class CorpusSize:
     """Clips per machine (``test``: per domain and condition), and how long they are."""
