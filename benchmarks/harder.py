@@ -34,6 +34,7 @@ from asdlib.base import InputError  # noqa: E402
 from asdlib.data import read_clips  # noqa: E402
 from asdlib.data.audio import FULL_SCALE, read_mono  # noqa: E402
 from asdlib.data.simulate.corpus import write_corpus  # noqa: E402
+from asdlib.spectra.injection import add_sound  # noqa: E402
 
 #: Training clips from which on a machine is made harder, and what the few are.
 ENOUGH, FEW = 40, 39
@@ -76,9 +77,7 @@ def in_background(
     sound = np.resize(drawn, max(len(samples), len(drawn)))
     first = rng.integers(len(sound) - len(samples) + 1)
     sound = sound[first : first + len(samples)]
-    snr = 10 ** (rng.uniform(*SNR_DB) / 10)
-    gain = np.sqrt(np.mean(samples**2) / max(np.mean(sound**2), 1e-20) / snr)
-    mixed = samples + gain * sound
+    mixed = add_sound(samples, sound, -rng.uniform(*SNR_DB))
     return mixed * min(1.0, 0.99 / max(np.abs(mixed).max(), 1e-20))
 
 

@@ -67,7 +67,7 @@ def make_outputs(folder):
     }
     for kind in spectra.PROFILES:
         stores[f"profile_{kind}"] = spectra.open_profiles(waveforms, clips, kind=kind, **options)
-    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=1)
+    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=1, duration_s=10.0)
     stores["injected"] = spectra.open_rehearsal(waveforms, plan, **options)
     outputs = {kind: store.flat for kind, store in stores.items()}
     for kind in ("log_mel", "spectrum"):  # what a high-pass took away would outweigh the rest

@@ -84,7 +84,7 @@ def test_the_last_third_of_each_domain_is_put_aside_and_changed():
     clips = clip_table()
     aside = scoring.held_out_part(clips)
     assert clips.index[aside].tolist() == [6, 7, 8, 13, 14]
-    plan = spectra.plan_rehearsal(clips, aside, n_clips=3)
+    plan = spectra.plan_rehearsal(clips, aside, n_clips=3, duration_s=10.0)
     n_changes = sum(len(kind.strengths) for kind in injection.INJECTIONS.values())
     assert len(plan) == 3 * n_changes
     assert set(plan["domain"]) == {"source", "target"}
@@ -118,7 +118,7 @@ def test_the_store_holds_the_changed_clips(rng, tmp_path):
         write_wav(tmp_path / "data" / name, (3000 * hum(rng, 0.5)).astype(np.int16))
     clips = read_clips(tmp_path / "data")
     waveforms = open_waveforms(clips, cache_dir=tmp_path)
-    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=1)
+    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=1, duration_s=10.0)
     store = spectra.open_rehearsal(waveforms, plan, cache_dir=tmp_path, workers=2)
     assert store.ids.tolist() == plan["clip_id"].tolist()
     row = plan[(plan["kind"] == "level") & (plan["strength"] == 8)].iloc[0]
@@ -138,7 +138,7 @@ def scores(plan, clips, heard):
 
 def test_probability_of_detection_counts_what_was_found():
     clips = clip_table(60, 30)
-    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=6)
+    plan = spectra.plan_rehearsal(clips, scoring.held_out_part(clips), n_clips=6, duration_s=10.0)
     rates = scoring.detection_rates(scores(plan, clips, heard=4.0), plan, false_alarm_rate=0.1)
     assert list(rates.columns) == scoring.SENSITIVITY_COLUMNS
     band = rates[rates["kind"] == "band gain"]

@@ -64,8 +64,8 @@ def _gain(decibel: float) -> float:
     return float(10 ** (decibel / 20))
 
 
-def _add(y: Array, sound: Array, decibel: float) -> Array:
-    """Add a sound at a level relative to the recording's own."""
+def add_sound(y: Array, sound: Array, decibel: float) -> Array:
+    """Add a sound at a level [dB] relative to the recording's own."""
     own, others = (float(np.sqrt(np.mean(each**2))) for each in (y, sound))
     return y + sound * (own * _gain(decibel) / max(others, 1e-30))
 
@@ -86,7 +86,7 @@ def _level(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Ar
 
 
 def _noise(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    return _add(y, rng.standard_normal(len(y)), strength)
+    return add_sound(y, rng.standard_normal(len(y)), strength)
 
 
 def _filtered(y: Array, sr: float, strength: float, centre_hz: float, octaves: float) -> Array:
@@ -110,7 +110,7 @@ def _resonance(y: Array, sr: float, strength: float, rng: np.random.Generator) -
 
 def _tone(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
     phase = 2 * np.pi * _draw(rng, 300.0, 0.4 * sr) / sr * np.arange(len(y))
-    return _add(y, np.sin(phase + rng.uniform(0, 2 * np.pi)), strength)
+    return add_sound(y, np.sin(phase + rng.uniform(0, 2 * np.pi)), strength)
 
 
 def _modulation(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
@@ -136,11 +136,11 @@ def _impacts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> 
     count = int(len(y) / period) + 2
     moments = np.cumsum(period * (1 + 0.01 * rng.standard_normal(count))) - period * rng.random()
     starts = moments[(moments >= 0) & (moments < len(y))].astype(np.int64)
-    return _add(y, _ringing(y, sr, starts, rng), strength) if len(starts) else y
+    return add_sound(y, _ringing(y, sr, starts, rng), strength) if len(starts) else y
 
 
 def _random_impacts(y: Array, sr: float, strength: float, rng: np.random.Generator) -> Array:
-    return _add(y, _ringing(y, sr, _starts(y, sr, rng, per_s=3), rng), strength)
+    return add_sound(y, _ringing(y, sr, _starts(y, sr, rng, per_s=3), rng), strength)
 
 
 def _gaps(y: Array, sr: float, starts: Starts, length_s: float, dip: float) -> Array:
@@ -180,7 +180,7 @@ def _rubbing(y: Array, sr: float, strength: float, rng: np.random.Generator) -> 
     noise = np.asarray(signal.sosfilt(sos, rng.standard_normal(len(y))))
     turn = np.arange(len(y)) * _draw(rng, 5.0, 40.0) / sr
     contact = np.maximum(np.cos(2 * np.pi * (turn + rng.random())), 0.0) ** 2
-    return _add(y, noise * contact, strength)
+    return add_sound(y, noise * contact, strength)
 
 
 #: Changes by name.
@@ -205,17 +205,17 @@ def plan_rehearsal(
     held_out: npt.NDArray[np.bool_],
     *,
     n_clips: int,
-    duration_s: npt.NDArray[np.floating] | None = None,
+    duration_s: float | npt.NDArray[np.floating],
 ) -> pd.DataFrame:
     """Choose the clips that are changed, and how; one row per changed clip.
 
     ``n_clips`` of a machine, evenly spaced over the ``held_out`` ones of each domain, in every kind
-    and strength of `INJECTIONS`. Where ``duration_s`` of all clips is given, a machine with clips
-    of less than 10 s has more changed, for the same length of sound, 40 at most: few clips tell
-    little. Columns of ``clips``, ``made_from, kind, strength, unit``.
+    and strength of `INJECTIONS`. A machine with clips of less than 10 s (``duration_s``, of all
+    or of each) has more changed, for the same length of sound, 40 at most: few clips tell little.
+    Columns of ``clips``, ``made_from, kind, strength, unit``.
     """
     chosen = []
-    length_s = pd.Series(_CLIP_S if duration_s is None else duration_s, clips.index)
+    length_s = pd.Series(duration_s, clips.index)
     for _, machine in clips[held_out].groupby("machine_type", sort=True):
         more = max(1.0, _CLIP_S / float(length_s[machine.index].median()))
         n_changed = max(n_clips, min(round(more * n_clips), _MOST_CLIPS))
