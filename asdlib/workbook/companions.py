@@ -56,8 +56,8 @@ def open_material(
         Clip table; ``clip_id, attribute`` of its training clips.
     use_companions : bool
         Whether simulated machines train along where there are fewer than `ENOUGH_MACHINES`: all
-        types that the run itself does not have, 100 clips of the source and 10 of the target domain
-        of each, with their true attributes and without high-pass.
+        types that the run itself does not have, 100 clips of 5 s of the source and 10 of the target
+        domain of each, with their true attributes and without high-pass.
 
     Raises
     ------

@@ -122,7 +122,8 @@ class CorpusSize:
 SIZES: dict[str, CorpusSize] = {
     "smoke": CorpusSize(12, 3, 4, 4, short_s=2.0),
     "demo": CorpusSize(100, 10, 25, 20),
-    "companions": CorpusSize(100, 10, 0, 0),  # of the network's training, see asdlib.workbook
+    # Of the network's training, see asdlib.workbook; it hears a clip 5 s at a time.
+    "companions": CorpusSize(100, 10, 0, 0, short_s=5.0),
     "full": CorpusSize(990, 10, 50, 100),
 }
 
