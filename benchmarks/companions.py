@@ -1,11 +1,11 @@
-"""What simulated companions are worth to a network that learns from one recorded machine alone.
+"""What simulated companions are worth to a network that learns from few recorded machines.
 
-Every machine has two runs over the same recordings, which differ in `use_companions` alone:
+Two runs over the same recordings differ in `use_companions` alone:
 
-    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_alone \
+    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME
+    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_without \
         --set use_companions=false
-    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_along
-    python benchmarks/companions.py --alone results/NAME_alone --along results/NAME_along --save
+    python benchmarks/companions.py --runs results/NAME --without results/NAME_without --save
 
 Both options take several runs, in the same order. Test labels are read for the table alone.
 """
@@ -23,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import benchmark_parser, save  # noqa: E402
-from detection import made_up_run  # noqa: E402
+from detection import interval, made_up_run  # noqa: E402
 
 from asdlib import scoring  # noqa: E402
 
@@ -40,25 +40,26 @@ def network_scores(run: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def rows_of(alone: Path, along: Path, n_bootstrap: int) -> list[dict[str, Any]]:
-    """Harmonic mean of every machine's cells, alone and along, and the paired difference."""
-    scores = {"alone": network_scores(alone), "along": network_scores(along)}
+def rows_of(run: Path, without: Path, n_bootstrap: int) -> list[dict[str, Any]]:
+    """Harmonic mean of every machine's cells with and without companions, and the difference."""
+    scores = {"without": network_scores(without), "with": network_scores(run)}
     rows = []
-    for system in scores["alone"]["system"].unique():
+    for system in scores["without"]["system"].unique():
         both = pd.concat(
             [own[own["system"] == system].assign(system=name) for name, own in scores.items()]
         )
-        table = scoring.paired_differences(both, reference="alone", n_bootstrap=n_bootstrap)
+        table = scoring.paired_differences(both, reference="without", n_bootstrap=n_bootstrap)
         table = table[table["metric"] == "hmean"].set_index(["machine_type", "system"])
         for machine in table.index.unique("machine_type"):
-            gain = table.loc[(machine, "along")]
+            gain = table.loc[(machine, "with")]
             rows.append(
                 {
+                    "run": run.name,
                     "machine": machine,
                     "system": system,
                     "seeds": int(both["seed"].nunique()),
-                    "alone": table.loc[(machine, "alone"), "value"],
-                    "with companions": gain["value"],
+                    "without": table.loc[(machine, "without"), "value"],
+                    "with": gain["value"],
                     "gain": gain["difference"],
                     "gain_low": gain["difference_low"],
                     "gain_high": gain["difference_high"],
@@ -69,24 +70,23 @@ def rows_of(alone: Path, along: Path, n_bootstrap: int) -> list[dict[str, Any]]:
 
 def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootstrap: int) -> None:
     """Put the runs of every machine beside each other."""
-    rows = [row for alone, along in pairs for row in rows_of(alone, along, n_bootstrap)]
+    rows = [row for pair in pairs for row in rows_of(*pair, n_bootstrap)]
     table = pd.DataFrame(rows)
     low, high = table.pop("gain_low"), table.pop("gain_high")
-    parts = zip(table["gain"], low, high, strict=True)
-    shown = table.assign(gain=[f"{a:+.3f} [{b:+.3f}, {c:+.3f}]" for a, b, c in parts])
-    means = table.groupby("system", sort=False)[["alone", "with companions"]].mean()
+    gains = [interval(*gain, "+") for gain in zip(table["gain"], low, high, strict=True)]
+    means = table.groupby("system", sort=False)[["without", "with"]].mean()
     told = [
         f"{name} {a:.3f} and {b:.3f}"
         for name, (a, b) in zip(means.index, means.to_numpy(), strict=True)
     ]
     text = "\n".join(
         [
-            "# Simulated companions of one recorded machine\n",
-            "Harmonic mean of AUC source, AUC target and pAUC, mean over seeds; every machine "
-            "learnt from alone, and along with seven simulated ones. Gain with its paired 95 % "
-            "bootstrap interval over clips and seeds.\n",
-            shown.to_markdown(index=False, floatfmt=".3f"),
-            f"\nMeans alone and with companions: {'; '.join(told)}.",
+            "# Simulated companions of recorded machines\n",
+            "Harmonic mean of AUC source, AUC target and pAUC, mean over seeds, without and with "
+            "seven simulated machines that train along with those of the run. Gain with its paired "
+            "95 % bootstrap interval over clips and seeds.\n",
+            table.assign(gain=gains).to_markdown(index=False, floatfmt=".3f"),
+            f"\nMeans without and with: {'; '.join(told)}.",
         ]
     )
     print(text)
@@ -96,19 +96,19 @@ def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootst
 def main() -> None:
     """Compare finished runs with and without companions."""
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--alone", nargs="+", type=Path, metavar="DIR", default=[])
-    parser.add_argument("--along", nargs="+", type=Path, metavar="DIR", default=[])
+    parser.add_argument("--without", nargs="+", type=Path, metavar="DIR", default=[])
+    parser.add_argument("--runs", nargs="+", type=Path, metavar="DIR", default=[])
     options = parser.parse_args()
     if options.miniature:
         with tempfile.TemporaryDirectory() as made_up:
-            runs = [made_up_run(Path(made_up) / name, 40) for name in ("alone", "along")]
+            runs = [made_up_run(Path(made_up) / name, 40) for name in ("with", "without")]
             compare([(runs[0], runs[1])], options.save, n_bootstrap=100)
-    elif options.alone and len(options.alone) == len(options.along):
+    elif options.runs and len(options.runs) == len(options.without):
         compare(
-            list(zip(options.alone, options.along, strict=True)), options.save, n_bootstrap=1000
+            list(zip(options.runs, options.without, strict=True)), options.save, n_bootstrap=1000
         )
     else:
-        parser.error("say --alone and --along, with as many runs each")
+        parser.error("say --runs and --without, with as many runs each")
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ def run_rows(folder: Path, n_bootstrap: int) -> list[dict[str, Any]]:
                 "run": folder.name,
                 "machines": ", ".join(machines) if len(machines) < 4 else str(len(machines)),
                 **{name: value["value"].get(name, np.nan) for name in SYSTEMS[:-1]},
-                "final": _interval(final["value"], final["ci_low"], final["ci_high"]),
+                "final": interval(final["value"], final["ci_low"], final["ci_high"]),
                 "best baseline": best,
-                "gain": _interval(
+                "gain": interval(
                     gain["difference"], gain["difference_low"], gain["difference_high"], "+"
                 ),
             }
@@ -102,7 +102,8 @@ def run_rows(folder: Path, n_bootstrap: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _interval(value: float, low: float, high: float, sign: str = "") -> str:
+def interval(value: float, low: float, high: float, sign: str = "") -> str:
+    """Figure with its interval as text."""
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
@@ -147,7 +148,7 @@ def detection_table(
 ) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Rows of all runs (`detection_rows`), and the table of them to be shown."""
     rows = [row for run, tables in runs.items() for row in detection_rows(run, tables)]
-    gain = [_interval(row["gain"], row["gain_low"], row["gain_high"], "+") for row in rows]
+    gain = [interval(row["gain"], row["gain_low"], row["gain_high"], "+") for row in rows]
     return rows, pd.DataFrame(rows).drop(columns=["gain_low", "gain_high"]).assign(gain=gain)
 
 
