@@ -1,10 +1,11 @@
-"""What simulated companions are worth to a network that learns from few recorded machines.
+r"""What simulated companions are worth to a network that learns from few recorded machines.
 
-Two runs over the same recordings differ in `use_companions` alone:
+Two runs over the same recordings differ in `companions_below` alone:
 
-    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME
+    ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME \
+        --set companions_below=8
     ./run_all.sh --data RECORDINGS --machines NAME --seeds 0,1,2 --name NAME_without \
-        --set use_companions=false
+        --set companions_below=0
     python benchmarks/companions.py --runs results/NAME --without results/NAME_without --save
 
 Both options take several runs, in the same order. Test labels are read for the table alone.

@@ -91,7 +91,7 @@ def execute(machine: str, epochs: dict[str, int], out: Path, profile: str) -> Me
     call = [sys.executable, "-m", "asdlib.workbook.cli", "--profile", profile, "--data", str(data),
             "--out", str(out), "--name", name]  # fmt: skip
     # Seven machines, to which this one is projected, need no companions.
-    for parameter, value in {**epochs, "use_companions": "false"}.items():
+    for parameter, value in {**epochs, "companions_below": 0}.items():
         call += ["--set", f"{parameter}={value}"]
     process = subprocess.Popen(call, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     memory = watch(process)

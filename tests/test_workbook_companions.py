@@ -46,7 +46,7 @@ def make_run(tmp_path):
 
 def test_companions_stand_behind_the_runs_own_clips(make_run):
     run, clips, attributes, features = make_run("fan")
-    material = open_material(run, clips, attributes, use_companions=True)
+    material = open_material(run, clips, attributes, companions_below=4)
     assert material.n_companions == 2
     assert set(material.clips["machine_type"]) == {
         "fan",
@@ -69,9 +69,9 @@ def test_companions_stand_behind_the_runs_own_clips(make_run):
 
 def test_the_same_companions_serve_the_next_run(make_run):
     run, clips, attributes, _ = make_run("fan")
-    first = open_material(run, clips, attributes, use_companions=True)
+    first = open_material(run, clips, attributes, companions_below=4)
     written = {path: path.stat().st_mtime_ns for path in run.cache.rglob("*.wav")}
-    again = open_material(run, clips, attributes, use_companions=True)
+    again = open_material(run, clips, attributes, companions_below=4)
     assert len(written) == 6
     assert written == {path: path.stat().st_mtime_ns for path in run.cache.rglob("*.wav")}
     assert again.features.directory == first.features.directory
@@ -79,15 +79,16 @@ def test_the_same_companions_serve_the_next_run(make_run):
 
 def test_a_machine_type_of_the_run_is_no_companion(make_run):
     run, clips, attributes, _ = make_run("fanSim")
-    material = open_material(run, clips, attributes, use_companions=True)
+    material = open_material(run, clips, attributes, companions_below=4)
     assert set(material.clips["machine_type"]) == {"fanSim", "companion_bearingSim"}
+    run, clips, attributes, _ = make_run(*TYPES)  # nobody is left
+    assert open_material(run, clips, attributes, companions_below=9).n_companions == 0
 
 
-@pytest.mark.parametrize(("use_companions", "enough"), [(False, 7), (True, 2)])
-def test_without_companions_nothing_is_added(make_run, monkeypatch, use_companions, enough):
-    monkeypatch.setattr(companions, "ENOUGH_MACHINES", enough)
+@pytest.mark.parametrize("companions_below", [0, 2])
+def test_without_companions_nothing_is_added(make_run, companions_below):
     run, clips, attributes, features = make_run("fan", "pump")
-    material = open_material(run, clips, attributes, use_companions=use_companions)
+    material = open_material(run, clips, attributes, companions_below=companions_below)
     assert material.n_companions == 0
     assert material.clips is clips
     assert material.attributes is attributes
@@ -97,7 +98,7 @@ def test_without_companions_nothing_is_added(make_run, monkeypatch, use_companio
 
 def test_spectra_of_a_second_branch_go_with_the_spectrograms(make_run):
     run, clips, attributes, _ = make_run("fan", branches="two")
-    material = open_material(run, clips, attributes, use_companions=True)
+    material = open_material(run, clips, attributes, companions_below=4)
     assert material.spectrum.ids.tolist() == material.features.ids.tolist()
     own = run.open_store_link("spectrum.json")
     assert len(own) == len(clips)

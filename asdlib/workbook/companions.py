@@ -25,8 +25,6 @@ from asdlib.data.simulate.machines import COMPANION, VERSION
 from asdlib.spectra import LogMelSettings
 from asdlib.workbook.run import Run
 
-#: A run of so many machines has companions enough in itself; as many simulated ones there are.
-ENOUGH_MACHINES = 7
 #: The plants are others than those of the simulated corpus, whose seed is 0 if nobody chose one.
 _SEED = 1_000_003
 
@@ -43,7 +41,7 @@ class Material:
 
 
 def open_material(
-    run: Run, clips: pd.DataFrame, attributes: pd.DataFrame, *, use_companions: bool
+    run: Run, clips: pd.DataFrame, attributes: pd.DataFrame, *, companions_below: int
 ) -> Material:
     """Gather what the network learns from; simulate companions where the run has few machines.
 
@@ -54,10 +52,10 @@ def open_material(
         recordings of companions lie below its cache, for all later runs.
     clips, attributes : DataFrame
         Clip table; ``clip_id, attribute`` of its training clips.
-    use_companions : bool
-        Whether simulated machines train along where there are fewer than `ENOUGH_MACHINES`: all
-        types that the run itself does not have, 100 clips of 5 s of the source and 10 of the target
-        domain of each, with their true attributes and without high-pass.
+    companions_below : int
+        In a run of fewer machine types than this simulated ones train along: all types that the run
+        itself does not have, 100 clips of 5 s of the source and 10 of the target domain of each,
+        with their true attributes and without high-pass.
 
     Raises
     ------
@@ -75,7 +73,7 @@ def open_material(
         run.write_store_link("spectrum.json", spectrum)
     own = set(clips["machine_type"])
     others = sorted(set(MACHINES) - own)
-    if not use_companions or len(own) >= ENOUGH_MACHINES:
+    if len(own) >= companions_below or not others:
         return Material(clips, attributes, features, spectrum, 0)
     made, waveforms = _simulate(run, others)
     with run.progress(len(made), "log-mel of companions") as count:

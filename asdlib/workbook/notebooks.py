@@ -45,7 +45,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "crop_frames": 0,
         "n_bootstrap": 100,
         "sensitivity_clips": 1,
-        "use_companions": False,
+        "companions_below": 0,
     },
     "demo": {},
     "full": {
