@@ -28,24 +28,22 @@ from detection import interval, made_up_run  # noqa: E402
 
 from asdlib import scoring  # noqa: E402
 
-#: The network by itself, as the report scores it and as one view; and what it is a part of.
-SYSTEMS = {"scores.csv": ("knn", "final"), "view_scores.csv": ("embedding",)}
+#: What the network is a part of; the network by itself, as one view and as the report scores it.
+SYSTEMS = ("final", "embedding", "knn")
 
 
 def network_scores(run: Path) -> pd.DataFrame:
     """Scores of one run that depend on its networks."""
-    tables = []
-    for file, systems in SYSTEMS.items():
-        scores = scoring.read_scores(run / file)
-        tables.append(scores[scores["system"].isin(systems)])
-    return pd.concat(tables, ignore_index=True)
+    files = ("scores.csv", "view_scores.csv")
+    scores = pd.concat([scoring.read_scores(run / name) for name in files], ignore_index=True)
+    return scores[scores["system"].isin(SYSTEMS)]
 
 
 def rows_of(run: Path, without: Path, n_bootstrap: int) -> list[dict[str, Any]]:
     """Harmonic mean of every machine's cells with and without companions, and the difference."""
     scores = {"without": network_scores(without), "with": network_scores(run)}
     rows = []
-    for system in scores["without"]["system"].unique():
+    for system in (name for name in SYSTEMS if name in set(scores["without"]["system"])):
         both = pd.concat(
             [own[own["system"] == system].assign(system=name) for name, own in scores.items()]
         )
@@ -56,6 +54,7 @@ def rows_of(run: Path, without: Path, n_bootstrap: int) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "run": run.name,
+                    "machines": both["machine_type"].nunique(),
                     "machine": machine,
                     "system": system,
                     "seeds": int(both["seed"].nunique()),
@@ -75,11 +74,7 @@ def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootst
     table = pd.DataFrame(rows)
     low, high = table.pop("gain_low"), table.pop("gain_high")
     gains = [interval(*gain, "+") for gain in zip(table["gain"], low, high, strict=True)]
-    means = table.groupby("system", sort=False)[["without", "with"]].mean()
-    told = [
-        f"{name} {a:.3f} and {b:.3f}"
-        for name, (a, b) in zip(means.index, means.to_numpy(), strict=True)
-    ]
+    means = table.groupby(["machines", "system"], sort=False)[["without", "with"]].mean()
     text = "\n".join(
         [
             "# Simulated companions of recorded machines\n",
@@ -87,7 +82,8 @@ def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootst
             "seven simulated machines that train along with those of the run. Gain with its paired "
             "95 % bootstrap interval over clips and seeds.\n",
             table.assign(gain=gains).to_markdown(index=False, floatfmt=".3f"),
-            f"\nMeans without and with: {'; '.join(told)}.",
+            "\n## Means by the number of recorded machines in a run\n",
+            means.reset_index().to_markdown(index=False, floatfmt=".3f"),
         ]
     )
     print(text)
