@@ -252,7 +252,7 @@ def test_real_data_is_never_mixed_with_simulated(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": "huge"}, "no size huge. There are: smoke, demo, full"),
+        ({"size": "huge"}, "no size huge. There are: smoke, demo, companions, full"),
         ({"machines": ["pumpSim"]}, "not simulated: machine type pumpSim. There are: ToyCarSim"),
     ],
 )

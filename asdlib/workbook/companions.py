@@ -18,10 +18,10 @@ import pandas as pd
 from filelock import FileLock
 
 from asdlib import spectra
-from asdlib.data import ArrayStore, open_waveforms, read_clips, read_true_attributes
+from asdlib.data import ArrayStore, open_waveforms, read_clips
 from asdlib.data.cache import join_stores
 from asdlib.data.simulate import MACHINES, SIZES, write_corpus
-from asdlib.data.simulate.machines import COMPANION, VERSION
+from asdlib.data.simulate.machines import COMPANION, VERSION, plan_machine
 from asdlib.spectra import LogMelSettings
 from asdlib.workbook.run import Run
 
@@ -55,7 +55,7 @@ def open_material(
     companions_below : int
         In a run of fewer machine types than this simulated ones train along: all types that the run
         itself does not have, 100 clips of 5 s of the source and 10 of the target domain of each,
-        with their true attributes and without high-pass.
+        with the attributes they were made with, without high-pass.
 
     Raises
     ------
@@ -99,18 +99,17 @@ def open_material(
 
 
 def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
-    """Clip table, with the true attributes, and waveforms of companions of these types."""
+    """Clip table, with the attributes they were made with, and waveforms of companions."""
+    size = "companions"
     folder = run.cache / f"simulated_companions_v{VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    n_clips = len(machines) * (SIZES["companions"].train_source + SIZES["companions"].train_target)
-    with (
-        run.progress(n_clips, "simulating companions") as count,
-        FileLock(f"{folder}.lock"),
-    ):
-        write_corpus(folder, size="companions", seed=_SEED, machines=machines, on_progress=count)
+    plans = [plan for name in MACHINES for plan in plan_machine(name, SIZES[size], _SEED)]
+    with FileLock(f"{folder}.lock"), run.progress(len(plans), "simulating companions") as count:
+        # All types, so that every run finds them there.
+        write_corpus(folder, size=size, seed=_SEED, machines=MACHINES, on_progress=count)
     clips = read_clips(folder, machines=machines)
-    true = read_true_attributes(folder, clips).set_index("clip_id")["attribute"]
-    clips["attribute"] = clips["attribute"].fillna(clips["clip_id"].map(true))
+    state = {f"{plan.machine_type}/{plan.split}/{plan.file_name}": plan.state for plan in plans}
+    clips["attribute"] = [state[clip_id].attribute for clip_id in clips["clip_id"]]
     for name in ("clip_id", "machine_type"):
         clips[name] = COMPANION + clips[name]
     with run.progress(len(clips), "decoding companions") as count:
