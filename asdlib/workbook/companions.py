@@ -62,14 +62,9 @@ def open_material(
     InputError
         When an earlier notebook has not run, or the disk is full.
     """
-    features = run.open_store_link("features.json")
-    spectrum = None
+    features, spectrum = run.open_store_link("features.json"), None
     if run.settings.branches == "two":
-        with run.progress(len(features), "spectra") as count:
-            spectrum = spectra.open_spectrum(
-                run.open_store_link("waveforms.json"), features,
-                pool_bins=run.settings.spectrum_pool_bins, on_progress=count, **run.store,
-            )  # fmt: skip
+        spectrum = _open_spectrum(run, run.open_store_link("waveforms.json"), features)
         run.write_store_link("spectrum.json", spectrum)
     own = set(clips["machine_type"])
     others = sorted(set(MACHINES) - own)
@@ -83,12 +78,7 @@ def open_material(
             long_clips=features.settings["long_clips"], on_progress=count, **run.store,
         )  # fmt: skip
     if spectrum is not None:
-        with run.progress(len(made), "spectra of companions") as count:
-            lines = spectra.open_spectrum(
-                waveforms, log_mel, pool_bins=run.settings.spectrum_pool_bins, on_progress=count,
-                **run.store,
-            )  # fmt: skip
-        spectrum = join_stores([spectrum, lines], **run.store)
+        spectrum = join_stores([spectrum, _open_spectrum(run, waveforms, log_mel)], **run.store)
     return Material(
         pd.concat([clips, made], ignore_index=True),
         pd.concat([attributes, made[["clip_id", "attribute"]]], ignore_index=True),
@@ -96,6 +86,15 @@ def open_material(
         spectrum,
         len(others),
     )
+
+
+def _open_spectrum(run: Run, waveforms: ArrayStore, features: ArrayStore) -> ArrayStore:
+    """Spectra of the clips of a log-mel store, for the second branch."""
+    with run.progress(len(features), "spectra") as count:
+        return spectra.open_spectrum(
+            waveforms, features, pool_bins=run.settings.spectrum_pool_bins, on_progress=count,
+            **run.store,
+        )  # fmt: skip
 
 
 def _simulate(run: Run, machines: list[str]) -> tuple[pd.DataFrame, ArrayStore]:
