@@ -73,6 +73,6 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
-def list_chunk(length: int) -> bytes:
+def list_chunk(length: int = 0, *, content: bytes = b"") -> bytes:
     """A LIST chunk of comments, as recorders put before or behind the sound."""
-    return _chunk(b"LIST", b"x" * length)
+    return _chunk(b"LIST", content or b"x" * length)

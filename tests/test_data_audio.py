@@ -183,6 +183,17 @@ def test_a_truncated_file_is_no_stream(tmp_path, rng):
         read_header(path)
 
 
+def test_comments_that_fill_the_log_of_libsndfile_hide_no_truncation(tmp_path):
+    path = tmp_path / "a.wav"
+    comments = list_chunk(content=b"INFO" + b"ICMT\x2c\x01\0\0" + b"x" * 300)
+    content = wav_bytes(bytes(322), before=comments * 30)
+    path.write_bytes(content)
+    assert read_header(path).n_samples == 161
+    path.write_bytes(content[:-100])
+    with pytest.raises(InputError, match="a.wav: is truncated"):
+        read_header(path)
+
+
 @pytest.mark.parametrize(
     ("extension", "options"),
     [

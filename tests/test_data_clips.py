@@ -404,7 +404,7 @@ def test_a_name_in_the_wrong_folder_is_refused(tree):
         (b"fLaC" + bytes(100), "is not a wav file"),
         (wav_bytes(bytes(320), announced=640), "announces 640 bytes of sound and 320 are there"),
         (wav_bytes(bytes(320))[:44], "announces 320 bytes of sound and 0 are there"),
-        (wav_bytes(bytes(320))[:36], "no data chunk"),
+        (wav_bytes(bytes(320))[:36], "No .data. chunk"),
         (wav_bytes(b""), "holds no samples"),
         (wav_bytes(bytes(321)), "ends within a frame"),
         (wav_bytes(bytes(320), code=2, bits=4), "is not a wav file, nor another recording"),

@@ -1,19 +1,19 @@
 """One recording: its header, and its samples as 16-bit mono.
 
-Both are read by libsndfile, but it takes a truncated recording for a short one, and one that a
-recorder never closed for an empty one: how long the sound is said to be is looked up here.
+Both are read by libsndfile. It takes a truncated recording for a short one and notes that in its
+log, which is read here; a wav file that a recorder never closed it knows by one wrong size alone.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import struct
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,14 @@ REMOVED_DB = -1000.0
 #: Value of ``channel`` that stands for the mean of all channels.
 MEAN = "mean"
 FLOATS = ("FLOAT", "DOUBLE")
+_UNCOMPRESSED = ("PCM", *FLOATS)
 #: Floating point up to here [full scale] is limited to full scale, 0.09 dB at most.
 A_HAIR_ABOVE = 1.01
-#: Bytes of a sample, of encodings in which a wav file without a length can be read to its end.
-_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-_UNCOMPRESSED = (1, 3, 0xFFFE)  # codes of a wav file's encoding
+#: Sizes that libsndfile's log gives of the whole file or of the sound, most telling first.
+_SIZES_BY_WORTH = ("FORM", "riff", "Riff size", "Data Size", "data", "RIFF", "RIFX")
+_SIZES = re.compile(
+    rf"^ *({'|'.join(_SIZES_BY_WORTH)}|Block Align) *: (\d+)\b(?: \(should be (\d+)\))?", re.M
+)
 #: Sizes from here on are what pipes and streaming recorders write where they do not know better.
 _UNKNOWN_SIZE = 0x7FFFF000
 #: Silence in the densest format has fewer samples.
@@ -40,21 +43,22 @@ _MOST_PER_BYTE = 10_000
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a recording whose sound is complete; ``subtype`` is libsndfile's encoding.
-
-    Of a wav file that does not say its length, frames begin at ``data_offset`` [bytes].
-    """
+    """Header of a recording whose sound is complete; ``subtype`` is libsndfile's encoding."""
 
     subtype: str
     channels: int
     sample_rate: int
     n_samples: int
-    data_offset: int = 0
 
-    @property
-    def frame_bytes(self) -> int:
-        """Length of a frame, where frames have one; else 0."""
-        return self.channels * _SAMPLE_BYTES.get(self.subtype, 0)
+
+class _Unclosed(io.FileIO):
+    """A wav file that was never closed, with the one size (8) by which libsndfile knows it."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        place, count = self.tell(), super().readinto(buffer) or 0
+        start = b"RIFF\x08\0\0\0"[place : place + count]
+        memoryview(buffer)[: len(start)] = start
+        return count
 
 
 @contextmanager
@@ -62,24 +66,48 @@ def opened(path: Path) -> Iterator[tuple[Any, Header]]:
     """Open a recording with libsndfile; a file that is missing or not whole is refused."""
     import soundfile
 
-    with reading(path), path.open("rb", buffering=1024) as file:
-        data_offset = _check_whole(file, path)
-    try:
-        sound = soundfile.SoundFile(os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{path}: is not a wav file, nor another recording that can be read "
-            f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
-        ) from error
-    with sound:
+    with reading(path), path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
+    with ExitStack() as files:
+        try:
+            sound = files.enter_context(soundfile.SoundFile(os.fsencode(path)))
+            if _is_unclosed(sound, path, size):
+                unclosed = files.enter_context(_Unclosed(path))
+                sound = files.enter_context(soundfile.SoundFile(unclosed))
+        except soundfile.LibsndfileError as error:
+            raise InputError(
+                f"{path}: is not a wav file, nor another recording that can be read "
+                f"({error.error_string.strip()}). Convert it to 16-bit PCM wav or remove it."
+            ) from error
         header = Header(sound.subtype, sound.channels, sound.samplerate, sound.frames)
-        if data_offset and header.frame_bytes:
-            n_samples = (path.stat().st_size - data_offset) // header.frame_bytes
-            header = replace(header, n_samples=n_samples, data_offset=data_offset)
-        if header.n_samples > _MOST_PER_BYTE * path.stat().st_size:
+        if header.n_samples > _MOST_PER_BYTE * size:
             # Damaged, or a flac from a pipe, which libsndfile cannot decode without its length.
             raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
         yield sound, header
+
+
+def _is_unclosed(sound: Any, path: Path, size: int) -> bool:
+    """Refuse a recording that is shorter than it says; tell a wav file that says nothing."""
+    log = _SIZES.findall(sound.extra_info)
+    found = {name: (int(said), int(there or said)) for name, said, there in log}
+    # A header with long comments fills the log before the size of a wav file's sound comes.
+    said, there = next((found[name] for name in _SIZES_BY_WORTH if name in found), (0, 0))
+    frame, riff = found.get("Block Align", (1, 1))[0], found.get("RIFF", (0, 0))[0]
+    is_stream = said >= _UNKNOWN_SIZE and (riff >= _UNKNOWN_SIZE or riff == 0)
+    if said > there and not is_stream:
+        raise InputError(
+            f"{path}: is truncated, its header announces {said} bytes of sound and {there} are "
+            "there. Copy or download it again."
+        )
+    is_plain = sound.format.startswith("WAV") and sound.subtype.startswith(_UNCOMPRESSED)
+    if is_plain and said == there and said % max(frame, 1) and "data" in found:
+        raise InputError(
+            f"{path}: ends within a frame ({said} bytes of {frame}-byte frames). "
+            "Copy or download it again."
+        )
+    return "RIFF" in found and sound.frames == 0 and riff + 8 != size
 
 
 def read_header(path: str | Path) -> Header:
@@ -164,14 +192,6 @@ def decode(sound: Any, header: Header, path: Path, start: int, count: int) -> np
     import soundfile
 
     try:
-        if header.data_offset:
-            with path.open("rb") as file:
-                file.seek(header.data_offset + start * header.frame_bytes)
-                raw, start = io.BytesIO(file.read(count * header.frame_bytes)), 0
-            sound = soundfile.SoundFile(
-                raw, format="RAW", subtype=header.subtype, endian="LITTLE",
-                channels=header.channels, samplerate=header.sample_rate,
-            )  # fmt: skip
         if start:
             sound.seek(start)
         dtype = "int16" if header.subtype == "PCM_16" else "float64"
@@ -196,74 +216,3 @@ def _check_levels(path: Path, header: Header, frames: npt.NDArray[Any]) -> None:
 
 def _to_int16(floats: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(floats * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
-
-
-def _check_whole(file: BinaryIO, path: Path) -> int:
-    """Refuse a file that is shorter than it says; see `_unfinished_sound` for what is given."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    if size == 0:
-        raise InputError(f"{path}: is an empty file (0 bytes). Copy or download it again.")
-    start = file.read(24)
-    if start[:4] in (b"RIFF", b"RF64", b"BW64") and start[8:12] == b"WAVE":
-        return _unfinished_sound(file, path, size, int.from_bytes(start[4:8], "little"))
-    announced = _announced_size(start + file.read(4096))
-    if size < announced < _UNKNOWN_SIZE:
-        raise _truncated(path, announced, size)
-    return 0
-
-
-def _announced_size(start: bytes) -> int:
-    """Size of the file by its header, of formats whose truncation libsndfile does not mind."""
-    if start[:4] in (b"FORM", b"RIFX"):  # AIFF, big-endian wav
-        return int.from_bytes(start[4:8], "big") + 8
-    if start[:4] == b"riff":  # W64
-        return int.from_bytes(start[16:24], "little")
-    if start[:4] == b".snd":  # AU
-        return int.from_bytes(start[4:8], "big") + int.from_bytes(start[8:12], "big")
-    if start[:4] == b"caff" and (data := start.find(b"data")) > 0:
-        return data + 12 + int.from_bytes(start[data + 4 : data + 12], "big")
-    return 0
-
-
-def _unfinished_sound(file: BinaryIO, path: Path, size: int, riff_size: int) -> int:
-    """Say where the sound of a wav file begins that was never closed; 0 of one that is whole."""
-    form = sizes_64 = b""
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        position += 8
-        if name == b"fmt ":
-            form = file.read(16)
-        elif name == b"ds64":
-            sizes_64 = file.read(16)
-        elif name == b"data":
-            if length == 0xFFFFFFFF and len(sizes_64) == 16:
-                riff_size, length = struct.unpack("<QQ", sizes_64)
-            there = size - position
-            if length == 0 and riff_size + 8 != size:
-                return position
-            if there < length >= _UNKNOWN_SIZE and (riff_size >= _UNKNOWN_SIZE or riff_size == 0):
-                return 0  # from a pipe; libsndfile reads it to its end
-            if length > there:
-                raise _truncated(path, length, there)
-            code, frame_bytes = (int.from_bytes(form[at : at + 2], "little") for at in (0, 12))
-            if code in _UNCOMPRESSED and frame_bytes and length % frame_bytes:
-                raise InputError(
-                    f"{path}: ends within a frame ({length} bytes of {frame_bytes}-byte frames). "
-                    "Copy or download it again."
-                )
-            return 0
-        position += length + length % 2
-    raise InputError(
-        f"{path}: has no sound (no data chunk), the file is truncated or not a wav file. "
-        "Copy or download it again."
-    )
-
-
-def _truncated(path: Path, announced: int, there: int) -> InputError:
-    return InputError(
-        f"{path}: is truncated, its header announces {announced} bytes of sound and {there} are "
-        "there. Copy or download it again."
-    )
