@@ -28,14 +28,6 @@ _DOMAINS = ("source", "target")
 #: The organisers put this in place of smaller values before a harmonic mean.
 _SMALLEST = sys.float_info.epsilon
 _PUBLISHED = Path(__file__).with_name("published.csv")
-_REPORTS = "DCASE 2025 Challenge Task 2 technical reports, development set"
-_DEV_SOURCES = {
-    "report (Chu and Qian)": "F. Chu and M. Qian, DCASE 2025 Challenge technical report, table 2",
-    "baseline MSE": "DCASE 2025 Challenge Task 2, official autoencoder baseline, mean squared "
-    "error",
-    "baseline Mahalanobis": "DCASE 2025 Challenge Task 2, official autoencoder baseline, "
-    "selective Mahalanobis distance",
-}
 #: Released clips of a machine by split, domain and condition (anomalous or not).
 _RELEASED_2025_DEV = {
     ("train", "source", False): 990,
@@ -134,43 +126,26 @@ def published_figures(edition: str, subsets: Sequence[str]) -> pd.DataFrame:
     Known cells and their means; of other systems the harmonic mean per machine and the official
     score. With ``dev`` and ``eval`` no mean over all machines, which nobody published.
     """
+    keys, names = ["system", "source"], list(CELL_METRICS)
     table = pd.read_csv(_PUBLISHED)
     table = table[table["edition"].eq(edition) & table["subset"].isin(subsets)]
-    parts = []
-    for (subset, system), cells in table.groupby(["subset", "system"], sort=False):
-        source = _DEV_SOURCES.get(str(system), _REPORTS)
-        if subset == "eval":
-            source = (
-                f"DCASE {edition.removeprefix('dcase')} Challenge Task 2, official autoencoder "
-                f"{system}, evaluation set, documentation of the organisers' evaluator"
-            )
-        rows = _mean_rows(cells) if cells["pauc"].isna().all() else _cell_rows(cells)
-        part = pd.DataFrame(rows, columns=["machine_type", "metric", "value"])
-        parts.append(part.assign(system=str(system), source=source))
-    columns = ["system", "machine_type", "metric", "value", "source"]
-    if not parts:
-        return pd.DataFrame(columns=columns).astype({"value": float})
-    published = pd.concat(parts, ignore_index=True)[columns]
-    return published[published["machine_type"] != "all"] if len(subsets) > 1 else published
-
-
-def _cell_rows(table: pd.DataFrame) -> list[tuple[str, str, float]]:
-    """All cells, machine by machine, and their harmonic means."""
-    values = table[list(CELL_METRICS)].to_numpy(dtype=float)
-    rows = []
-    for machine_type, cells in zip(table["machine_type"], values, strict=True):
-        rows += [(machine_type, *cell) for cell in zip(CELL_METRICS, cells, strict=True)]
-        rows.append((machine_type, "hmean", float(harmonic_mean(cells))))
-    means = harmonic_mean(values, axis=0)
-    rows += [("all", *cell) for cell in zip(CELL_METRICS, means, strict=True)]
-    return [*rows, ("all", "official_score", float(harmonic_mean(values.ravel())))]
-
-
-def _mean_rows(table: pd.DataFrame) -> list[tuple[str, str, float]]:
-    return [
-        (machine_type, "official_score" if machine_type == "all" else "hmean", value)
-        for machine_type, value in zip(table["machine_type"], table["hmean"], strict=True)
-    ]
+    of_machine = pd.Series(harmonic_mean(table[names].to_numpy(float)), table.index)
+    table = table.assign(hmean=table["hmean"].fillna(of_machine))
+    means = []
+    for key, own in table.dropna(subset="pauc").groupby(keys, sort=False):
+        cells = own[names].to_numpy()
+        official = float(harmonic_mean(cells.ravel()))
+        means.append([*key, "all", *harmonic_mean(cells, axis=0), official])
+    names.append("hmean")
+    whole = pd.DataFrame(means, columns=[*keys, "machine_type", *names])
+    table = pd.concat([table, whole.astype(dict.fromkeys(names, float))], ignore_index=True)
+    if len(subsets) > 1:
+        table = table[table["machine_type"] != "all"]
+    values = table.melt([*keys, "machine_type"], names, var_name="metric", ignore_index=False)
+    values = values.dropna(subset="value").sort_index(kind="stable", ignore_index=True)
+    is_official = values["machine_type"].eq("all") & values["metric"].eq("hmean")
+    values["metric"] = values["metric"].mask(is_official, "official_score")
+    return values[["system", "machine_type", "metric", "value", "source"]]
 
 
 def is_dcase2025_dev(clips: pd.DataFrame) -> bool:
