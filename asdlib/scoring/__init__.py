@@ -24,6 +24,7 @@ from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, pair
 from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
 from asdlib.scoring.final import (
     AUTOENCODER,
+    VIEW_METRICS,
     VIEWS,
     View,
     autoencoder_view,
@@ -42,10 +43,10 @@ from asdlib.scoring.official import (
     read_submission,
     write_submission,
 )
+from asdlib.scoring.resampling import DomainMinimumBackend
 from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
 from asdlib.scoring.verdicts import (
     VERDICT_COLUMNS,
-    NormalBank,
     contribution_table,
     explained_clips,
     flagged_first,

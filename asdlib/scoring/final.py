@@ -33,8 +33,8 @@ from asdlib.scoring.knn import Backend, KNNBackend
 from asdlib.scoring.metrics import FloatArray
 from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
 
-#: Views of rows, and how rows are compared: by direction, or by the Euclidean distance in units
-#: of every value's scatter over the machine's training clips.
+#: Views of rows, and how rows are compared: by direction, or in units of every value's scatter
+#: over the machine's training clips.
 VIEW_METRICS = {
     "spectrum": "standardised",
     "fluctuation": "standardised",
@@ -83,11 +83,10 @@ def score_machines(
         Name of the system, for the table.
     seed : int or None
         Seed of the run; None where nothing is random.
-    metric : {"cosine", "standardised"}
+    metric : str
         See `VIEW_METRICS`.
     make_backend : callable
-        Gives a fresh backend for every machine, called with ``metric="cosine"`` or
-        ``"euclidean"``; by default 1-NN.
+        Gives a fresh backend for every machine, called with ``metric=``; by default 1-NN.
     learnt : collection of str
         Training clips that the rows' network learnt from (`asdlib.training.learnt_clips`).
 
@@ -106,7 +105,7 @@ def score_machines(
     """
     scored = scored_clips(clips)
     joined = _joined(rows, clip_ids, scored["clip_id"], allow_zero=metric != "cosine")
-    make = partial(make_backend, metric="euclidean" if metric == "standardised" else metric)
+    make = partial(make_backend, metric=metric)
     anomaly_score = np.full(len(scored), np.nan)
     for machine_type, own in scored.groupby("machine_type"):
         is_train = own["split"].eq("train").to_numpy()
@@ -116,8 +115,6 @@ def score_machines(
                 "them with. Add normal clips to its folder 'train' or leave the machine out."
             )
         values = joined[own.index]
-        if metric == "standardised":
-            values = values / row_scatter(values[is_train])
         domains = own.loc[is_train, "domain"].fillna("").to_numpy(str)
         sessions = None
         if "session" in own:
@@ -224,16 +221,6 @@ def bounded(table: pd.DataFrame) -> pd.Series:
         share = np.where(z < 0, -_MORE_USUAL, 1.0)
         score[machine["clip_id"]] = share * np.log1p(np.abs(z))
     return score
-
-
-def row_scatter(train: FloatArray) -> FloatArray:
-    """Scatter of every value over the training clips, held up by the typical one.
-
-    A value that hardly varies in a few clips must not decide alone.
-    """
-    spread = train.std(axis=0)
-    scale = np.sqrt(spread**2 + np.median(spread) ** 2)
-    return np.asarray(np.where(scale > 0, scale, 1.0))
 
 
 def _joined(

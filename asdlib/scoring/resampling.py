@@ -39,17 +39,22 @@ class DomainMinimumBackend:
 
     :math:`s(x) = \min_d (\delta_d(x) - \mu_d) / \sigma_d`, :math:`\delta_d` the mean distance to
     the k nearest of domain d; domains of fewer than three clips join the smallest other. As in
-    several systems of DCASE 2023 to 2025 Task 2.
+    several systems of DCASE 2023 to 2025 Task 2. ``metric`` "standardised" is the Euclidean
+    distance in units of every value's ``scatter`` over the bank (`row_scatter`).
     """
 
     def __init__(self, k: int = 1, metric: str = "cosine") -> None:
-        self._knn = partial(KNNBackend, KNNBackend(k, metric).k, metric)
+        self._is_standardised = metric == "standardised"
+        used = "euclidean" if self._is_standardised else metric
+        self._knn = partial(KNNBackend, KNNBackend(k, used).k, used)
         self._of_domain: dict[str, tuple[KNNBackend, float, float]] = {}
+        self.scatter: FloatArray | None = None
 
     def fit(self, rows: Rows, *, domains: npt.ArrayLike | None = None) -> None:
         """Fit one KNN per domain and its scatter; one domain where none is given."""
         names = np.full(len(rows), "") if domains is None else np.asarray(domains, str)
-        self._domain, self._rows = _join_small(names), np.asarray(rows)
+        self.scatter = row_scatter(np.asarray(rows, np.float64)) if self._is_standardised else None
+        self._domain, self._rows = _join_small(names), self._in_units(rows)
         self._of_domain, self._held_out = {}, np.full(len(rows), np.nan)
         for name in np.unique(self._domain):
             members = self._domain == name
@@ -62,19 +67,22 @@ class DomainMinimumBackend:
 
     def anomaly_score(self, rows: Rows) -> FloatArray:
         """Score clips, shape (n_clips, n_values) -> (n_clips,); about 0 for a normal one."""
-        return np.asarray(self._standardised(rows).min(axis=1))
+        return np.asarray(self._of_domains(self._in_units(rows)).min(axis=1))
 
     def nearest(self, row: FloatArray, *, count: int) -> npt.NDArray[np.int64]:
-        """Positions in the bank of the clips nearest to one, in the domain that suits it best."""
-        best = int(self._standardised(row[None])[0].argmin())
-        name, (knn, _, _) = list(self._of_domain.items())[best]
+        """Positions in the bank of the clips nearest to one, in the domain that suits it best.
+
+        Fewer than ``count`` where the domain has no more.
+        """
+        clip = self._in_units(row[None])
+        name, (knn, _, _) = list(self._of_domain.items())[self._of_domains(clip)[0].argmin()]
         members = np.flatnonzero(self._domain == name)
-        found = knn.search.kneighbors(row[None], min(count, len(members)), return_distance=False)
+        found = knn.search.kneighbors(clip, min(count, len(members)), return_distance=False)
         return np.asarray(members[found[0]])
 
     def held_out(self, sessions: npt.ArrayLike | None = None) -> FloatArray:
         """Score the bank's own clips, each part against the other parts of its domain."""
-        score = self._standardised(self._rows)
+        score = self._of_domains(self._rows)
         told = np.full(len(score), "") if sessions is None else np.asarray(sessions, str)
         for place, (name, (_, mean, scatter)) in enumerate(self._of_domain.items()):
             members = self._domain == name
@@ -85,7 +93,11 @@ class DomainMinimumBackend:
             score[members, place] = own
         return np.asarray(score.min(axis=1))
 
-    def _standardised(self, rows: Rows) -> FloatArray:
+    def _in_units(self, rows: Rows) -> FloatArray:
+        values = np.asarray(rows, np.float64)
+        return values if self.scatter is None else values / self.scatter
+
+    def _of_domains(self, rows: FloatArray) -> FloatArray:
         if not self._of_domain:
             raise InputError("The backend has no bank yet: call fit with training rows.")
         columns = [
@@ -153,6 +165,16 @@ def mean_and_scatter(training_score: FloatArray) -> tuple[float, float]:
     mean = float(known.mean())
     scatter = max(float(known.std()), _SMALLEST_SCATTER * abs(mean))
     return mean, scatter if scatter > 0 else 1.0
+
+
+def row_scatter(train: Rows) -> FloatArray:
+    """Scatter of every value over the training clips, held up by the typical one.
+
+    A value that hardly varies in a few clips must not decide alone.
+    """
+    spread = train.std(axis=0)
+    scale = np.sqrt(spread**2 + np.median(spread) ** 2)
+    return np.asarray(np.where(scale > 0, scale, 1.0))
 
 
 def _join_small(names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.base import InputError
-from asdlib.scoring.final import VIEW_METRICS, bounded, row_scatter
-from asdlib.scoring.resampling import DomainMinimumBackend
+from asdlib.scoring.final import bounded
 from asdlib.scoring.scores import one_run
 
 VERDICT_COLUMNS = [
@@ -112,36 +111,6 @@ def explained_clips(verdicts: pd.DataFrame, *, most: int) -> pd.DataFrame:
     of_machine = verdicts.groupby("machine_type", sort=True)["anomaly_score"]
     ends = {*of_machine.idxmax(), *of_machine.idxmin()} if len(verdicts) else set()
     return verdicts.loc[sorted({*flagged, *ends})]
-
-
-class NormalBank:
-    """A machine's training clips, rows (n_train, n_values), as one of `VIEWS` compares them.
-
-    ``is_direction``: by directions, not by distances in units of the ``scatter`` of every value.
-    ``k``: neighbours that a score is the mean of.
-    """
-
-    def __init__(
-        self, view: str, rows: npt.NDArray[np.floating], domains: npt.ArrayLike, *, k: int = 1
-    ) -> None:
-        self.rows = np.asarray(rows, np.float64)
-        self.scatter = np.asarray(row_scatter(self.rows))
-        self.is_direction = VIEW_METRICS.get(view) == "cosine"
-        self._unit = np.ones_like(self.scatter) if self.is_direction else self.scatter
-        metric = "cosine" if self.is_direction else "euclidean"
-        self._backend = DomainMinimumBackend(k, metric=metric)
-        self._backend.fit(self.rows / self._unit, domains=domains)
-
-    def score(self, rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Score clips, (n_clips, n_values) -> (n_clips,); about 0 for a normal one."""
-        return self._backend.anomaly_score(np.asarray(rows, np.float64) / self._unit)
-
-    def nearest(self, row: npt.NDArray[np.floating], *, count: int) -> npt.NDArray[np.int64]:
-        """Find the rows nearest to a clip's, the nearest first, in the domain that suits it best.
-
-        Fewer than ``count`` where the domain has no more.
-        """
-        return self._backend.nearest(np.asarray(row, np.float64) / self._unit, count=count)
 
 
 def verdict_count(verdicts: pd.DataFrame, *, n_shown: int) -> str:

@@ -61,7 +61,7 @@ class Explainer:
     known: spectra.KnownRates = field(default_factory=spectra.KnownRates)  # names frequencies
     k: int = 2  # neighbours in each domain that a score is the mean of
     hear_shifted: HearShifted | None = None
-    _banks: dict[tuple[str, str], tuple[list[str], scoring.NormalBank]] = field(
+    _banks: dict[tuple[str, str], tuple[list[str], scoring.DomainMinimumBackend]] = field(
         default_factory=dict, init=False
     )
 
@@ -105,20 +105,20 @@ class Explainer:
     ) -> tuple[spectra.Reason, list[str]]:
         """Reason of one view, and the normal clips that are nearest in it."""
         names, bank = self._bank(view, clip_id)
-        nearest = bank.nearest(self._row(view, clip_id), count=self.neighbours)
+        places = bank.nearest(self._row(view, clip_id), count=self.neighbours)
+        nearest = [names[place] for place in places]
         told = _STAND_IN.get(view, view)
-        _, told_bank = self._bank(told, clip_id)
         hear = self.hear_shifted
         if view in _STAND_IN and hear is not None:
-            facts = {**facts, "rescore": lambda shifts: bank.score(hear(clip_id, shifts))}
+            facts = {**facts, "rescore": lambda shifts: bank.anomaly_score(hear(clip_id, shifts))}
         reason = spectra.find_reason(
-            view, row=self._row(told, clip_id), normal_rows=told_bank.rows[nearest],
-            scatter=None if told_bank.is_direction else told_bank.scatter, **facts,
+            view, row=self._row(told, clip_id), normal_rows=_rows_of(self.rows, told, nearest),
+            scatter=self._bank(told, clip_id)[1].scatter, **facts,
         )  # fmt: skip
-        return reason, [names[place] for place in nearest]
+        return reason, nearest
 
-    def _bank(self, view: str, clip_id: str) -> tuple[list[str], scoring.NormalBank]:
-        """Training clips of the clip's machine in a view."""
+    def _bank(self, view: str, clip_id: str) -> tuple[list[str], scoring.DomainMinimumBackend]:
+        """Training clips of the clip's machine, and what compares a clip with them in a view."""
         own = self.clips.loc[self.clips["clip_id"].eq(clip_id), "machine_type"]
         if own.empty:
             raise InputError(f"{clip_id}: is not in the clip table.")
@@ -128,7 +128,10 @@ class Explainer:
             train = self.clips[is_own]
             names = train["clip_id"].astype(str).tolist()
             domains = train["domain"].fillna("").to_numpy(str)
-            bank = scoring.NormalBank(view, _rows_of(self.rows, view, names), domains, k=self.k)
+            bank = scoring.DomainMinimumBackend(
+                self.k, scoring.VIEW_METRICS.get(view, "standardised")
+            )
+            bank.fit(_rows_of(self.rows, view, names), domains=domains)
             self._banks[key] = (names, bank)
         return self._banks[key]
 
