@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from asdlib.base import InputError
 from asdlib.data import read_clips, scan_clips
-from asdlib.data.layout import layout_of
-from asdlib.data.told import recorded_at
+from asdlib.data.names import recorded_at
+from asdlib.data.scan import layout_of
 from asdlib.workbook.datasets import check_recordings
 
 SECTION = "section_00_source_train_normal_0000.wav"

@@ -4,4 +4,4 @@ from asdlib.challenge.catalogue import EDITIONS, SUBSETS, Edition, edition, eval
 from asdlib.challenge.fetching import fetch
 from asdlib.challenge.folders import Source, lay_out, read_facts
 from asdlib.challenge.transfer import Job
-from asdlib.data.truth import reveal, truth_of_names
+from asdlib.data.lists import reveal, truth_of_names

@@ -28,7 +28,8 @@ from typing import Any
 from asdlib.base import InputError, write_atomically, writing
 from asdlib.challenge.catalogue import SUBSET_FOLDERS, SUBSETS, Edition, Lock
 from asdlib.challenge.transfer import StoppedError
-from asdlib.data.layout import SPLIT_FOLDERS, list_recordings, split_folders
+from asdlib.data.audio import list_recordings
+from asdlib.data.told import SPLIT_FOLDERS, split_folders
 
 FILE_NAME = "dataset.json"
 _TRAINING = ("train", "supplemental")

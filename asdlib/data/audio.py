@@ -1,7 +1,8 @@
-"""One recording: its header, and its samples as 16-bit mono.
+"""Recordings as files: which there are, the header of one, its samples as 16-bit mono.
 
-Both are read by libsndfile. It takes a truncated recording for a short one and notes that in its
-log, which is read here; a wav file that a recorder never closed it knows by one wrong size alone.
+Both of the latter are read by libsndfile. It takes a truncated recording for a short one and notes
+that in its log, which is read here; a wav file that a recorder never closed it knows by one wrong
+size alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ import numpy.typing as npt
 
 from asdlib.base import InputError, reading
 
+#: Extensions of what is taken for a recording; libsndfile knows its format by the content.
+_RECORDINGS = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".aifc"),
+    *(".caf", ".au", ".snd", ".ogg", ".oga", ".opus", ".mp3"),
+)
 FULL_SCALE = 32768
 #: Level of a band that a high-pass took away [dB], whatever the clip: far below every level that
 #: was measured, also after noise was raised and added.
@@ -39,6 +45,51 @@ _SIZES = re.compile(
 _UNKNOWN_SIZE = 0x7FFFF000
 #: Silence in the densest format has fewer samples.
 _MOST_PER_BYTE = 10_000
+
+
+def list_recordings(folder: Path) -> list[Path]:
+    """List the recordings of a folder and of those below it."""
+    return [path for path, reason in walk(folder) if not reason and is_recording(path)]
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file's name says that it is a recording."""
+    return path.suffix.lower() in _RECORDINGS
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith((".", "__"))
+
+
+def walk(folder: Path, skip: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
+    """Files below a folder, each with the reason to pass it over, empty where there is none."""
+    for path in _entries(folder):
+        if path in skip:
+            continue
+        if _is_hidden(path):
+            yield path, "hidden"
+        elif path.is_dir():
+            if path.is_symlink() and not any(path in place.parents for place in skip):
+                yield path, "a link to a folder"
+            else:
+                yield from walk(path, skip)
+        else:
+            yield path, "" if path.is_file() else "a link to nothing"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Files directly in a folder, without hidden ones."""
+    return [path for path in _entries(folder) if not _is_hidden(path) and not path.is_dir()]
+
+
+def folders_in(root: Path) -> list[Path]:
+    """Folders directly in a folder, without hidden ones."""
+    return [path for path in _entries(root) if not _is_hidden(path) and path.is_dir()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    with reading(folder):
+        return sorted(folder.iterdir())
 
 
 @dataclass(frozen=True)

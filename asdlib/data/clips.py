@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from asdlib.base import InputError, raise_problems
-from asdlib.data.layout import EXPECTED_LAYOUT, LISTED, PLAIN, is_recording, walk
-from asdlib.data.names import printable
-from asdlib.data.scan import Scan, given_attributes, scan_folder
-from asdlib.data.told import Told, make_row, named_day, recorded_at, told_by
+from asdlib.data.audio import is_recording, walk
+from asdlib.data.lists import given_attributes
+from asdlib.data.names import named_day, printable, recorded_at
+from asdlib.data.scan import EXPECTED_LAYOUT, Scan, scan_folder
+from asdlib.data.told import LISTED, PLAIN, Told, make_row, told_by
 from asdlib.data.waveforms import file_digest
 
 _DTYPES = {

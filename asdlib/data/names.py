@@ -1,6 +1,6 @@
-"""File names of the challenge: ``parse`` reads one, ``format`` writes it back.
+"""What names tell: the challenge's file names, which ``parse`` reads and ``format`` writes; dates.
 
-Five forms occur (``SS`` section, ``NNNN`` running number)::
+Five forms of the former occur (``SS`` section, ``NNNN`` running number)::
 
     section_SS_{source|target}_{train|test}_{normal|anomaly}_NNNN[_ATTRIBUTE].wav
     section_SS_{source|target}_test_NNNN.wav                             evaluation clip of 2021
@@ -11,9 +11,13 @@ Five forms occur (``SS`` section, ``NNNN`` running number)::
 
 from __future__ import annotations
 
+import datetime
 import re
 import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from asdlib.base import InputError
 
@@ -45,6 +49,12 @@ _NAME = re.compile(
 )
 # A parameter's name begins and ends with a letter ("v1pat"); "spd1000" is a value.
 _PARAMETER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z])?")
+# A time of four or six digits may follow without a separator.
+_DATE = re.compile(
+    r"(?<![0-9])((?:19|20)[0-9]{2})([-_.]?)([0-9]{2})\2([0-9]{2})(?=(?:[0-9]{4}(?:[0-9]{2})?)?(?![0-9]))"
+)
+_TIME = re.compile(r"[ _/.@T-]*([0-9]{2})[-_:.h]?([0-9]{2})(?:[-_:.m]?([0-9]{2}))?(?![0-9])")
+_NUMBER_BELOW = re.compile(r"/[0-9]+(?![0-9])")
 
 
 @dataclass(frozen=True)
@@ -173,3 +183,49 @@ def printable(text: str) -> str:
         f"\\x{ord(character):02x}" if unicodedata.category(character)[0] in "C" else character
         for character in text.replace("\u2028", "\x0a").replace("\u2029", "\x0a")
     )
+
+
+def recorded_at(paths: Sequence[Path], inside: Sequence[str]) -> list[str]:
+    """When recordings were made: by names of files and folders, else by the file's time.
+
+    The last date in a path counts, with the time of day behind it. A number below a folder's date
+    (``2026-05-02/0715.wav``) is a time of day only if all numbers there can be one.
+    """
+    found = [_read_date(text) for text in inside]
+    numbered = {
+        text.rpartition("/")[0]
+        for text, (date, time, rest) in zip(inside, found, strict=True)
+        if date and not time and _NUMBER_BELOW.match(rest)
+    }
+    moments = []
+    for path, text, (date, time, rest) in zip(paths, inside, found, strict=True):
+        is_number = bool(_NUMBER_BELOW.match(rest)) and text.rpartition("/")[0] in numbered
+        moment = datetime.datetime.fromtimestamp(int(path.stat().st_mtime))
+        if date:
+            midnight = datetime.time()
+            moment = datetime.datetime.combine(date, midnight if is_number else time or midnight)
+        moments.append(moment.isoformat())
+    return moments
+
+
+def named_day(inside: str) -> str | None:
+    """Day that the names of file and folders tell, ``YYYY-MM-DD``."""
+    date = _read_date(inside)[0]
+    return None if date is None else date.isoformat()
+
+
+def _read_date(text: str) -> tuple[datetime.date | None, datetime.time | None, str]:
+    """Last date in a path, the time of day behind it, and what follows the date."""
+    for match in reversed(list(_DATE.finditer(text))):
+        try:
+            date = datetime.date(int(match[1]), int(match[3]), int(match[4]))
+        except ValueError:
+            continue
+        rest = text[match.end() :]
+        time = _TIME.match(rest)
+        with suppress(ValueError):
+            if time:
+                hour, minute, second = (int(part or 0) for part in time.groups())
+                return date, datetime.time(hour, minute, second), rest
+        return date, None, rest
+    return None, None, ""

@@ -13,27 +13,34 @@ others are judged.
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from asdlib.base import InputError, read_table
-from asdlib.data import layout, names
-from asdlib.data.audio import read_header
+from asdlib.data import names
+from asdlib.data.audio import folders_in, read_header
 
+CHALLENGE, NAMES_OF_2020, MIMII = "the challenge's names", "names of 2020", "MIMII"
+PLAIN, LISTED = "plain folders", "as its clips.csv says"
+#: Name of the file that may say what names and folders do not.
+LISTING = "clips.csv"
+#: Folders that tell the condition of what lies in them.
+CONDITIONS = {"normal": False, "abnormal": True, "anomaly": True, "anomalous": True}
+#: Folder name -> split. ``test_rename`` holds the clips of ``test`` under their true names;
+#: ``source_test`` and ``target_test`` are the layout of 2021; of MIMII counts tell the rest.
+SPLIT_FOLDERS = {
+    **{name: name for name in ("train", "test", "supplemental")},
+    **dict.fromkeys(("source_test", "target_test", "test_rename", "check"), "test"),
+    **{name: "test" if is_anomaly else "train" for name, is_anomaly in CONDITIONS.items()},
+}
+#: A file of 2020: the condition, hidden for some, and the machine's id.
+NAME_OF_2020 = re.compile(r"(?:(normal|anomaly)_)?(id_[0-9]{2})_[0-9]{8}\.[A-Za-z0-9]+")
 #: Folders whose name does not become part of the clip's, being its split.
 _UNNAMED = ("train", "normal", "test", "check", "supplemental")
 _OWN_COLUMNS = ("path", "machine_type", "split", "domain", "condition", "session")
-# A time of four or six digits may follow without a separator.
-_DATE = re.compile(
-    r"(?<![0-9])((?:19|20)[0-9]{2})([-_.]?)([0-9]{2})\2([0-9]{2})(?=(?:[0-9]{4}(?:[0-9]{2})?)?(?![0-9]))"
-)
-_TIME = re.compile(r"[ _/.@T-]*([0-9]{2})[-_:.h]?([0-9]{2})(?:[-_:.m]?([0-9]{2}))?(?![0-9])")
-_NUMBER_BELOW = re.compile(r"/[0-9]+(?![0-9])")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,17 @@ class Recording(NamedTuple):
     path: Path
     folder: Path  # of its machine, or with the ``clips.csv``
     told: Told | None = None
+
+
+def split_folders(machine_folder: Path) -> dict[str, list[Path]]:
+    """Folders of every split of a machine, ``test`` rather than ``test_rename`` where both are."""
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(folders_in(machine_folder), key=lambda folder: folder.name.lower()):
+        split = SPLIT_FOLDERS.get(folder.name.lower())
+        is_copy = folder.name.lower() == "test_rename" and "test" in found
+        if split and not is_copy:
+            found.setdefault(split, []).append(folder)
+    return found
 
 
 def make_row(
@@ -91,20 +109,20 @@ def make_row(
 
 def told_by(layout_name: str, path: Path, split: str, folder: Path) -> Told:
     """Read what a layout tells of a recording of a machine's folder; a contradiction is refused."""
-    if layout_name == layout.CHALLENGE:
+    if layout_name == CHALLENGE:
         return _told_by_name(path, split, folder)
     parts = path.relative_to(folder).parts
     folders = [part.lower() for part in parts[:-1]]
-    if layout_name == layout.MIMII:
+    if layout_name == MIMII:
         return Told(_clip_name(parts), is_anomaly=folders[0] == "abnormal")
-    if layout_name == layout.NAMES_OF_2020:
-        match = layout.NAME_OF_2020.fullmatch(path.name)
+    if layout_name == NAMES_OF_2020:
+        match = NAME_OF_2020.fullmatch(path.name)
         if match is None:
             raise InputError(
                 f"{path}: lies among names of 2020 (normal_id_00_00000000.wav) and has none. "
                 "Rename it or move it elsewhere."
             )
-        condition = layout.CONDITIONS.get(match[1] or "")
+        condition = CONDITIONS.get(match[1] or "")
         return Told(_clip_name([path.name]), is_anomaly=_condition(path, split, condition))
     domains = [name.removesuffix("_test") for name in reversed(folders)]
     domain = next((name for name in domains if name in names.DOMAINS), "source")
@@ -117,7 +135,7 @@ def told_by(layout_name: str, path: Path, split: str, folder: Path) -> Told:
                 "alone) or supplemental/noise (the surroundings alone)."
             )
         return Told(name, domain=domain, supplemental_kind=kind)
-    told = [layout.CONDITIONS[name] for name in folders if name in layout.CONDITIONS]
+    told = [CONDITIONS[name] for name in folders if name in CONDITIONS]
     condition = told[-1] if told else None
     return Told(name, domain=domain, is_anomaly=_condition(path, split, condition))
 
@@ -197,14 +215,14 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     machine_type = row.get("machine_type") or (folders[0] if folders else "")
     if not machine_type or names.unplain_character(machine_type):
         raise InputError(f"the machine_type is {machine_type!r}. {names.PLAIN_CHARACTERS}.")
-    condition = _known(row, "condition", (*layout.CONDITIONS, *names.KINDS))
-    named = [split for name in folders if (split := layout.SPLITS[layout.PLAIN].get(name.lower()))]
+    condition = _known(row, "condition", (*CONDITIONS, *names.KINDS))
+    named = [split for name in folders if (split := SPLIT_FOLDERS.get(name.lower()))]
     split = _known(row, "split", ("train", "test", "supplemental")) or (named[0] if named else None)
     if split is None:
         split = "supplemental" if condition in names.KINDS else None
         split = split or ("train" if condition == "normal" else "test")
     if (condition in names.KINDS) != (split == "supplemental") or (
-        split == "train" and layout.CONDITIONS.get(condition or "")
+        split == "train" and CONDITIONS.get(condition or "")
     ):
         raise InputError(
             f"the split {split} and the condition {condition or '(none)'} do not go together: "
@@ -220,7 +238,7 @@ def _read_line(root: Path, row: Mapping[str, str]) -> Recording:
     told = Told(
         name=_clip_name([*folders, place.name]),
         domain=_known(row, "domain", names.DOMAINS) or "source",
-        is_anomaly=False if split == "train" else layout.CONDITIONS.get(condition or ""),
+        is_anomaly=False if split == "train" else CONDITIONS.get(condition or ""),
         attribute="_".join(f"{name}_{text}" for name, text in pairs.items()) or None,
         supplemental_kind=condition if split == "supplemental" else None,
         session=row.get("session") or None,
@@ -235,52 +253,6 @@ def _known(row: Mapping[str, str], column: str, expected: tuple[str, ...]) -> st
     if text and text not in expected:
         raise InputError(
             f"the {column} is {row[column]!r}. Expected {', '.join(expected)}, or nothing where "
-            f"{layout.LISTING} does not know it."
+            f"{LISTING} does not know it."
         )
     return text or None
-
-
-def recorded_at(paths: Sequence[Path], inside: Sequence[str]) -> list[str]:
-    """When recordings were made: by names of files and folders, else by the file's time.
-
-    The last date in a path counts, with the time of day behind it. A number below a folder's date
-    (``2026-05-02/0715.wav``) is a time of day only if all numbers there can be one.
-    """
-    found = [_read_date(text) for text in inside]
-    numbered = {
-        text.rpartition("/")[0]
-        for text, (date, time, rest) in zip(inside, found, strict=True)
-        if date and not time and _NUMBER_BELOW.match(rest)
-    }
-    moments = []
-    for path, text, (date, time, rest) in zip(paths, inside, found, strict=True):
-        is_number = bool(_NUMBER_BELOW.match(rest)) and text.rpartition("/")[0] in numbered
-        moment = datetime.datetime.fromtimestamp(int(path.stat().st_mtime))
-        if date:
-            midnight = datetime.time()
-            moment = datetime.datetime.combine(date, midnight if is_number else time or midnight)
-        moments.append(moment.isoformat())
-    return moments
-
-
-def named_day(inside: str) -> str | None:
-    """Day that the names of file and folders tell, ``YYYY-MM-DD``."""
-    date = _read_date(inside)[0]
-    return None if date is None else date.isoformat()
-
-
-def _read_date(text: str) -> tuple[datetime.date | None, datetime.time | None, str]:
-    """Last date in a path, the time of day behind it, and what follows the date."""
-    for match in reversed(list(_DATE.finditer(text))):
-        try:
-            date = datetime.date(int(match[1]), int(match[3]), int(match[4]))
-        except ValueError:
-            continue
-        rest = text[match.end() :]
-        time = _TIME.match(rest)
-        with suppress(ValueError):
-            if time:
-                hour, minute, second = (int(part or 0) for part in time.groups())
-                return date, datetime.time(hour, minute, second), rest
-        return date, None, rest
-    return None, None, ""

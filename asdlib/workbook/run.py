@@ -18,7 +18,7 @@ from asdlib.base import InputError, available_cores, file_hash, refuse_unknown, 
 from asdlib.challenge import read_facts
 from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.clips import read_clip_table
-from asdlib.data.layout import is_simulated
+from asdlib.data.scan import is_simulated
 from asdlib.data.store import open_existing
 from asdlib.report import save
 from asdlib.report.progress import progress_bar, shorten_interrupts

@@ -30,7 +30,7 @@ from filelock import FileLock
 
 from asdlib.base import PROJECT_ROOT, InputError, write_atomically
 from asdlib.data import read_clips, read_true_attributes
-from asdlib.data.layout import is_simulated
+from asdlib.data.scan import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
 from asdlib.report.save import package_versions

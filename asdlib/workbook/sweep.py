@@ -24,7 +24,7 @@ from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
 from asdlib.base import PROJECT_ROOT, InputError, available_cores, write_atomically
-from asdlib.data.layout import is_simulated
+from asdlib.data.scan import is_simulated
 from asdlib.report import experiments, style
 from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar, say
 from asdlib.report.save import shown_path

@@ -1,11 +1,13 @@
-"""What the organisers released afterwards: hidden attributes and names of evaluation clips.
+"""The organisers' lists: attributes that come with clips, and what was released afterwards.
 
-Only scoring and the agreement of an annotation may read these; training never does.
+The latter are hidden attributes and the true names of evaluation clips. Only scoring and the
+agreement of an annotation may read these; training never does.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,90 @@ import pandas as pd
 
 from asdlib.base import InputError, raise_problems, read_rows, read_table
 from asdlib.data import names
+from asdlib.data.audio import is_recording
+from asdlib.data.scan import Scan
+from asdlib.data.told import SPLIT_FOLDERS, split_folders
 
+_PAIR_COLUMN = re.compile(r"d([0-9]+)p")
 _CORRESPONDENCE = re.compile(r"attributes_[0-9]{2}_(train|test)_correspondence\.csv")
+
+
+def given_attributes(
+    folder: Path, scan: Scan, named: dict[tuple[str, str], str | None]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Attributes given by the files of one machine, checked against the clips that are there.
+
+    ``named`` are the attributes by split and file name that the clips' own names tell.
+    """
+    problems = scan.problems
+    given: dict[tuple[str, str], dict[str, str]] = {}
+    splits = split_folders(folder)
+    for path in scan.attribute_files.get(folder, []):
+        absent: Counter[str] = Counter()
+        for (split, file_name), pairs in _read_attributes(path, scan.passed_over).items():
+            try:
+                key = (split or names.parse(file_name).split, file_name)
+            except InputError as error:
+                problems.append(f"{path}: {error}")
+                continue
+            if key[0] not in splits:
+                absent[key[0]] += 1
+                continue
+            if key not in named:
+                problems.append(
+                    f"{path}: lists {key[0]}/{file_name}, which is not there. "
+                    "Add the clip or delete the line."
+                )
+            elif not _agrees(named[key], pairs):
+                problems.append(
+                    f"{path}: gives {file_name} the attributes {pairs}, its name says "
+                    f"{named[key]}. Correct one of them."
+                )
+            given[key] = pairs
+        for split, n_lines in absent.items():
+            reason = f"{n_lines} of its lines are about {split}, which is not there"
+            scan.passed_over.append((path, reason))
+    return given
+
+
+def _read_attributes(
+    path: Path, passed_over: list[tuple[Path, str]]
+) -> dict[tuple[str | None, str], dict[str, str]]:
+    """Read an ``attributes_XX.csv``: (split or None, file name in ``.wav``) -> parameters, values.
+
+    Columns ``file_name,d1p,d1v,d2p,d2v,...``; parameter columns may be missing, names be paths.
+    """
+    table = read_table(path, ["file_name"])
+    numbers = [match[1] for column in table.columns if (match := _PAIR_COLUMN.fullmatch(column))]
+    pairs = [(f"d{number}p", f"d{number}v") for number in sorted(numbers, key=int)]
+    read = {"file_name", *(column for pair in pairs for column in pair)}
+    if unpaired := sorted(read - set(table.columns)):
+        parameter = unpaired[0].replace("v", "p")
+        raise InputError(f"{path}: has the column {parameter} but no {unpaired[0]}.")
+    for column in table.columns:
+        if column not in read:
+            passed_over.append((path, f"its column {column!r} is none of d1p, d1v, d2p, ..."))
+    found: dict[tuple[str | None, str], dict[str, str]] = {}
+    for number, row in zip(table.index, table.to_dict("records"), strict=True):
+        entry = row["file_name"].replace("\\", "/")
+        *folders, name = entry.split("/")
+        split = SPLIT_FOLDERS.get(folders[-1].lower()) if folders else None
+        stem = name[: -len(Path(name).suffix)] if is_recording(Path(name)) else name
+        values = {row[p]: row[v] for p, v in pairs if row[p] and row[p].lower() != "noattribute"}
+        for text in (*values, *values.values()):
+            names.refuse_unplain(text, f"{path}, line {number}: {text!r}")
+        key = (split, stem + ".wav")
+        if found.setdefault(key, values) != values:
+            raise InputError(f"{path}: gives two different attributes to {entry}. Keep one line.")
+    return found
+
+
+def _agrees(attribute: str | None, pairs: dict[str, str]) -> bool:
+    """Whether every parameter of the attribute file stands in the name with its value."""
+    if attribute is None:
+        return True
+    text = attribute.replace("_", "").lower()
+    return all((p + v).replace("_", "").lower() in text for p, v in pairs.items())
 
 
 def read_true_attributes(
