@@ -19,9 +19,9 @@ _PREPARE = """with log.open("a") as file:
     file.write(f"01 {long_clips}\\n")
 (build / "prepared.txt").write_text(long_clips)"""
 
-# Like a training: resumes from a checkpoint that all stages share.
+# Like a training: resumes from a checkpoint in the cache that all stages share.
 _TRAIN = """window = (build / "prepared.txt").read_text()
-marks = build / "checkpoints" / f"{window}{epochs}{seeds}"
+marks = build.parent / "cache" / f"{window}{epochs}{seeds}"
 marks.mkdir(exist_ok=True)
 with log.open("a") as file:
     file.write(f"03 {epochs} {seeds} threads={os.environ['OMP_NUM_THREADS']} pid={os.getpid()}\\n")

@@ -82,7 +82,7 @@ def make_outputs(folder):
     outputs["embeddings"] = described.ravel()
     residuals = training.open_reconstructions(
         frames, clips, autoencoder_settings(epochs=2, batch_size=16),
-        folder=folder / "residuals", device="cpu", workers=1,
+        folder=folder, cache_dir=folder, device="cpu", workers=1,
     )["fan"]  # fmt: skip
     outputs["residuals"] = np.concatenate(
         [np.asarray(residuals[name], np.float64).ravel() for name in ("mse", "mean_residual")]

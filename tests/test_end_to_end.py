@@ -255,7 +255,7 @@ def test_a_run_of_two_seeds_and_few_details_leaves_the_first_seeds_detector(
 
 
 def test_second_run_trains_nothing_again(out, simulated_smoke, capfd):
-    checkpoint = next((out / "build" / NAME).rglob("checkpoint.pt"))
+    checkpoint = next((out / "build" / "cache").rglob("checkpoint.pt"))
     embeddings = next((out / "build" / NAME).rglob("embeddings.npz"))
     before = checkpoint.stat().st_mtime_ns, embeddings.stat().st_mtime_ns
     assert cli.main(command(simulated_smoke, out, "--only", "03")) == 0
@@ -268,16 +268,16 @@ def test_one_more_test_clip_trains_nothing(out, simulated_smoke, tmp_path):
     test = next(data.rglob("fanSim/test"))
     new = test / "section_00_0099.wav"  # of unknown condition
     shutil.copy(min(test.glob("*anomaly*")), new)
-    trained = [*(out / "build" / NAME).rglob("checkpoint.pt")]
-    trained += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
+    trained = [*(out / "build" / "cache").rglob("checkpoint.pt")]
+    trained += (out / "build" / "cache" / "residuals").glob("*.npz")
     before = {path: path.stat().st_mtime_ns for path in trained}
     assert len(before) > 2
     for folder in (data, simulated_smoke):
         assert all(cli.main(command(folder, out, "--only", number)) == 0 for number in ("01", "03"))
         embeddings = load_embeddings(out / "build" / NAME / "seed_0" / "embeddings.npz")
         assert ("fanSim/test/section_00_0099.wav" in embeddings.clip_ids) == (folder == data)
-    after = [*(out / "build" / NAME).rglob("checkpoint.pt")]
-    after += (out / "build" / NAME).rglob("autoencoder/networks/*.npz")
+    after = [*(out / "build" / "cache").rglob("checkpoint.pt")]
+    after += (out / "build" / "cache" / "residuals").glob("*.npz")
     assert {path: path.stat().st_mtime_ns for path in after} == before
 
 

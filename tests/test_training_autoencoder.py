@@ -190,12 +190,23 @@ def test_few_stacks_are_passed_over_until_there_were_enough_steps(rng, min_steps
 
 
 def test_a_seed_gives_the_same_residuals_whatever_runs_beside_it(frames, clips, tmp_path):
-    together = open_reconstructions(frames, clips, QUICK, folder=tmp_path / "a", workers=2)
+    together = open_reconstructions(
+        frames, clips, QUICK, folder=tmp_path / "a", cache_dir=tmp_path / "a", workers=2
+    )
     alone = open_reconstructions(
-        frames, clips[clips["machine_type"] == "saw"], QUICK, folder=tmp_path / "b", workers=1
+        frames,
+        clips[clips["machine_type"] == "saw"],
+        QUICK,
+        folder=tmp_path / "b",
+        cache_dir=tmp_path / "b",
+        workers=1,
     )
     other = open_reconstructions(
-        frames, clips, autoencoder_settings(epochs=2, batch_size=16, seed=1), folder=tmp_path / "c"
+        frames,
+        clips,
+        autoencoder_settings(epochs=2, batch_size=16, seed=1),
+        folder=tmp_path / "c",
+        cache_dir=tmp_path / "c",
     )
     for name in ("mse", "mean_residual", "covariance", "loss"):
         assert np.array_equal(together["saw"][name], alone["saw"][name]), name
@@ -203,7 +214,7 @@ def test_a_seed_gives_the_same_residuals_whatever_runs_beside_it(frames, clips, 
 
 
 def test_arrays_have_the_shapes_they_say(frames, clips, tmp_path):
-    found = open_reconstructions(frames, clips, QUICK, folder=tmp_path)
+    found = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)
     assert list(found) == ["pump", "saw"]
     arrays = found["pump"]
     assert arrays["clip_id"].tolist() == clips["clip_id"].tolist()[:8]
@@ -216,7 +227,7 @@ def test_arrays_have_the_shapes_they_say(frames, clips, tmp_path):
 
 
 def test_other_clips_are_reconstructed_once(frames, clips, tmp_path, monkeypatch):
-    arrays = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    arrays = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)["pump"]
     ids = clips["clip_id"].tolist()[1:3]
     first = reconstruct(arrays, frames, ids, cache_dir=tmp_path)
     assert first["clip_id"].tolist() == [*arrays["clip_id"], *ids]
@@ -238,11 +249,13 @@ def test_other_clips_are_reconstructed_once(frames, clips, tmp_path, monkeypatch
 
 
 def test_finished_machines_are_kept_and_counted(frames, clips, tmp_path):
-    first = open_reconstructions(frames, clips, QUICK, folder=tmp_path)
+    first = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)
     (tmp_path / "saw.npz").unlink()
     kept = (tmp_path / "pump.npz").stat().st_mtime_ns
     epochs = []
-    again = open_reconstructions(frames, clips, QUICK, folder=tmp_path, on_epoch=epochs.append)
+    again = open_reconstructions(
+        frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path, on_epoch=epochs.append
+    )
     assert (tmp_path / "pump.npz").stat().st_mtime_ns == kept
     assert sum(epochs) == 2 * QUICK.epochs
     assert np.array_equal(first["saw"]["mse"], again["saw"]["mse"])
@@ -250,7 +263,9 @@ def test_finished_machines_are_kept_and_counted(frames, clips, tmp_path):
 
 def test_other_settings_or_clips_are_trained_anew(frames, clips, tmp_path):
     def residuals(table, settings):
-        return open_reconstructions(frames, table, settings, folder=tmp_path)["pump"]
+        return open_reconstructions(frames, table, settings, folder=tmp_path, cache_dir=tmp_path)[
+            "pump"
+        ]
 
     first = residuals(clips, QUICK)
     longer = residuals(clips, autoencoder_settings(epochs=3, batch_size=16))
@@ -260,10 +275,10 @@ def test_other_settings_or_clips_are_trained_anew(frames, clips, tmp_path):
 
 
 def test_clips_put_aside_otherwise_are_trained_anew(frames, clips, tmp_path, monkeypatch):
-    first = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    first = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)["pump"]
     of_all = reconstruction.learnt_clips
     monkeypatch.setattr(reconstruction, "learnt_clips", lambda table: of_all(table).iloc[1:])
-    again = open_reconstructions(frames, clips, QUICK, folder=tmp_path)["pump"]
+    again = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)["pump"]
     assert (first["loss"] != again["loss"]).all()
 
 
@@ -277,14 +292,16 @@ def test_interrupted_training_keeps_the_finished_machine(frames, clips, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_reconstructions(frames, clips, QUICK, folder=tmp_path, workers=1, on_epoch=interrupt)
+        open_reconstructions(
+            frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path, workers=1, on_epoch=interrupt
+        )
     assert [path.name for path in tmp_path.glob("*.npz")] == ["pump.npz"]
 
 
 def test_machine_without_training_clips_is_named(frames, clips, tmp_path):
     only_test = clips[(clips["machine_type"] == "pump") | (clips["split"] == "test")]
     with pytest.raises(InputError, match="saw: has no training clip"):
-        open_reconstructions(frames, only_test, QUICK, folder=tmp_path)
+        open_reconstructions(frames, only_test, QUICK, folder=tmp_path, cache_dir=tmp_path)
 
 
 def test_too_few_stacks_are_refused_by_name(tmp_path):
@@ -300,7 +317,9 @@ def test_too_few_stacks_are_refused_by_name(tmp_path):
         block_rows=5, workers=1,
     )  # fmt: skip
     with pytest.raises(InputError, match="press: There are 1 stacks"):
-        open_reconstructions(frames, clips, QUICK, folder=tmp_path / "ae")
+        open_reconstructions(
+            frames, clips, QUICK, folder=tmp_path / "ae", cache_dir=tmp_path / "ae"
+        )
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):

@@ -20,7 +20,7 @@ from sweep_notebooks import write_notebooks
 from asdlib.base import InputError
 from asdlib.workbook import cli
 from asdlib.workbook.notebooks import NOTEBOOK_FOLDER, list_notebooks
-from asdlib.workbook.stages import Place, code_key, key_of_data, plan_chain
+from asdlib.workbook.stages import code_key, key_of_data, plan_chain
 from asdlib.workbook.sweep import run_cells, save_results
 from asdlib.workbook.sweep_file import plan_cells, read_sweep_file
 
@@ -121,7 +121,7 @@ def test_a_killed_worker_loses_nothing(bench, cluster):
 
     thread = threading.Thread(target=run)
     thread.start()
-    marks = bench.out / "build" / "sweeps" / "shared" / "checkpoints"
+    marks = bench.out / "build" / "cache"
     with Client(cluster) as client:
         wait_until(lambda: len(list(marks.glob("*/*"))) == 3)
         kernel = int(bench.log()[-1].split("pid=")[1])
@@ -155,7 +155,7 @@ def test_interrupt_ends_cleanly_and_the_same_command_goes_on(bench):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    marks = bench.out / "build" / "sweeps" / "shared" / "checkpoints"
+    marks = bench.out / "build" / "cache"
     wait_until(lambda: list(marks.glob("*/*")) or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -356,29 +356,12 @@ def test_key_of_a_stage_holds_what_shaped_it(bench):
     assert changed("seeds: [0]") == [True, True, True]
 
 
-def test_stages_share_the_baseline_where_it_is_the_same(tmp_path):
-    place, books = Place(tmp_path, "data", tmp_path), list_notebooks()
-
-    def baseline(**changes) -> Path:
-        chain = plan_chain([(book, "code") for book in books], {"seeds": [3], **changes}, place)
-        stage = next(stage for stage in chain if stage.notebook.number == "03")
-        return stage.shared[stage.build / "seed_3" / "autoencoder"]
-
-    assert baseline() == baseline(epochs=7) == baseline(method="none")
-    assert baseline() != baseline(ae_epochs=7)
-    assert baseline() != baseline(resample=True)
-    chain = plan_chain([(book, "code") for book in books], {"seeds": [3]}, place)
-    # What notebook 04 reads is a copy that no other stage can change.
-    assert chain[-1].build / "seed_3" / "autoencoder" not in chain[-1].shared
-
-
 def test_key_of_code_changes_with_code_alone(tmp_path):
     path = write_notebooks(tmp_path) / "04_score.ipynb"
     before = code_key(path)
     book = nbformat.read(path, as_version=4)
     book.cells[0].source = "## Another heading"
     book.cells[1].source += "more: int = 3  # a parameter"
-    book.cells[2].source = "# a comment\n" + book.cells[2].source
     nbformat.write(book, path)
     assert code_key(path) == before
     book.cells[2].source += "\nscore = 0"
@@ -386,43 +369,25 @@ def test_key_of_code_changes_with_code_alone(tmp_path):
     assert code_key(path) != before
 
 
-def test_key_of_code_follows_the_rooms_that_a_notebook_uses(tmp_path, monkeypatch):
+def test_key_of_code_holds_the_package_but_for_what_only_draws(tmp_path, monkeypatch):
+    path = write_notebooks(tmp_path) / "04_score.ipynb"
     package = tmp_path / "asdlib"
-    rooms = {
-        "training/__init__.py": "from asdlib.training.loop import train",
-        "training/loop.py": '"""Loop."""\nfrom asdlib.data import store',
-        "data/store.py": "x = 1",
-        "scoring/knn.py": "k = 1",
-        "report/style.py": "blue = 1",
-    }
-    for name, text in rooms.items():
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        (package / name).write_text(text)
-    code = "from asdlib import training\nfrom asdlib.report import style"
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    nbformat.write(book, tmp_path / "03_train.ipynb")
+    for room, text in {"training": "k = 1", "report": "blue = 1"}.items():
+        (package / room).mkdir(parents=True)
+        (package / room / "one.py").write_text(text)
     monkeypatch.setattr("asdlib.workbook.stages.PROJECT_ROOT", tmp_path)
-
-    def key_with(name: str, text: str) -> str:
-        (package / name).write_text(text)
-        key = code_key(tmp_path / "03_train.ipynb")
-        (package / name).write_text(rooms[name])
-        return key
-
-    before = code_key(tmp_path / "03_train.ipynb")
-    assert key_with("scoring/knn.py", "k = 2") == before
-    assert key_with("report/style.py", "blue = 2") == before
-    assert (
-        key_with("training/loop.py", '"""Another."""\nfrom asdlib.data import store  # a') == before
-    )
-    assert key_with("data/store.py", "x = 2") != before
+    before = code_key(path)
+    (package / "report" / "one.py").write_text("blue = 2")
+    assert code_key(path) == before
+    (package / "training" / "one.py").write_text("k = 2")
+    assert code_key(path) != before
 
 
 def test_real_notebooks_have_keys_of_their_own(tmp_path):
     keys = {path: code_key(path) for path in NOTEBOOK_FOLDER.glob("*.ipynb")}
     assert len(set(keys.values())) == len(keys) >= 4
-    place = Place(tmp_path, "data", tmp_path)
-    chain = plan_chain([(book, "code") for book in list_notebooks()], {"n_fft": 512}, place)
+    books = [(book, "code") for book in list_notebooks()]
+    chain = plan_chain(books, {"n_fft": 512}, data=tmp_path, data_key="data", root=tmp_path)
     assert chain[0].parameters["n_fft"] == 512
     assert "workers" not in chain[0].parameters
     assert [stage.before for stage in chain] == [None, *(stage.folder for stage in chain[:-1])]
@@ -442,7 +407,7 @@ def test_smoke_sweep_of_the_workbook(simulated_smoke, tmp_path):
     assert cli.main(arguments) == 0
     stages = tmp_path / "build" / "sweeps"
     counts = {folder.name[:2]: len(list(folder.iterdir())) for folder in stages.iterdir()}
-    assert counts == {"01": 1, "02": 1, "03": 1, "04": 2, "sh": 3}
+    assert counts == {"01": 1, "02": 1, "03": 1, "04": 2}
     results = tmp_path / "results" / "smoke_simulated"
     assert "smoke_simulated: simulated machines" in (results / "sweep.md").read_text()
     scores = pd.read_csv(next(stages.glob("04*/*/results/*/scores.csv")))

@@ -48,16 +48,18 @@ def open_reconstructions(
     settings: AutoencoderSettings,
     *,
     folder: Path,
+    cache_dir: Path,
     device: str = "auto",
     workers: int | None = None,
     on_epoch: Callable[[int], object] = lambda epochs: None,
 ) -> dict[str, Arrays]:
     """Train one autoencoder per machine and keep its residuals; read those that exist.
 
-    A machine's file ``<folder>/<machine>.npz`` is written when the machine is finished, so that an
-    interrupted call goes on with the next one. On the CPU ``workers`` machines (None: one per core)
-    train side by side, one thread each: the result depends on the machine's own clips and the seed
-    alone. float32 everywhere.
+    A machine's network is kept in ``cache_dir``, for all that learn from the same clips, and its
+    file ``<folder>/<machine>.npz`` is written when the machine is finished, so that an interrupted
+    call goes on with the next one. On the CPU ``workers`` machines (None: one per core) train side
+    by side, one thread each: the result depends on the machine's own clips and the seed alone.
+    float32 everywhere.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ def open_reconstructions(
     chosen = choose_device(device)
     used = clips[clips["split"].isin(["train", "test"])]
     jobs = [
-        _Job(str(machine), own, frames, settings, Path(folder) / f"{machine}.npz", chosen)
+        _Job(str(machine), own, frames, settings, folder, cache_dir, chosen)
         for machine, own in used.groupby("machine_type", sort=True)
     ]
     stop, lock = threading.Event(), threading.Lock()
@@ -120,7 +122,8 @@ class _Job:
         clips: pd.DataFrame,
         frames: ArrayStore,
         settings: AutoencoderSettings,
-        path: Path,
+        folder: Path,
+        cache_dir: Path,
         device: torch.device,
     ) -> None:
         if not clips["split"].eq("train").any():
@@ -128,7 +131,8 @@ class _Job:
                 f"{machine}: has no training clip to learn from. Add normal clips to its folder "
                 "'train' or leave the machine out."
             )
-        self.machine, self.path, self._settings, self._device = machine, path, settings, device
+        self.machine, self._settings, self._device = machine, settings, device
+        self._path, self._cache_dir = folder / f"{machine}.npz", cache_dir
         self._clips = clips.reset_index(drop=True)
         self._learnt = learnt_clips(self._clips)
         self._frames = frames
@@ -155,8 +159,8 @@ class _Job:
         if self._device.type == "cpu":
             use_one_torch_thread()
         trained_by = self._trained_by
-        trained = cached(
-            self.path.parent / "networks" / self.path.name,
+        trained = kept(
+            self._cache_dir,
             lambda: self._train(lambda: count(1)),
             kind="residuals",
             settings=trained_by,
@@ -164,7 +168,7 @@ class _Job:
         )
         clips = {"clips": self._frames.rows_key(self._clips["clip_id"])}
         return cached(
-            self.path, lambda: self._with_residuals(trained), kind="residuals",
+            self._path, lambda: self._with_residuals(trained), kind="residuals",
             settings={**trained_by, **clips},
         )  # fmt: skip
 

@@ -61,7 +61,7 @@ def gather_detector(
     features = dict(run.open_store_link("features.json").settings)
     model = None
     if "embedding" in views:
-        place = run.build / "checkpoints" / str(embeddings.made_by["checkpoint"])
+        place = run.cache / "checkpoints" / str(embeddings.made_by["checkpoint"])
         model = load_model(run.stage_file(place / "checkpoint.pt"))
         own = pd.Index(embeddings.clip_ids).get_indexer(pd.Index(bank["clip_id"]))
         rows["embedding"] = embeddings.embedding[own]

@@ -5,22 +5,18 @@ the key of the stage before it, so chains that begin alike share their first sta
 executed once, and once only, however many chains and sweeps need them.
 
 Every stage has a folder of its own with the layout of a run (``build``, ``results``,
-``figures``), which begins as a copy of what the stage before it left. Stores and checkpoints,
-which carry keys themselves, lie in one place for all stages.
-
-Of code, comments, layout and docstrings do not count, nor does what only draws
-(``asdlib.report``): a better figure or a mended sentence must not train networks again.
+``figures``), which begins as a copy of what the stage before it left. What takes long, such as
+stores and networks, carries keys itself and lies in the one cache of all runs: where the code has
+changed, if only by a word, stages are executed anew, and what they compute is found there.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +24,7 @@ from typing import Any
 import nbformat
 from filelock import FileLock
 
-from asdlib.base import PROJECT_ROOT, InputError, write_atomically
+from asdlib.base import PROJECT_ROOT, InputError, file_hash, write_atomically
 from asdlib.data import read_clips, read_true_attributes
 from asdlib.data.scan import is_simulated
 from asdlib.data.store import content_key
@@ -38,28 +34,7 @@ from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 
 #: Parameters that say where a notebook works, not what it computes.
 PLACE_PARAMETERS = ("data_dir", "out_dir", "run_name", "workers")
-#: Folders of a run whose content is keyed: all stages share them.
-SHARED_FOLDERS = ("checkpoints", "toy")
-#: Folder of every seed that is shaped by the parameters of this prefix, the seed and the first
-#: notebook alone: stages that agree in these share it.
-SHARED_SEED_FOLDER, SHAPED_BY = "autoencoder", "ae_"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-_DRAWS = "report"
-_ORCHESTRATES = "workbook"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the stages of a sweep read and write."""
-
-    data: Path  # folder of the recordings
-    key: str  # of what they hold, see `key_of_data`
-    root: Path  # of all stages, below the folder ``build`` that also has the stores
-
-    @property
-    def run_name(self) -> str:
-        """Name of the run's folders inside every stage."""
-        return "simulated" if is_simulated(self.data) else "recorded"
 
 
 @dataclass(frozen=True)
@@ -68,38 +43,21 @@ class Stage:
 
     notebook: Notebook
     parameters: dict[str, Any]  # its own, those of the place left out
-    place: Place
+    data: Path  # folder of the recordings
+    data_key: str  # of what they hold, see `key_of_data`
     key: str  # hash of code, packages, parameters, and of the stage before or the data
+    folder: Path  # its own, ``build/sweeps/<notebook>/<key>``; the notebook's ``out_dir``
     before: Path | None  # folder of the stage before
-    first: str  # key of the chain's first stage
 
     @property
-    def folder(self) -> Path:
-        """The stage's own folder; the notebook's ``out_dir``."""
-        return self.place.root / self.notebook.path.stem / self.key
+    def run_name(self) -> str:
+        """Name of the run's folders inside every stage."""
+        return "simulated" if is_simulated(self.data) else "recorded"
 
     @property
     def results(self) -> Path:
         """Folder of its tables."""
-        return self.folder / "results" / self.place.run_name
-
-    @property
-    def build(self) -> Path:
-        """Folder of its intermediate files."""
-        return self.folder / "build" / self.place.run_name
-
-    @property
-    def shared(self) -> dict[Path, Path]:
-        """Folders that it shares with other stages: where it finds them, and where they lie."""
-        shared = self.place.root / "shared"
-        links = {self.folder / "build" / "cache": self.place.root.parent / "cache"}
-        links |= {self.build / name: shared / name for name in SHARED_FOLDERS}
-        own = {name: one for name, one in self.parameters.items() if name.startswith(SHAPED_BY)}
-        for seed in self.parameters.get("seeds", []) if own else []:
-            key = content_key({"first": self.first, "seed": seed, "parameters": own})
-            link = self.build / f"seed_{seed}" / SHARED_SEED_FOLDER
-            links[link] = shared / SHARED_SEED_FOLDER / key
-        return links
+        return self.folder / "results" / self.run_name
 
     @property
     def _marker(self) -> Path:
@@ -131,68 +89,32 @@ def key_of_data(data: Path, machines: Sequence[str]) -> str:
 
 
 def code_key(notebook: Path) -> str:
-    """Hash a stripped notebook's code with the rooms of asdlib that it uses, directly or not.
+    """Hash a notebook's code cells with asdlib, but for what only draws (``asdlib.report``).
 
-    Its ``parameters`` cell is left out: parameters are keyed by their values. Of
-    ``asdlib.workbook`` the modules count that the notebook imports itself.
+    The ``parameters`` cell is left out: parameters are keyed by their values.
     """
     cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
-    source = "\n".join(
+    code = [
         cell.source
         for cell in cells
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
-    )
-    digest = hashlib.sha256(_meaning(source).encode())
-    for path in _used_files(source):
-        digest.update(_meaning(path.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:16]
-
-
-def _used_files(source: str) -> list[Path]:
-    """Files of the rooms that some code imports, and of the rooms that those import."""
+    ]
     package = PROJECT_ROOT / "asdlib"
-    waiting, rooms, modules = [source], set(), set()
-    while waiting:
-        for name in _imported(waiting.pop()):
-            parts = name.split(".")
-            if len(parts) < 2 or parts[0] != "asdlib" or parts[1] == _DRAWS:
-                continue
-            room = package / parts[1]
-            if parts[1] == _ORCHESTRATES:
-                module = room / f"{parts[-1]}.py"
-                modules |= {module} if module.exists() else set()
-            elif room.is_dir() and room not in rooms:
-                rooms.add(room)
-                waiting += [path.read_text(encoding="utf-8") for path in room.rglob("*.py")]
-    return sorted(modules | {path for room in rooms for path in room.rglob("*.py")})
-
-
-def _imported(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            yield node.module
-
-
-def _meaning(source: str) -> str:
-    """Return the syntax tree as text, without docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-    return ast.dump(tree)
+    files = [path for path in package.rglob("*.py") if package / "report" not in path.parents]
+    return content_key({"code": code, "asdlib": sorted(map(file_hash, files))})
 
 
 def plan_chain(
-    notebooks: Sequence[tuple[Notebook, str]], parameters: Mapping[str, Any], place: Place
+    notebooks: Sequence[tuple[Notebook, str]],
+    parameters: Mapping[str, Any],
+    *,
+    data: Path,
+    data_key: str,
+    root: Path,
 ) -> list[Stage]:
-    """Give the stages of one chain: notebooks in order, each with the key of its code."""
+    """Give the stages of one chain below ``root``: notebooks in order, with the keys of code."""
     chain: list[Stage] = []
-    key, before = content_key({"data": place.key, "packages": package_versions()}), None
+    key, before = content_key({"data": data_key, "packages": package_versions()}), None
     for notebook, code in notebooks:
         own = {
             name: parameters.get(name, default)
@@ -200,9 +122,9 @@ def plan_chain(
             if name not in PLACE_PARAMETERS
         }
         key = content_key({"before": key, "code": code, "parameters": own})
-        first = chain[0].key if chain else key
-        chain.append(Stage(notebook, own, place, key, before, first))
-        before = chain[-1].folder
+        folder = root / notebook.path.stem / key
+        chain.append(Stage(notebook, own, data, data_key, key, folder, before))
+        before = folder
     return chain
 
 
@@ -226,27 +148,27 @@ def run_stage(stage: Stage, failure_before: str | None = None) -> str | None:
 
 
 def _execute(stage: Stage) -> None:
-    place = stage.place
+    name, build = stage.run_name, stage.folder / "build"
     if stage.before is not None:
-        skipped = shutil.ignore_patterns("notebooks", *SHARED_FOLDERS)
+        skipped = shutil.ignore_patterns("notebooks")
         for part in ("build", "results"):
-            old, new = (one / part / place.run_name for one in (stage.before, stage.folder))
+            old, new = (folder / part / name for folder in (stage.before, stage.folder))
             if old.exists():
                 shutil.copytree(old, new, ignore=skipped, dirs_exist_ok=True)
-    for link, folder in stage.shared.items():
+    cache, link = stage.folder.parents[2] / "cache", build / "cache"
+    for folder in (cache, build):
         folder.mkdir(parents=True, exist_ok=True)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(cache, build), target_is_directory=True)
     values = {
         **stage.parameters,
-        "data_dir": str(place.data),
+        "data_dir": str(stage.data),
         "out_dir": str(stage.folder),
-        "run_name": place.run_name,
+        "run_name": name,
         "workers": int(os.environ.get(THREADS_VARIABLE, "1")),
     }
     with (stage.folder / "messages.txt").open("w", encoding="utf-8") as messages:
-        seconds = execute(stage.notebook, values, stage.build / "notebooks", messages=messages)
+        seconds = execute(stage.notebook, values, build / name / "notebooks", messages=messages)
     shutil.rmtree(stage.folder / "bundles", ignore_errors=True)  # cells are compared, not kept
     stage.finish(seconds)
 

@@ -223,7 +223,7 @@ def _facts(sweep: SweepFile, cells: Sequence[Cell]) -> dict[str, Any]:
         "profile": sweep.profile,
         "reference": sweep.parameters,
         "variants": [vars(variant) for variant in sweep.variants],
-        "data_manifest": cells[0].chain[0].place.key,
+        "data_manifest": cells[0].chain[0].data_key,
         "device": sorted({str(facts["device"]) for facts in told if "device" in facts}),
     }
 

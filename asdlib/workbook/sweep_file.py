@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 from asdlib.base import InputError, refuse_unknown
 from asdlib.workbook.notebooks import PROFILES, Notebook, read_parameters
 from asdlib.workbook.parameters import read_parameter, read_whole
-from asdlib.workbook.stages import Place, Stage, code_key, key_of_data, plan_chain
+from asdlib.workbook.stages import Stage, code_key, key_of_data, plan_chain
 
 #: Name of the variant that the others are compared with.
 REFERENCE = "reference"
@@ -192,13 +193,16 @@ def plan_cells(
     sweep: SweepFile, notebooks: Sequence[Notebook], *, data: Path, build: Path
 ) -> list[Cell]:
     """Give all cells of a sweep: first those of the first seed, so that each seed is complete."""
-    place = Place(data.resolve(), key_of_data(data, sweep.machines), build.resolve() / "sweeps")
-    books = [(notebook, code_key(notebook.path)) for notebook in notebooks]
+    plan = partial(
+        plan_chain, [(notebook, code_key(notebook.path)) for notebook in notebooks],
+        data=data.resolve(), data_key=key_of_data(data, sweep.machines),
+        root=build.resolve() / "sweeps",
+    )  # fmt: skip
     common = {**PROFILES[sweep.profile], **sweep.parameters, "machines": sweep.machines}
     cells = []
     for position in range(len(sweep.variants[0].seeds)):
         for variant in sweep.variants:
             seeds = list(variant.seeds[position])
-            chain = plan_chain(books, {**common, **variant.changes, "seeds": seeds}, place)
+            chain = plan({**common, **variant.changes, "seeds": seeds})
             cells.append(Cell(variant, position, chain))
     return cells
