@@ -13,7 +13,7 @@ import pytest
 from asdlib.report.save import save_table
 from asdlib.report.tables import plain, render_verdicts
 from asdlib.workbook.notebooks import run_pages
-from asdlib.workbook.pages import sections, write_page
+from asdlib.workbook.pages import write_page
 from asdlib.workbook.run_pages import write_run_pages
 
 NEW = nbformat.v4
@@ -25,10 +25,14 @@ def stream(text, name="stdout"):
     return NEW.new_output("stream", name=name, text=text)
 
 
-def code(source, *outputs, cell_id):
-    cell = NEW.new_code_cell(source, outputs=list(outputs))
+def code(source, *outputs, cell_id, tags=()):
+    cell = NEW.new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
     cell.id = cell_id
     return cell
+
+
+def words(source, *tags):
+    return NEW.new_markdown_cell(source, metadata={"tags": list(tags)})
 
 
 @pytest.fixture
@@ -43,9 +47,9 @@ def book():
         code("f'{x}'", html, stream(f"{BAR}\n", "stderr"), cell_id="b"),
         NEW.new_markdown_cell("## A control: shuffled"),
         NEW.new_markdown_cell("## What we learned"),
-        code("print()", stream(f"final: $0.7\n{HOSTILE}\n"), cell_id="c"),
+        code("print()", stream(f"final: $0.7\n{HOSTILE}\n"), cell_id="c", tags=["learned"]),
         NEW.new_markdown_cell("## Written to disk"),
-        code("run.written()", html, cell_id="d"),
+        code("run.written()", html, cell_id="d", tags=["written"]),
     ]
     return NEW.new_notebook(cells=cells)
 
@@ -100,7 +104,7 @@ def test_names_of_recordings_are_shown_and_do_nothing(tmp_path, name):
         NEW.new_markdown_cell(f"# {plain(name)}\n\n{render_verdicts(verdicts)}"),
         code("x", shown, stream(name), cell_id="a"),
         NEW.new_markdown_cell("## What we learned"),
-        code("y", stream(name), cell_id="b"),
+        code("y", stream(name), cell_id="b", tags=["learned"]),
     ]
     write_page(NEW.new_notebook(cells=cells), tmp_path / "x.html")
     page = (tmp_path / "x.html").read_text()
@@ -168,14 +172,6 @@ def test_code_is_folded_or_left_out(book, page, tmp_path):
     assert "secret_code" not in (tmp_path / "r.html").read_text()
 
 
-def test_sections_split_cells_at_headings(book):
-    parts = dict(sections(book))
-    assert list(parts) == ["", "Verdicts", "A control: shuffled", "What we learned",
-                           "Written to disk"]  # fmt: skip
-    assert parts[""][-1].source.strip() == "text"
-    assert [cell.id for cell in parts["Verdicts"]][1] == "b"
-
-
 VERDICTS = pd.DataFrame(
     {"machine_type": ["pump", "fan 2"], "recording": ["p.wav", "f.wav"], "start_s": 0.0,
      "since": "", "verdict": "normal", "anomaly_score": [1.0, 2.0], "threshold": [1.5, None],
@@ -193,14 +189,15 @@ def out(book, tmp_path):
     figure, _ = plt.subplots()
     figure.savefig(figures / "simulated_04_explain_pump.png")
     picture = base64.b64encode((figures / "simulated_04_explain_pump.png").read_bytes()).decode()
-    png = NEW.new_output("display_data", {"image/png": picture})
-    book.cells.insert(3, NEW.new_markdown_cell("## Reasons"))
-    source = "run.save_figure(figure, f'explain_{name}')"
-    book.cells.insert(4, code(source, png, cell_id="why"))
-    book.cells.insert(5, NEW.new_markdown_cell("In JupyterLab any clip can be chosen."))
+    named = {"image/png": {"alt": "simulated_04_explain_pump"}}
+    png = NEW.new_output("display_data", {"image/png": picture}, metadata=named)
+    book.cells.insert(3, words("## What would be heard", "report-3"))
+    book.cells.insert(4, words("## Reasons", "report-1"))
+    book.cells.insert(5, code("draw()", png, cell_id="why", tags=["report-1"]))
+    book.cells.insert(6, words("In JupyterLab any clip can be chosen."))
     nbformat.write(book, notebooks / "04_knn_scoring.ipynb")
     write_page(book, notebooks / "04_knn_scoring.html")
-    cells = [NEW.new_markdown_cell("# 6. Monitoring"), NEW.new_markdown_cell("## The log: trend")]
+    cells = [NEW.new_markdown_cell("# 6. Monitoring"), words("## The log: trend", "report-2")]
     nbformat.write(NEW.new_notebook(cells=cells), notebooks / "06_monitoring.ipynb")
     (tmp_path / "bundles" / "my run").mkdir(parents=True)
     (tmp_path / "bundles" / "my run" / "log.jsonl").write_text("{}")
@@ -218,7 +215,7 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
     text = run_pages(out, "my run")["report"].read_text().replace("&nbsp;", " ")
     order = ["Report: my run (simulated machines)", "2026-01-02 03:04", "at most 5 %",
              'id="Verdicts"', "a tone", 'id="Reasons"', 'id="The-log:-trend"',
-             'id="What-it-has-learnt-from"', 'id="Limits"',
+             'id="What-would-be-heard"', 'id="What-it-has-learnt-from"', 'id="Limits"',
              "ISO 20816", 'id="Settings"']  # fmt: skip
     places = [text.index(word, text.index("<main>")) for word in order]
     assert places == sorted(places)
@@ -236,7 +233,7 @@ def test_report_tells_verdicts_then_reasons_then_limits_in_one_file(out):
 def test_a_report_without_labels_has_no_empty_sections(out, value):
     place = out / "build" / "my run" / "notebooks" / "04_knn_scoring.ipynb"
     notebook = nbformat.read(place, 4)
-    notebook.cells.append(NEW.new_markdown_cell("## Where the errors lie"))
+    notebook.cells.append(words("## Where the errors lie", "report-4", "measured"))
     nbformat.write(notebook, place)
     pd.DataFrame({"value": [value]}).to_csv(out / "results" / "my run" / "table.csv")
     write_run_pages(out, "my run")

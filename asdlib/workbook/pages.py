@@ -1,7 +1,8 @@
 """Notebooks as pages: one file each, in which nothing runs and which fetches nothing.
 
-Code is folded, contents and the run's other pages stand at the side, what was learnt stands at
-the top as well. Equations become MathML, which browsers draw by themselves.
+Code is folded, contents and the run's other pages stand at the side. What cells with the tag
+``learned`` print stands at the top as well; the table of one with the tag ``written`` is folded.
+Equations become MathML, which browsers draw by themselves.
 
 What an output holds is not rewritten: the content security policy at the head of ``page.html``,
 before anything of the run, lets no script or handler run and no form or address be followed unseen.
@@ -13,7 +14,7 @@ import copy
 import html
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,10 +27,6 @@ from pygments.formatters import HtmlFormatter
 
 from asdlib.base import write_atomically
 
-#: Section that is shown at the top, too.
-LEARNED = "What we learned"
-#: Section whose table is folded.
-WRITTEN = "Written to disk"
 _PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 _FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.DOTALL)
 _HEADING = re.compile(r'<h([123]) id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
@@ -76,28 +73,6 @@ def write_page(
     write_atomically(path, page)
 
 
-def sections(book: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Split a notebook before its headings of second level: title and cells of every section.
-
-    Cells that hold a heading inside are split, too; the section "" is what stands before all.
-    """
-    title: str = ""
-    cells: list[Any] = []
-    for cell in book.cells:
-        parts = re.split(r"^(?=## )", cell.source, flags=re.MULTILINE)
-        if cell.cell_type != "markdown" or len(parts) == 1 and not parts[0].startswith("## "):
-            cells.append(cell)
-            continue
-        for number, part in enumerate(parts):
-            if part.startswith("## "):
-                yield title, cells
-                title, cells = part.splitlines()[0][3:].strip(), []
-            if part.strip():
-                split = {**cell, "source": part, "id": f"{cell.id}-{number}"}
-                cells.append(nbformat.from_dict(split))  # type: ignore[no-untyped-call]
-    yield title, cells
-
-
 def _leave_bars_out(cell: Any) -> None:
     """Take progress bars out of what a cell wrote to standard error."""
     for output in cell.get("outputs", []):
@@ -108,14 +83,19 @@ def _leave_bars_out(cell: Any) -> None:
         cell.outputs = [one for one in cell.outputs if one.get("text") != ""]
 
 
-def _outputs_of(book: Any, section: str) -> list[Any]:
-    return [output for title, cells in sections(book) if title == section
-            for cell in cells for output in cell.get("outputs", [])]  # fmt: skip
+def tags_of(cell: Any) -> list[str]:
+    """Tags of a cell, which say what pages do with it."""
+    return list(cell.metadata.get("tags", []))
+
+
+def _outputs_of(book: Any, tag: str) -> list[Any]:
+    return [output for cell in book.cells if tag in tags_of(cell)
+            for output in cell.get("outputs", [])]  # fmt: skip
 
 
 def _fold_listing(book: Any) -> None:
     """Fold the list of the files that a notebook wrote."""
-    for output in _outputs_of(book, WRITTEN):
+    for output in _outputs_of(book, "written"):
         if listing := output.get("data", {}).get("text/html"):
             summary = f"<summary>{listing.count('<tr') - 1} files</summary>"
             output.data["text/html"] = f"<details>{summary}{listing}</details>"
@@ -123,12 +103,12 @@ def _fold_listing(book: Any) -> None:
 
 def _repeat_what_was_learned(book: Any) -> None:
     """Put what a notebook printed as its conclusions below its introduction, too."""
-    outputs = _outputs_of(book, LEARNED)
+    outputs = _outputs_of(book, "learned")
     printed = [output.text for output in outputs if output.output_type == "stream"]
     if printed:
         text = literally("".join(printed).strip())
         lines = text.replace("\n\n", "\n").replace("\n", "<br>\n")
-        box = f'<div class="learned"><b>{LEARNED}</b>\n{lines}</div>'
+        box = f'<div class="learned"><b>What we learned</b>\n{lines}</div>'
         book.cells.insert(1, nbformat.v4.new_markdown_cell(box))  # type: ignore[no-untyped-call]
 
 

@@ -242,7 +242,7 @@ class Run:
     def save_figure(self, figure: Figure, name: str) -> Image:
         """Save a figure as ``<figures>/<simulated_><notebook number>_<name>``, a sweep's without.
 
-        Gives the picture that was saved, for the notebook to show.
+        Gives the picture that was saved, for the notebook to show; its name is the text beside it.
         """
         number = f"{self.notebook[:2]}_" if self.notebook[:2].isdecimal() else ""
         stem = self.figures / f"{number}{name}"
@@ -250,7 +250,7 @@ class Run:
             figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
         )
         self._written += paths
-        return Image(paths[0].read_bytes())  # type: ignore[no-untyped-call]
+        return Image(paths[0].read_bytes(), alt=paths[0].stem)  # type: ignore[no-untyped-call]
 
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""

@@ -1,14 +1,17 @@
-"""Pages of a run beside its notebooks: the report to mail, its figures, the list of all runs."""
+"""Pages of a run beside its notebooks: the report to mail, its figures, the list of all runs.
+
+The report takes the cells of the scoring notebook, and of the monitoring notebook where something
+was checked, that have a tag ``report-<place>``, in the order of these; those with the tag
+``measured`` only where a test clip has a label.
+"""
 
 from __future__ import annotations
 
-import ast
 import base64
-import copy
 import io
 import json
-import re
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,19 +22,8 @@ from PIL import Image
 
 from asdlib.report.tables import plain, render_verdicts
 from asdlib.workbook.notebooks import SCORING, run_pages
-from asdlib.workbook.pages import LEARNED, WRITTEN, address, literally, sections, write_page
+from asdlib.workbook.pages import address, literally, tags_of, write_page
 
-_Section = tuple[str, list[Any]]  # title and cells
-#: Section of the monitoring notebook that tells of what was checked since.
-_LOG = "The log"
-#: Sections of the scoring notebook that a report begins with, by how their titles begin.
-_FIRST = ("Verdict", "Reasons", _LOG, "What would be heard")
-#: Sections that prove the method or serve something else, and stay in the notebook. Verdicts are
-#: taken from their table, which has their reasons.
-_LEFT_OUT = ("Verdict", "A known answer", "A control", "Submission", LEARNED, WRITTEN,
-             "The report's KNN", "The final system", "Maps of", "A detector")  # fmt: skip
-#: Sections that say nothing without a label.
-_MEASURED = ("Metrics", "The report's Table 2", "What each view hears", "Where the errors lie")
 _VERDICTS_SHOWN = 100
 _LIMITS = """## Limits
 
@@ -82,25 +74,24 @@ def _report(scoring: Any, out: Path, name: str, machine: str = "") -> Any:
 
     Of one machine its verdicts, and what cells have displayed with ``metadata={"machine": ...}``.
     """
-    facts = _facts(out / "results" / name)
-    left_out = _LEFT_OUT if _is_labelled(out / "results" / name) else (*_LEFT_OUT, *_MEASURED)
-    taken = [part for part in sections(scoring) if not part[0].startswith(left_out)][1:]
-    taken += _trend(out, name)
-    if machine:
-        taken = list(_of_machine(taken, machine))
-    verdicts = _book(_verdicts(out / "results" / name, machine))
-    taken = [(_FIRST[0], verdicts.cells), *taken]
-    order = {title: next((place for place, begin in enumerate(_FIRST) if title.startswith(begin)),
-                         len(_FIRST)) for title, _ in taken}  # fmt: skip
-    book = _book(_head(facts, out, name, machine))
-    for _, cells in sorted(taken, key=lambda part: order[part[0]]):
-        # A page that is mailed has no menus.
-        book.cells += [cell for cell in cells if not cell.source.startswith("In JupyterLab")]
+    facts, results = _facts(out / "results" / name), out / "results" / name
+    taken = [*_reported(scoring), *_trend(out, name)]
+    if not _is_labelled(results):
+        taken = [(place, cell) for place, cell in taken if "measured" not in tags_of(cell)]
+    cells = [cell for _, cell in sorted(taken, key=itemgetter(0))]
+    book = _book(_head(facts, out, name, machine), _verdicts(results, machine))
+    book.cells += _of_machine(cells, machine) if machine else cells
     for cell in book.cells:
         _shrink_pictures(cell)
     end = _book(_learnt_from(_clips(out, name, machine)), _LIMITS, _settings(facts))
     book.cells += end.cells
     return book
+
+
+def _reported(book: Any) -> list[tuple[str, Any]]:
+    """Cells that go into the report, with their places there."""
+    return [(tag, cell) for cell in book.cells for tag in tags_of(cell)
+            if tag.startswith("report-")]  # fmt: skip
 
 
 def _is_labelled(results: Path) -> bool:
@@ -121,21 +112,22 @@ def _verdicts(results: Path, machine: str) -> str:
     return f"## Verdicts\n\nFlagged clips first, then by score.\n\n{shown}"
 
 
-def _of_machine(
-    parts: list[tuple[str, list[Any]]], machine: str
-) -> Iterator[tuple[str, list[Any]]]:
-    """Reduce sections to what they display of one machine, and leave the others out."""
-    for title, cells in parts:
-        own = [copy.deepcopy(cell) for cell in cells if cell.cell_type == "code"]
-        for cell in own:
-            cell.outputs = [one for one in cell.outputs
-                            if one.get("metadata", {}).get("machine") == machine]  # fmt: skip
-        own = [cell for cell in own if cell.outputs]
+def _of_machine(cells: list[Any], machine: str) -> Iterator[Any]:
+    """Reduce cells to what they display of one machine, below the headings of these."""
+    heading = None
+    for cell in cells:
+        if cell.source.startswith("## "):
+            heading = cell
+        own = [one for one in cell.get("outputs", [])
+               if one.get("metadata", {}).get("machine") == machine]  # fmt: skip
         if own:
-            yield title, [cells[0], *own]
+            if heading is not None:
+                yield heading
+            heading = None
+            yield nbformat.from_dict({**cell, "outputs": own})  # type: ignore[no-untyped-call]
 
 
-def _trend(out: Path, name: str) -> list[_Section]:
+def _trend(out: Path, name: str) -> list[tuple[str, Any]]:
     """Take what was checked since the run from the monitoring notebook, if anything was."""
     monitoring = out / "build" / name / "notebooks" / "06_monitoring.ipynb"
     if not (monitoring.exists() and (out / "bundles" / name / "log.jsonl").exists()):
@@ -143,7 +135,7 @@ def _trend(out: Path, name: str) -> list[_Section]:
     book = nbformat.read(monitoring, as_version=4)  # type: ignore[no-untyped-call]
     for cell in book.cells:
         cell.id = f"monitoring-{cell.id}"
-    return [part for part in sections(book) if part[0].startswith(_LOG)]
+    return _reported(book)
 
 
 def _shrink_pictures(cell: Any) -> None:
@@ -227,37 +219,28 @@ def _settings(facts: dict[str, Any]) -> str:
 def _gallery(out: Path, name: str, page: Path) -> Any:
     """All figures of a run; each leads to the cell that made it."""
     texts = [f"# Figures: {plain(name)}"]
-    figures = sorted((out / "figures" / name).glob("*.png"))
     for notebook in sorted((out / "build" / name / "notebooks").glob("*.ipynb")):
         book = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-        makers = list(_makers(book))
-        items = []
-        for figure in figures:
-            number, _, rest = figure.stem.removeprefix("simulated_").partition("_")
-            cell = next((cell for pattern, cell in makers if pattern.fullmatch(rest)), None)
-            if number == notebook.stem[:2] and cell is not None:
-                target = address(notebook.with_suffix(".html"), page) + f"#cell-id={cell}"
-                shown = address(figure, page)
-                items.append(f'<a href="{target}"><img loading="lazy" src="{shown}" alt="">'
-                             f"{literally(rest.replace('_', ' '))}</a>")  # fmt: skip
+        shown = notebook.with_suffix(".html")
+        items = [
+            f'<a href="{address(shown, page)}#cell-id={cell}">'
+            f'<img loading="lazy" src="{address(figure, page)}" alt="">'
+            f"{literally(figure.stem.removeprefix('simulated_')[3:].replace('_', ' '))}</a>"
+            for figure, cell in _pictures(book, out / "figures" / name)
+        ]
         if items:
-            title = notebook.stem.replace("_", " ")
-            texts.append(f'## {title}\n\n<div class="gallery">\n' + "\n".join(items) + "\n</div>")
+            gallery = '<div class="gallery">\n' + "\n".join(items) + "\n</div>"
+            texts.append(f"## {notebook.stem.replace('_', ' ')}\n\n{gallery}")
     return _book(*texts)
 
 
-def _makers(book: Any) -> Iterator[tuple[re.Pattern[str], str]]:
-    """Names of figures that the cells of a notebook save, as patterns, with the cells' ids."""
-    for cell in [cell for cell in book.cells if cell.cell_type == "code"]:
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "run.save_figure":
-                name = node.args[1]
-                parts = [name] if isinstance(name, ast.Constant) else ast.iter_child_nodes(name)
-                pattern = "".join(
-                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
-                    for part in parts
-                )
-                yield re.compile(pattern), cell.id
+def _pictures(book: Any, figures: Path) -> Iterator[tuple[Path, str]]:
+    """Figures that the cells of a notebook have displayed, with the cells' ids."""
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            stem = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if stem and (figure := figures / f"{stem}.png").exists():
+                yield figure, cell.id
 
 
 def _index(out: Path, page: Path) -> Any:
