@@ -68,16 +68,15 @@ def _execute(client: Client, cells: Sequence[Cell]) -> Iterator[tuple[Cell, str 
     tasks: dict[str, Future[str | None]] = {}
     ends: dict[Future[str | None], list[Cell]] = {}
     for place, cell in enumerate(cells):
-        before: Future[str | None] | None = None
-        for stage in cell.missing:
+        before = None
+        for stage in cell.chain:
             if stage.key not in tasks:
                 name = f"{stage.notebook.path.stem}-{stage.key}"
                 tasks[stage.key] = client.submit(
                     run_stage, stage, before, key=name, pure=False, priority=-place
                 )
             before = tasks[stage.key]
-        if before is not None:
-            ends.setdefault(before, []).append(cell)
+        ends.setdefault(tasks[cell.chain[-1].key], []).append(cell)
     try:
         for future in as_completed(list(ends), raise_errors=False):  # type: ignore[no-untyped-call]
             for cell in ends[future]:
@@ -281,7 +280,8 @@ def sweep_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     write_atomically(options.out / "build" / name / "command.txt", " ".join(arguments) + "\n")
     out = options.out.resolve()
     cells = plan_cells(plan, books, data=data, build=out / "build")
-    stages = {stage.key for cell in cells for stage in cell.missing if not cell.is_finished}
+    waiting = [stage for cell in cells if not cell.is_finished for stage in cell.chain]
+    stages = {stage.key for stage in waiting if not stage.is_finished}
     say(f"{len(cells)} cells, of which {sum(cell.is_finished for cell in cells)} are finished; "
         f"{len(stages)} notebooks to execute")  # fmt: skip
     failures = run_cells(cells, scheduler=options.scheduler, workers=workers)

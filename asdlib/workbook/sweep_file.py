@@ -182,12 +182,6 @@ class Cell:
         """Whether its last notebook ran to the end."""
         return self.chain[-1].is_finished
 
-    @property
-    def missing(self) -> list[Stage]:
-        """Its stages behind the last finished one."""
-        finished = [place for place, stage in enumerate(self.chain) if stage.is_finished]
-        return self.chain[finished[-1] + 1 :] if finished else self.chain
-
 
 def plan_cells(
     sweep: SweepFile, notebooks: Sequence[Notebook], *, data: Path, build: Path
