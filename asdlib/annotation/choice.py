@@ -262,20 +262,16 @@ def _predictability(points: Array, labels: Labels) -> float:
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2 or len(labels) < MIN_CLIPS:
         return 0.0
-    told = _neighbour_labels(points, points, labels, skip_first=True)
+    told = _neighbour_labels(None, points, labels)
     chance = counts.max() / counts.sum()
     return float(max(0.0, ((told == labels).mean() - chance) / (1.0 - chance)))
 
 
-def _neighbour_labels(
-    points: Array, known: Array, labels: Labels, *, skip_first: bool = False
-) -> Labels:
-    """Majority label of the nearest known clips; ``skip_first`` leaves out the point itself."""
-    from sklearn.neighbors import NearestNeighbors
+def _neighbour_labels(points: Array | None, known: Array, labels: Labels) -> Labels:
+    """Majority label of the nearest known clips; without points, of each known clip's others."""
+    from sklearn.neighbors import KNeighborsClassifier
 
-    if not len(points):
+    if points is not None and not len(points):
         return np.zeros(0, np.int64)
-    first = int(skip_first)
-    count = min(_NEIGHBOURS + first, len(known))
-    nearest = NearestNeighbors(n_neighbors=count).fit(known).kneighbors(points)[1][:, first:]
-    return np.array([np.bincount(row).argmax() for row in labels[nearest]], dtype=np.int64)
+    count = min(_NEIGHBOURS, len(known) - (points is None))
+    return np.asarray(KNeighborsClassifier(count).fit(known, labels).predict(points), np.int64)

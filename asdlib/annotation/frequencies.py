@@ -34,7 +34,6 @@ from asdlib.spectra.envelope import (
 )
 from asdlib.spectra.lines import line_spectra
 from asdlib.spectra.tones import (
-    CycleTime,
     cycle_time,
     is_mains,
     level_autocorrelation,
@@ -137,20 +136,15 @@ def _rows(
     if bands_hz:
         families = characteristic_frequencies(samples, sr=sr, bands_hz=bands_hz, max_hz=MAX_HZ)
     tones = [f for f in tonal_families(samples, sr=sr, min_hz=MIN_TONE_HZ) if not is_mains(f)]
-    found: dict[str, Sequence[Family]] = {"envelope": families, "tones": tones}
-    rows: list[tuple[object, ...]] = [
+    cycle = cycle_time(samples, sr=sr)
+    found = {"envelope": families, "tones": tones, "cycle": [] if cycle is None else [cycle]}
+    return [
         (clip_id, rank, family.frequency_hz, family.significance,
          np.nan if family.sideband_hz is None else family.sideband_hz, family.resolution_hz,
          quantity)
         for quantity, members in found.items()
         for rank, family in enumerate(members, start=1)
     ]  # fmt: skip
-    cycle = cycle_time(samples, sr=sr)
-    if cycle is not None:
-        # The peaks of many cycles fix their rate better than 1 / duration.
-        resolution_hz = 0.1 * cycle.resolution_hz
-        rows.append((clip_id, 1, cycle.rate_hz, cycle.significance, np.nan, resolution_hz, "cycle"))
-    return rows
 
 
 @dataclass(frozen=True)
@@ -180,8 +174,8 @@ class SoundInspection:
     tone_spectrum: Array  # power spectrum, Blackman-Harris window [unit of the sound squared]
     tones: list[Family]
     lags_s: Array
-    autocorrelation: Array  # of the level; empty for silence
-    cycle: CycleTime | None  # None where the level does not repeat
+    autocorrelation: Array  # of the level; empty where it does not move
+    cycle: Family | None  # None where the level does not repeat
 
 
 def inspect_sound(

@@ -8,12 +8,14 @@ that its families support most. A frequency that nearly all clips share tells no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import signal
 
 from asdlib.annotation.clustering import Labels
 from asdlib.spectra.envelope import Array
@@ -124,21 +126,12 @@ def _level_edges(points: pd.DataFrame) -> Array:
         first, last = np.searchsorted(grid, [centre - 4 * spread, centre + 4 * spread])
         z = (grid[first:last] - centre) / spread
         density[first:last] += weight / spread * np.exp(-0.5 * z**2)
-    inner = density[1:-1]
-    peaks = 1 + np.flatnonzero((inner >= density[:-2]) & (inner > density[2:]))
-    edges: list[float] = []
-    lowest, place = np.inf, 0
-    top = density[peaks[0]] if len(peaks) else 0.0
-    for previous, peak in zip(peaks[:-1], peaks[1:], strict=True):
-        between = previous + int(density[previous:peak].argmin())
-        if density[between] < lowest:
-            lowest, place = density[between], between
-        if lowest < 0.5 * min(top, density[peak]):
-            edges.append(float(grid[place]))
-            top, lowest = density[peak], np.inf
-        elif density[peak] > top:
-            top, lowest = density[peak], np.inf
-    return np.array(edges)
+    padded = np.pad(density, 1)
+    peaks, _ = signal.find_peaks(padded)
+    prominence = signal.peak_prominences(padded, peaks)[0]
+    peaks = peaks[prominence > 0.5 * padded[peaks]] - 1
+    valleys = [a + int(density[a:b].argmin()) for a, b in itertools.pairwise(peaks)]
+    return np.asarray(grid[valleys], np.float64)
 
 
 def support_of_levels(points: pd.DataFrame, ids: pd.Index) -> tuple[Array, Array]:

@@ -134,7 +134,7 @@ def draw_inspection(inspection: SoundInspection, *, title: str) -> Figure:
     found = {
         "envelope": [family.frequency_hz for family in inspection.families],
         "tones": [family.frequency_hz for family in inspection.tones],
-        "cycle": [inspection.cycle.rate_hz] if inspection.cycle else [],
+        "cycle": [inspection.cycle.frequency_hz] if inspection.cycle else [],
     }
     words = {name: f"{rates[0]:.4g} Hz" if rates else "none" for name, rates in found.items()}
     said = ", ".join(f"{name}: {word}" for name, word in words.items())
@@ -168,7 +168,7 @@ def _plot_autocorrelation(ax: Axes, inspection: SoundInspection) -> None:
     """Autocorrelation of the level, the cycle marked."""
     ax.plot(inspection.lags_s, inspection.autocorrelation, color="0.35", lw=0.7)
     if inspection.cycle:
-        period_s = inspection.cycle.period_s
+        period_s = 1 / inspection.cycle.frequency_hz
         ax.axvline(
             period_s, color=style.GROUP_COLOURS[0], lw=1.0, label=f"cycle of {period_s:.3g} s"
         )

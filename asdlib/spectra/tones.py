@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage, signal, special
@@ -95,18 +93,8 @@ def is_mains(family: Family) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class CycleTime:
-    """A period after which the level repeats."""
-
-    period_s: float
-    rate_hz: float
-    significance: float  # -log10 p, anywhere in the clip
-    resolution_hz: float  # 1 / duration
-
-
-def cycle_time(y: npt.ArrayLike, *, sr: float) -> CycleTime | None:
-    """Find the period of a sound's level by autocorrelation, or None when it has none.
+def cycle_time(y: npt.ArrayLike, *, sr: float) -> Family | None:
+    """Find the rate at which a sound's level repeats by autocorrelation; None when it does not.
 
     Of the level [dB] of the Hilbert envelope, smoothed to 100 Hz, without trend. r at one period
     and, where the clip holds it, at two must stand out of its standard error (M. S. Bartlett, J. R.
@@ -116,10 +104,10 @@ def cycle_time(y: npt.ArrayLike, *, sr: float) -> CycleTime | None:
     samples = checked_clip(y, sr=sr)
     duration_s = len(samples) / sr
     longest_s = duration_s / _MIN_CYCLES
-    if longest_s < 2 * _SHORTEST_S or is_constant(samples):
+    if longest_s < 2 * _SHORTEST_S:
         return None
     correlation, rate_hz = _level_correlation(samples, sr=sr)
-    if correlation[0] <= 0:
+    if not len(correlation):
         return None
     n, lags = len(correlation), np.arange(2, int(longest_s * rate_hz))
     negative = np.flatnonzero(correlation < 0)
@@ -144,19 +132,21 @@ def cycle_time(y: npt.ArrayLike, *, sr: float) -> CycleTime | None:
         a, b, c = correlation[place - 1 : place + 2]
         bend = a - 2 * b + c
         period = (place + (0.5 * (a - c) / bend if bend < 0 else 0.0)) / multiple
-    period_s = float(period / rate_hz)
-    significance = float(evidence[best] / np.log(10.0))
-    return CycleTime(period_s, 1 / period_s, significance, 1 / duration_s)
+    # The peaks of many cycles fix their rate better than 1 / duration.
+    return Family(
+        frequency_hz=1 / float(period / rate_hz), significance=float(evidence[best] / np.log(10.0)),
+        harmonics=(1,), sideband_hz=None, resolution_hz=0.1 / duration_s, band_hz=(0.0, sr / 2),
+        modulation=0.0,
+    )  # fmt: skip
 
 
 def level_autocorrelation(y: npt.ArrayLike, *, sr: float) -> tuple[Array, Array]:
     """Compute the autocorrelation in which `cycle_time` looks for a period.
 
-    Lags up to a third of the clip [s], and the autocorrelation, 1 at lag 0; empty for silence.
+    Lags up to a third of the clip [s], and the autocorrelation, 1 at lag 0; empty where the level
+    does not move.
     """
     samples = checked_clip(y, sr=sr)
-    if is_constant(samples):
-        return np.zeros(0), np.zeros(0)
     correlation, rate_hz = _level_correlation(samples, sr=sr)
     correlation = correlation[: int(len(samples) / sr / _MIN_CYCLES * rate_hz) + 1]
     return np.arange(len(correlation)) / rate_hz, correlation
@@ -165,9 +155,11 @@ def level_autocorrelation(y: npt.ArrayLike, *, sr: float) -> tuple[Array, Array]
 def _level_correlation(samples: Array, *, sr: float) -> tuple[Array, float]:
     """Unbiased autocorrelation of the envelope's level without its trend, and its rate [Hz].
 
-    1 at lag 0; zeros for a level that does not move.
+    1 at lag 0; empty for a level that does not move.
     """
     n_samples = len(samples)
+    if is_constant(samples):
+        return np.zeros(0), _LEVEL_RATE_HZ
     first, last = checked_band((min(100.0, 0.1 * sr), 0.45 * sr), sr=sr, n_samples=n_samples)
     spectrum = fft.rfft(samples - samples.mean())
     envelope = complex_envelope(spectrum, first, last, n_samples=n_samples)
@@ -180,7 +172,7 @@ def _level_correlation(samples: Array, *, sr: float) -> tuple[Array, float]:
     level -= ndimage.uniform_filter1d(level, 2 * int(longest / 2) + 1, mode="nearest")
     n = len(level)
     if float(np.std(level)) < 1e-6:
-        return np.zeros(n), rate_hz
+        return np.zeros(0), rate_hz
     total = signal.correlate(level, level, mode="full", method="fft")[n - 1 :]
     unbiased = total / (n - np.arange(n))
     return np.asarray(unbiased / unbiased[0]), rate_hz
