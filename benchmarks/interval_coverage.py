@@ -46,10 +46,10 @@ def measure(n_clips: int, distance: float, trials: int, n_bootstrap: int) -> dic
     for trial in range(trials):
         score = rng.normal(size=2 * n_clips) + distance * is_anomaly
         run = table.assign(anomaly_score=score)
-        drawn = draw_metrics(run, max_fpr=MAX_FPR, n_bootstrap=n_bootstrap, seed=trial)
-        row = [drawn.rows["metric"].tolist().index("pauc")]
-        value, replicates = drawn.draws[0, row], drawn.draws[1:, row]
-        shape = {"acceleration": drawn.acceleration[row], "widening": drawn.widening[row]}
+        rows, draws = draw_metrics(run, max_fpr=MAX_FPR, n_bootstrap=n_bootstrap, seed=trial)
+        row = [rows["metric"].tolist().index("pauc")]
+        value, replicates = draws[0, row], draws[1:, row]
+        shape = {name: rows[name].to_numpy()[row] for name in ("acceleration", "widening")}
         for name, options in zip(hits, (shape, {}), strict=True):
             low, high = bias_corrected_interval(value, replicates, confidence=0.95, **options)
             hits[name] += bool(low[0] <= truth <= high[0])

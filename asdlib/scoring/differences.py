@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from asdlib.base import InputError, refuse_unknown
-from asdlib.scoring.evaluation import MetricDraws, compact, draw_metrics
+from asdlib.scoring.evaluation import compact, draw_metrics, joined
 from asdlib.scoring.metrics import MAX_FPR, FloatArray
 from asdlib.scoring.resampling import bias_corrected_interval
 from asdlib.scoring.scores import validate_scores
@@ -20,25 +20,9 @@ DIFFERENCE_COLUMNS = [
     *("difference", "difference_spread", "difference_low", "difference_high"),
     *("n_normal", "n_anomaly", "reason"),
 ]
+#: Draws of every seed of a system; under None where it has no seeds.
+_Draws = dict[int | None, FloatArray]
 _IDENTITY = ["clip_id", "machine_type", "section", "domain", "is_anomaly"]
-
-
-@dataclass(frozen=True)
-class _System:
-    """Draws of every seed of one system; one entry under None where it has no seeds."""
-
-    rows: pd.DataFrame
-    draws: dict[int | None, FloatArray]
-
-    def of(self, seed: int | None) -> FloatArray:
-        """Draws of a seed; a system without seeds has the same for all."""
-        return self.draws[None] if None in self.draws else self.draws[seed]
-
-    def common_seeds(self, other: _System) -> list[int | None]:
-        """Seeds in which two systems can be paired."""
-        if None in self.draws or None in other.draws:
-            return list(other.draws if None in self.draws else self.draws)
-        return [seed for seed in self.draws if seed in other.draws]
 
 
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -136,40 +120,45 @@ def paired_differences(
     names = list(dict.fromkeys(table["system"]))
     refuse_unknown([reference], names, "the scores table has no system")
     _refuse_other_clips(table, reference)
-    systems = {}
+    rows: dict[str, pd.DataFrame] = {}
+    draws: dict[str, _Draws] = {name: {} for name in names}
+    runs: Any = table.groupby(["system", "seed"], dropna=False, observed=True)
+    for (name, number), run in runs:
+        own, drawn = draw_metrics(run, max_fpr=MAX_FPR, n_bootstrap=n_bootstrap, seed=seed)
+        rows.setdefault(name, own)
+        draws[name][None if pd.isna(number) else int(number)] = drawn
+        on_progress(1)
+    parts = []
     for name in names:
-        drawn: dict[int | None, MetricDraws] = {}
-        for number, run in table[table["system"] == name].groupby("seed", dropna=False):
-            drawn[None if pd.isna(number) else int(str(number))] = draw_metrics(
-                run, max_fpr=MAX_FPR, n_bootstrap=n_bootstrap, seed=seed
-            )
-            on_progress(1)
-        rows = next(iter(drawn.values())).rows
-        systems[name] = _System(rows, {number: part.draws for number, part in drawn.items()})
-    parts = [
-        _compare(system, systems[reference], name == reference, confidence, seed).assign(
-            system=name
-        )
-        for name, system in systems.items()
-    ]
-    return pd.concat(parts, ignore_index=True)[DIFFERENCE_COLUMNS]
+        against = {} if name == reference else draws[reference]
+        part = _compare(rows[name], draws[name], against, confidence, seed)
+        parts.append(part.assign(system=name).reindex(columns=DIFFERENCE_COLUMNS))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _compare(
-    system: _System, reference: _System, is_reference: bool, confidence: float, seed: int
+    rows: pd.DataFrame, own: _Draws, reference: _Draws, confidence: float, seed: int
 ) -> pd.DataFrame:
-    own = np.stack(list(system.draws.values()))
-    value, low, high = _interval(own, confidence, seed)
-    result = system.rows.assign(
-        value=value, spread=_deviation(own), n_seeds=len(own), ci_low=low, ci_high=high
+    """Rows of one system; without differences where there is no reference."""
+    every = np.stack(list(own.values()))
+    value, low, high = _interval(every, confidence, seed)
+    result = rows.assign(
+        value=value, spread=_deviation(every), n_seeds=len(every), ci_low=low, ci_high=high
     )
-    common = system.common_seeds(reference)
-    remark = _remark(system, reference, common)
-    if remark:
-        result["reason"] = [f"{old}; {remark}" if old else remark for old in result["reason"]]
-    if is_reference or not common:
-        return result.reindex(columns=DIFFERENCE_COLUMNS)
-    paired = np.stack([system.of(number) - reference.of(number) for number in common])
+    if not reference:
+        return result
+    # A system without seeds has the same draws for all.
+    own = dict.fromkeys(reference, own[None]) if None in own else own
+    reference = dict.fromkeys(own, reference[None]) if None in reference else reference
+    common, all_seeds = [number for number in own if number in reference], {*own, *reference}
+    if len(common) < len(all_seeds):
+        remark = f"difference over {len(common)} of {len(all_seeds)} seeds"
+        result["reason"] = result["reason"].map(
+            joined(remark if common else "no seed in common with the reference")
+        )
+    if not common:
+        return result
+    paired = np.stack([own[number] - reference[number] for number in common])
     value, low, high = _interval(paired, confidence, seed)
     return result.assign(
         difference=value,
@@ -200,15 +189,6 @@ def _deviation(draws: FloatArray) -> FloatArray:
     if len(draws) == 1:
         return np.full(draws.shape[2], np.nan)
     return np.asarray(np.std(draws[:, 0], axis=0, ddof=1), dtype=np.float64)
-
-
-def _remark(system: _System, reference: _System, common: list[int | None]) -> str:
-    every = set(system.draws) | set(reference.draws)
-    if not common:
-        return "no seed in common with the reference"
-    if None not in every and len(common) < len(every):
-        return f"difference over {len(common)} of {len(every)} seeds"
-    return ""
 
 
 def _refuse_other_clips(table: pd.DataFrame, reference: str) -> None:

@@ -40,16 +40,6 @@ class Cell:
         return not np.isnan(self.draws[0])
 
 
-@dataclass(frozen=True)
-class MetricDraws:
-    """Metrics of one system and seed, on all clips and on every resample of them."""
-
-    rows: pd.DataFrame  # ``machine_type, metric, n_normal, n_anomaly, reason``
-    draws: metrics.FloatArray  # (1 + n_bootstrap, n_rows), all clips first; NaN: not computable
-    acceleration: metrics.FloatArray
-    widening: metrics.FloatArray
-
-
 def evaluate(
     scores: pd.DataFrame,
     *,
@@ -114,15 +104,14 @@ def evaluate(
     table = compact(validate_scores(scores))
     parts = []
     for _, run in table.groupby(["system", "seed"], dropna=False, sort=False, observed=True):
-        drawn = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
-        value = drawn.draws[0]
+        rows, draws = draw_metrics(run, max_fpr=max_fpr, n_bootstrap=n_bootstrap, seed=seed)
         low, high = resampling.bias_corrected_interval(
-            value, drawn.draws[1:], confidence=confidence,
-            acceleration=drawn.acceleration, widening=drawn.widening,
+            draws[0], draws[1:], confidence=confidence,
+            acceleration=rows["acceleration"], widening=rows["widening"],
         )  # fmt: skip
-        part = drawn.rows.assign(value=value, ci_low=low, ci_high=high)
+        part = rows.assign(value=draws[0], ci_low=low, ci_high=high)
         remark = "the interval is a point because no resample changes the value"
-        part["reason"] = part["reason"].where(low != high, part["reason"].map(_joined(remark)))
+        part["reason"] = part["reason"].where(low != high, part["reason"].map(joined(remark)))
         part["system"] = run["system"].iloc[0]
         part["seed"] = pd.array([run["seed"].iloc[0]] * len(part), dtype="Int64")
         parts.append(part)
@@ -138,11 +127,15 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def draw_metrics(run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: int) -> MetricDraws:
+def draw_metrics(
+    run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: int
+) -> tuple[pd.DataFrame, metrics.FloatArray]:
     """Compute the metrics of one system and seed on all clips and on resamples of them.
 
-    The resamples depend on the clips and on ``seed`` alone: two systems scored on the same
-    clips meet the same ones, so that differences are paired. ``run`` is part of a `compact` table.
+    A row per metric: ``machine_type, metric`` and what a `Cell` says of it; and (1 + n_bootstrap,
+    n_rows) values, of all clips first, NaN where there are none. The resamples depend on the clips
+    and on ``seed`` alone: two systems scored on the same clips meet the same ones, so that
+    differences are paired. ``run`` is part of a `compact` table.
     """
     rows: list[tuple[str, str, Cell]] = []
     all_cells: list[Cell] = []
@@ -167,19 +160,10 @@ def draw_metrics(run: pd.DataFrame, *, max_fpr: float, n_bootstrap: int, seed: i
     for position, metric in enumerate(CELL_METRICS):
         rows.append(("all", metric, _mean(all_cells[position::3])))
     rows.append(("all", "official_score", _mean(all_cells)))
-    table = pd.DataFrame(
-        [
-            (machine_type, metric, cell.n_normal, cell.n_anomaly, cell.reason)
-            for machine_type, metric, cell in rows
-        ],
-        columns=["machine_type", "metric", "n_normal", "n_anomaly", "reason"],
-    )
-    return MetricDraws(
-        table,
-        np.array([cell.draws for _, _, cell in rows]).T,
-        np.array([cell.acceleration for _, _, cell in rows]),
-        np.array([cell.widening for _, _, cell in rows]),
-    )
+    facts = ["n_normal", "n_anomaly", "reason", "acceleration", "widening"]
+    told = [(*names, *(getattr(cell, fact) for fact in facts)) for *names, cell in rows]
+    table = pd.DataFrame(told, columns=["machine_type", "metric", *facts])
+    return table, np.array([cell.draws for _, _, cell in rows]).T
 
 
 def section_cells(
@@ -205,7 +189,7 @@ def section_cells(
         reason = _remark(n_test, domain, which, n_normal, n_anomaly)
         if not which and n_anomaly and n_normal and n_normal * max_fpr < 1.0:
             few = f"only {n_normal} normal clips: the curve up to rate {max_fpr:g} is interpolated"
-            reason = _joined(few)(reason)
+            reason = joined(few)(reason)
         draws = np.full(1 + n_bootstrap, np.nan)
         acceleration, widening = 0.0, 1.0
         if not which and n_normal and n_anomaly:
@@ -265,6 +249,6 @@ def _mean(cells: Sequence[Cell]) -> Cell:
     return Cell("mean", values, *counts, reason)
 
 
-def _joined(remark: str) -> Callable[[str], str]:
+def joined(remark: str) -> Callable[[str], str]:
     """Put a remark behind what there is to say already."""
     return lambda reason: f"{reason}; {remark}" if reason else remark
