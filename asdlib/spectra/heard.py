@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from scipy import fft, ndimage, signal
 from asdlib.base import InputError
 from asdlib.data.audio import FULL_SCALE
 from asdlib.data.simulate.bearings import BearingGeometry, bearing_frequencies
+from asdlib.spectra.characteristic import Family, characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.logmel import LogMelTransform
 from asdlib.spectra.profiles import band_centres_hz, profile_settings
@@ -171,6 +173,19 @@ class Heard:
         told = {name: value for name, value in values.items() if value is not None}
         return Reason(self.view, sentence, told, picture, band, at_s)
 
+    def picture(
+        self, part: slice, x_hz: Array, y_label: str, x_label: str = "Frequency [Hz]", **drawn: Any
+    ) -> Picture:
+        """Make the picture of a part of the rows; ``drawn`` are further fields of `Picture`."""
+        return Picture(x_hz, self.row[part], self.normal[:, part], x_label, y_label, **drawn)
+
+    def families(self, band: Band, **options: Any) -> list[Family]:
+        """Find what repeats in a band of the clip, see `characteristic_frequencies`."""
+        return characteristic_frequencies(
+            self.sound.samples, sr=self.sound.sample_rate, bands_hz=[band],
+            shaft_rate_hz=self.known.shaft_rate_hz or None, **options,
+        )  # fmt: skip
+
     @property
     def excess(self) -> Array:
         """Clip less mean of the normals [unit of the row]."""
@@ -260,19 +275,20 @@ def line_in(sound: Sound, band: Band) -> tuple[float, float]:
     n_samples = len(sound.samples)
     spectrum = fft.rfft(sound.samples * signal.get_window("blackmanharris", n_samples))
     power, spacing_hz = np.abs(spectrum) ** 2, sound.sample_rate / n_samples
-    peak_hz = peak_frequency(power, spacing_hz, band)
+    peak_hz, highest = highest_line(power, spacing_hz, band)
     around = slice(*(int(peak_hz * factor / spacing_hz) for factor in (0.84, 1.19)))
-    highest = power[max(0, round(peak_hz / spacing_hz) - 1) :][:3].max()
     return peak_hz, float(10 * np.log10(highest / max(float(np.median(power[around])), 1e-300)))
 
 
-def peak_frequency(power: Array, spacing_hz: float, band: Band) -> float:
-    """Place of the highest line within a band, between lines by its neighbours [Hz]."""
+def highest_line(power: Array, spacing_hz: float, band: Band) -> tuple[float, float]:
+    """Place of the highest line within a band, between lines by its neighbours [Hz]; its power."""
     first = max(1, round(band[0] / spacing_hz))
     last = min(len(power) - 1, max(round(band[1] / spacing_hz) + 1, first + 1))
     if last <= first:
-        return float(np.mean(band))
+        return float(np.mean(band)), float(power[-1])
     place = first + int(power[first:last].argmax())
-    low, middle, high = np.log(power[place - 1 : place + 2] + 1e-300)
+    nearby = power[place - 1 : place + 2]
+    low, middle, high = np.log(nearby + 1e-300)
     bend = low - 2 * middle + high
-    return float((place + (0.5 * (low - high) / bend if bend < 0 else 0.0)) * spacing_hz)
+    shift = 0.5 * (low - high) / bend if bend < 0 else 0.0
+    return float((place + shift) * spacing_hz), float(nearby.max())

@@ -22,7 +22,6 @@ from scipy import ndimage
 
 from asdlib.base import InputError
 from asdlib.spectra import rhythms
-from asdlib.spectra.characteristic import characteristic_frequencies
 from asdlib.spectra.envelope import Array, Band
 from asdlib.spectra.heard import (
     Heard,
@@ -123,18 +122,9 @@ def _level(heard: Heard) -> Reason:
     return heard.reason(said, _level_picture(heard, band), band, **values)
 
 
-def _mel_picture(
-    heard: Heard, part: slice, y_label: str, band: Band | None, centres_hz: Array | None = None
-) -> Picture:
-    """Draw values of mel bands, the band that is meant shaded."""
-    x_hz = heard.sound.centres_hz if centres_hz is None else centres_hz
-    clip, normal = heard.row[part], heard.normal[:, part]
-    return Picture(x_hz, clip, normal, "Frequency [Hz]", y_label, band_hz=band)
-
-
 def _level_picture(heard: Heard, band: Band | None) -> Picture:
-    part = slice(None, len(heard.sound.centres_hz))
-    return _mel_picture(heard, part, "Mean log-mel level [dB re 1]", band)
+    x_hz = heard.sound.centres_hz
+    return heard.picture(slice(None, len(x_hz)), x_hz, "Mean log-mel level [dB re 1]", band_hz=band)
 
 
 def _tone_there(heard: Heard, run: slice, values: dict[str, float]) -> str:
@@ -154,10 +144,7 @@ def _rhythm_there(heard: Heard, band: Band, values: dict[str, float]) -> str:
     highest_hz, half_hz = heard.sound.sample_rate / 2, max(band[1] - band[0], _RHYTHM_BAND_HZ) / 2
     centre_hz = min(max(sum(band) / 2, half_hz), highest_hz - half_hz)
     whole = (max(0.0, centre_hz - half_hz), min(highest_hz, centre_hz + half_hz))
-    found = characteristic_frequencies(
-        heard.sound.samples, sr=heard.sound.sample_rate, bands_hz=[whole],
-        shaft_rate_hz=heard.known.shaft_rate_hz or None, max_families=1,
-    )  # fmt: skip
+    found = heard.families(whole, max_families=1)
     if not found or found[0].modulation < _DEEP_MODULATION:
         return ""
     values["rate_hz"] = found[0].frequency_hz
@@ -187,7 +174,7 @@ def _restless(heard: Heard, part: slice, y_label: str, verb: str) -> Reason:
         said = event + said + ("" if event else _rhythm_there(heard, band, values))
     else:
         said = f"steadier than normal: {said}{_tone_there(heard, run, values)}"
-    picture = _mel_picture(heard, part, y_label, band)
+    picture = heard.picture(part, heard.sound.centres_hz, y_label, band_hz=band)
     return heard.reason(said, picture, band, at_s=at_s, **values)
 
 
@@ -197,7 +184,7 @@ def _autoencoder(heard: Heard) -> Reason:
     run = run_around(int(np.abs(heard.difference).argmax()), heard.excess)
     band, level_db = band_of(centres_hz, run), float(heard.excess[run].mean())
     louder = more_or_less(level_db, "louder", "quieter")
-    picture = _mel_picture(heard, slice(None), "Mean residual [dB]", band, centres_hz)
+    picture = heard.picture(slice(None), centres_hz, "Mean residual [dB]", band_hz=band)
     said = f"{louder} from {hertz(band)} than the autoencoder expects"
     return heard.reason(said, picture, band, **band_values(band, level_db))
 

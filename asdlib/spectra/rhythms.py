@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import fft, signal
 
-from asdlib.spectra.characteristic import Family, characteristic_frequencies
+from asdlib.spectra.characteristic import Family
 from asdlib.spectra.envelope import Array, Band, band_lines, complex_envelope
 from asdlib.spectra.heard import (
     Heard,
@@ -20,9 +20,9 @@ from asdlib.spectra.heard import (
     band_values,
     beside_normal,
     hertz,
+    highest_line,
     line_in,
     more_or_less,
-    peak_frequency,
     run_around,
     strongest_event,
 )
@@ -51,10 +51,8 @@ def lines(heard: Heard) -> Reason:
     """Tell a tone that stands out or is missing, or all tones moved by another speed."""
     step_hz = heard.sound.sample_rate / 2 / len(heard.row)
     x_hz = np.asarray(step_hz * np.arange(len(heard.row)), np.float64)
-    picture = Picture(
-        x_hz=x_hz, clip=heard.row, normal=heard.normal, is_logarithmic=False,
-        x_label="Frequency [Hz]", y_label="Level above the colour [dB]",
-    )  # fmt: skip
+    label = "Level above the colour [dB]"
+    picture = heard.picture(slice(None), x_hz, label, is_logarithmic=False)
     moved = _other_speed(heard.row, heard.normal.mean(axis=0), x_hz)
     if moved is not None:
         said = f"tones lie {abs(moved):.1f} % {'higher' if moved > 0 else 'lower'} than in the "
@@ -147,10 +145,8 @@ def envelope(heard: Heard) -> Reason:
     said += f" in {hertz(band)}, {beside_normal(level_db)}"
     if side_hz is not None:
         said += f", sidebands ± {side_hz:.1f} Hz{heard.known.name(side_hz)}"
-    picture = Picture(
-        x_hz=centres_hz, clip=heard.row[part], normal=heard.normal[:, part], marks_hz=marks,
-        x_label="Envelope frequency [Hz]", y_label="Envelope [dB re 1/Hz]",
-    )  # fmt: skip
+    labels = "Envelope [dB re 1/Hz]", "Envelope frequency [Hz]"
+    picture = heard.picture(part, centres_hz, *labels, marks_hz=marks)
     return heard.reason(
         said, picture, band, at_s=at_s, **band_values(band, level_db), frequency_hz=rate_hz,
         sideband_hz=side_hz,
@@ -166,10 +162,7 @@ def _bins(family: Family, n_bins: int) -> list[int]:
 
 def _family(heard: Heard, band: Band, difference: Array) -> Family | None:
     """Family of the clip's envelope in a band that accounts for most of the difference."""
-    shaft_hz = heard.known.shaft_rate_hz or None
-    found = characteristic_frequencies(
-        heard.sound.samples, sr=heard.sound.sample_rate, bands_hz=[band], shaft_rate_hz=shaft_hz
-    )
+    found = heard.families(band)
     accounts = {}
     for number, family in enumerate(found):
         rises = [max(difference[i], 0.0) for i in _bins(family, len(difference))]
@@ -189,12 +182,11 @@ def _own_rate(heard: Heard, band: Band, rates: Band) -> float:
     level = np.abs(complex_envelope(fft.rfft(samples), first, last, n_samples=len(samples)))
     power = np.abs(fft.rfft((level - level.mean()) * signal.get_window("hann", len(level)))) ** 2
     frames_hz = heard.sound.frame_rate_hz
-    candidates = [peak_frequency(power, sr / len(samples), rates)]
+    ranges = [rates]
     if rates[0] > _MIRRORED_SHARE * frames_hz:
-        mirrored = (frames_hz - rates[1], frames_hz - rates[0])
-        candidates.append(peak_frequency(power, sr / len(samples), mirrored))
-    places = [min(round(rate * len(samples) / sr), len(power) - 1) for rate in candidates]
-    return candidates[int(np.argmax(power[places]))]
+        ranges.append((frames_hz - rates[1], frames_hz - rates[0]))
+    found = [highest_line(power, sr / len(samples), each) for each in ranges]
+    return max(found, key=lambda line: line[1])[0]
 
 
 def modulation(heard: Heard) -> Reason:
