@@ -25,7 +25,7 @@ from asdlib.data.audio import REMOVED_DB
 from asdlib.scoring.knn import Backend, KNNBackend, Rows
 from asdlib.scoring.metrics import FloatArray
 from asdlib.scoring.resampling import DomainMinimumBackend
-from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
+from asdlib.scoring.scores import rows_of_clips, scored_clips, scores_table, without_learnt
 
 Bank = tuple[FloatArray, npt.NDArray[np.str_]]
 #: Two clips of the bank that are equal would make every other clip infinitely abnormal there.
@@ -275,26 +275,20 @@ def score_autoencoder(
         ``covariance`` (n_domains, n_bands, n_bands) and ``n_stacks`` (n_domains,).
     """
     scored = scored_clips(clips)
-    scores: dict[str, dict[str, float]] = {"ae_mse": {}, "ae_mahalanobis": {}}
+    clip_ids: list[str] = []
+    scores = []
     for machine_type in sorted(scored["machine_type"].unique()):
         if machine_type not in reconstructions:
             raise InputError(f"{machine_type}: has no autoencoder. Run notebook 03 with it.")
         arrays = reconstructions[machine_type]
-        names = arrays["clip_id"].tolist()
-        scores["ae_mse"] |= dict(zip(names, arrays["mse"], strict=True))
         squared = selective_mahalanobis(
             arrays["mean_residual"], arrays["covariance"], arrays["n_stacks"]
         )
-        scores["ae_mahalanobis"] |= dict(zip(names, squared, strict=True))
-    missing = [clip_id for clip_id in scored["clip_id"] if clip_id not in scores["ae_mse"]]
-    if missing:
-        raise InputError(
-            f"{missing[0]}: has no residual ({len(missing)} clips have none). Run notebook 03 "
-            "with the same clips."
-        )
-    tables = []
-    for name, of_clip in scores.items():
-        own = np.array([of_clip[clip_id] for clip_id in scored["clip_id"]])
-        known = without_learnt(scored, own, learnt)
-        tables.append(scores_table(scored, known, system=name, seed=seed))
+        clip_ids += arrays["clip_id"].tolist()
+        scores.append(np.stack([arrays["mse"], squared], axis=1))
+    both = rows_of_clips(np.concatenate(scores), clip_ids, scored["clip_id"], what="residual")
+    tables = [
+        scores_table(scored, without_learnt(scored, own, learnt), system=name, seed=seed)
+        for name, own in zip(("ae_mse", "ae_mahalanobis"), both.T, strict=True)
+    ]
     return pd.concat(tables, ignore_index=True)

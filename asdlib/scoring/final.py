@@ -30,8 +30,7 @@ from threadpoolctl import threadpool_limits
 from asdlib.base import InputError
 from asdlib.scoring import resampling
 from asdlib.scoring.knn import Backend, KNNBackend
-from asdlib.scoring.metrics import FloatArray
-from asdlib.scoring.scores import scored_clips, scores_table, without_learnt
+from asdlib.scoring.scores import rows_of_clips, scored_clips, scores_table, without_learnt
 
 #: Views of rows, and how rows are compared: by direction, or in units of every value's scatter
 #: over the machine's training clips.
@@ -104,7 +103,14 @@ def score_machines(
         the cosine, zero; the clip or machine is named.
     """
     scored = scored_clips(clips)
-    joined = _joined(rows, clip_ids, scored["clip_id"], allow_zero=metric != "cosine")
+    joined = rows_of_clips(rows, clip_ids, scored["clip_id"], what="embedding")
+    length = np.linalg.norm(joined, axis=1)
+    bad = ~np.isfinite(length) | ((length == 0) & (metric == "cosine"))
+    if bad.any():
+        raise InputError(
+            f"{scored.loc[bad, 'clip_id'].iloc[0]}: its embedding is zero or not finite "
+            f"({bad.sum()} clips). The clip may be silent or damaged: leave it out, or retrain."
+        )
     make = partial(make_backend, metric=metric)
     anomaly_score = np.full(len(scored), np.nan)
     for machine_type, own in scored.groupby("machine_type"):
@@ -221,35 +227,3 @@ def bounded(table: pd.DataFrame) -> pd.Series:
         share = np.where(z < 0, -_MORE_USUAL, 1.0)
         score[machine["clip_id"]] = share * np.log1p(np.abs(z))
     return score
-
-
-def _joined(
-    rows: npt.NDArray[np.floating],
-    clip_ids: Sequence[str],
-    wanted: pd.Series,
-    *,
-    allow_zero: bool,
-) -> FloatArray:
-    """Rows of the wanted clips, checked, in their order."""
-    names = pd.Index(clip_ids)
-    if len(names) != len(rows) or not names.is_unique:
-        raise InputError(
-            f"{len(rows)} embeddings for {len(names)} clip names ({names.nunique()} "
-            "different): expected one embedding per clip."
-        )
-    positions = names.get_indexer(pd.Index(wanted))
-    missing = wanted[positions < 0]
-    if len(missing):
-        raise InputError(
-            f"{missing.iloc[0]}: has no embedding ({len(missing)} clips have none). "
-            "Compute the embeddings from the same clip table."
-        )
-    joined = np.asarray(rows[positions], np.float64)
-    length = np.linalg.norm(joined, axis=1)
-    bad = ~np.isfinite(length) | ((length == 0) & (not allow_zero))
-    if bad.any():
-        raise InputError(
-            f"{wanted[bad].iloc[0]}: its embedding is zero or not finite ({bad.sum()} clips). "
-            "The clip may be silent or damaged: leave it out, or retrain."
-        )
-    return joined

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,11 +64,12 @@ def official_table(scores: pd.DataFrame) -> pd.DataFrame:
         own = pd.concat([both, _means(both)], ignore_index=True)
         parts.append(own.assign(**clips.iloc[0][["machine_type", "section"]]))
     every = pd.concat(halves, ignore_index=True)
-    official = _total(every, row="official score")
+    means = _means(every)
+    official = means[means["row"].eq("harmonic mean")].assign(row="official score")
+    official[list(OFFICIAL_METRICS)] = np.nan
     # The AUC of both domains and, once per machine, the pAUC.
     official["auc"] = _harmonic(np.concatenate([every["auc"], every["pauc"][::2]]))
-    of_all = pd.concat([_means(every), pd.DataFrame([official])], ignore_index=True)
-    parts.append(of_all.assign(machine_type="all", section=""))
+    parts += [part.assign(machine_type="all", section="") for part in (means, official)]
     return pd.concat(parts, ignore_index=True)[OFFICIAL_COLUMNS]
 
 
@@ -103,16 +103,10 @@ def _means(halves: pd.DataFrame) -> pd.DataFrame:
     for name in ("arithmetic mean", "harmonic mean", *(f"{d} harmonic mean" for d in _DOMAINS)):
         part = halves[halves["row"].eq(name.split()[0])] if name.split()[0] in _DOMAINS else halves
         mean = np.mean if name.startswith("arithmetic") else _harmonic
-        figures = {metric: mean(part[metric].to_numpy()) for metric in OFFICIAL_METRICS}
-        total = {**_total(halves, row=name), "n_normal": part["n_normal"].sum()}
-        rows.append({**total, **figures})
-    return pd.DataFrame(rows)
-
-
-def _total(halves: pd.DataFrame, *, row: str) -> dict[str, Any]:
-    """Count normal and anomalous clips; both halves of a machine share the latter."""
-    counts = {"n_normal": halves["n_normal"].sum(), "n_anomaly": halves["n_anomaly"][::2].sum()}
-    return {"row": row, **dict.fromkeys(OFFICIAL_METRICS, np.nan), **counts}
+        figures = [mean(part[metric].to_numpy()) for metric in OFFICIAL_METRICS]
+        # Both halves of a machine share the anomalous clips.
+        rows.append([name, *figures, part["n_normal"].sum(), halves["n_anomaly"][::2].sum()])
+    return pd.DataFrame(rows, columns=OFFICIAL_COLUMNS[2:])
 
 
 def _harmonic(values: FloatArray) -> float:

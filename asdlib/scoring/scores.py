@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,26 @@ def one_run(scores: pd.DataFrame) -> pd.DataFrame:
 def scored_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Reduce a clip table to the clips that are scored: training and test, rows renumbered."""
     return clips[clips["split"].isin(["train", "test"])].reset_index(drop=True)
+
+
+def rows_of_clips(
+    rows: npt.NDArray[np.floating], clip_ids: Sequence[str], wanted: pd.Series, *, what: str
+) -> npt.NDArray[np.float64]:
+    """Rows of the wanted clips in their order; a clip without one, or with two, is refused."""
+    names = pd.Index(clip_ids)
+    if len(names) != len(rows) or not names.is_unique:
+        raise InputError(
+            f"{len(rows)} {what}s for {len(names)} clip names ({names.nunique()} different): "
+            f"expected one {what} per clip."
+        )
+    positions = names.get_indexer(pd.Index(wanted))
+    missing = wanted[positions < 0]
+    if len(missing):
+        raise InputError(
+            f"{missing.iloc[0]}: has no {what} ({len(missing)} clips have none). Run notebook 03 "
+            "with the same clip table."
+        )
+    return np.asarray(rows[positions], np.float64)
 
 
 def without_learnt(
