@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 from asdlib.base import InputError
@@ -155,7 +154,7 @@ def join_nearest(points: Array, members: Labels, labels: Labels) -> Labels:
     joined: Labels = np.full(len(points), -1, np.int64)
     joined[members] = labels
     others = joined < 0
-    joined[others] = cdist(points[others], centres).argmin(axis=1)
+    joined[others] = _distances(points[others], centres).argmin(axis=1)
     return joined
 
 
@@ -193,7 +192,7 @@ def by_size(labels: Labels) -> Labels:
 
 
 def _membership(points: Array, labels: Labels) -> tuple[Array, npt.NDArray[np.bool_]]:
-    to_centres = cdist(points, _cluster_centres(points, labels))
+    to_centres = _distances(points, _cluster_centres(points, labels))
     nearest, second = np.sort(to_centres, axis=1)[:, :2].T
     confidence = 1.0 - np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
     names, columns = np.unique(labels, return_inverse=True)
@@ -240,7 +239,7 @@ def _stability(points: Array, count: int, rng: np.random.Generator) -> float:
         for half in (order[::2], order[1::2]):
             labels = partition(points[half], count, int(rng.integers(1 << 31)))
             centres = _cluster_centres(points[half], labels)
-            transferred.append(cdist(points, centres).argmin(axis=1))
+            transferred.append(_distances(points, centres).argmin(axis=1))
         values.append(adjusted_rand_score(*transferred))
     return float(np.mean(values))
 
@@ -248,3 +247,8 @@ def _stability(points: Array, count: int, rng: np.random.Generator) -> float:
 def _cluster_centres(points: Array, labels: Labels) -> Array:
     """Mean of every cluster's points, shape (n_clusters, n_dimensions), by ascending label."""
     return np.stack([points[labels == label].mean(axis=0) for label in np.unique(labels)])
+
+
+def _distances(points: Array, centres: Array) -> Array:
+    """Euclidean distances of all points to all centres, shape (n_points, n_centres)."""
+    return np.asarray(np.linalg.norm(points[:, None] - centres, axis=2))
