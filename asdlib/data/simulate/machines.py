@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -95,12 +95,10 @@ def synthesise_clip(
         model.synthesise(state, fault or Fault(), clip) if with_machine else None,
         scene,
         plant_path(seed, machine_type, state.structure),
-        sample_rate=SAMPLE_RATE_HZ,
+        replace(clip, rng=of_scene),
         lead_samples=lead,
-        n_samples=n_samples,
         snr_db=model.snr_db,
         with_background=with_background,
-        rng=of_scene,
     )
 
 

@@ -19,14 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from asdlib.data.simulate.sources import (
-    Clip,
-    FloatArray,
-    frequency_grid,
-    from_db,
-    octave_grid,
-    slope_gain,
-)
+from asdlib.data.simulate.sources import Clip, FloatArray, from_db
 
 # Knots of smooth level curves [Hz], two an octave.
 CURVE_KNOTS_HZ = 62.5 * 2.0 ** (np.arange(15) / 2.0)
@@ -120,18 +113,17 @@ def next_session(scene: Scene, rng: np.random.Generator) -> Scene:
     )
 
 
-def curve_gain(n_samples: int, sample_rate: int, curve_db: FloatArray) -> FloatArray:
+def curve_gain(clip: Clip, curve_db: FloatArray) -> FloatArray:
     """Magnitude response that follows level knots [dB], linear over the logarithm of frequency."""
-    octaves = octave_grid(n_samples, sample_rate)
-    return np.exp2(np.interp(octaves, np.log2(CURVE_KNOTS_HZ), curve_db) / 6.0206)
+    return np.exp2(np.interp(clip.octaves, np.log2(CURVE_KNOTS_HZ), curve_db) / 6.0206)
 
 
 def background(scene: Scene, clip: Clip) -> FloatArray:
     """Sound of the hall without the machine, at unit level above 100 Hz, before the microphone."""
     n, sr, rng = clip.n_samples, clip.sample_rate, clip.rng
     curve = scene.colour_db + CLIP_SCATTER_DB * rng.standard_normal(len(scene.colour_db))
-    slope = slope_gain(n, sr, scene.tilt_db + 0.15 * float(rng.standard_normal()))
-    sound = clip.shaped_noise(curve_gain(n, sr, curve) * slope)
+    slope = clip.slope_gain(scene.tilt_db + 0.15 * float(rng.standard_normal()))
+    sound = clip.shaped_noise(curve_gain(clip, curve) * slope)
     mains = clip.rotation(50.0, wander=2e-4)
     hum = clip.tones(mains, [0.6, 1, 0.3, 0.5, 0.2, 0.3, 0.1, 0.15])
     sound += clip.level(scene.hum_db, scatter_db=0.5) * hum
@@ -146,56 +138,49 @@ def background(scene: Scene, clip: Clip) -> FloatArray:
     return sound
 
 
-def _path_gain(
-    scene: Scene, path_db: FloatArray, n_samples: int, sample_rate: int, rng: np.random.Generator
-) -> npt.NDArray[np.complex128]:
+def _path_gain(scene: Scene, path_db: FloatArray, clip: Clip) -> npt.NDArray[np.complex128]:
     """Response from machine to membrane: structure, times direct sound and two reflections."""
-    grid = frequency_grid(n_samples, sample_rate)
+    rng, grid = clip.rng, clip.frequencies_hz
     curve = path_db + scene.path_db + CLIP_SCATTER_DB * rng.standard_normal(len(path_db))
     total = np.ones(len(grid), complex)
     for detour, strength in ((1.1, 0.25), (1.9, 0.15)):
         extra_m = detour * scene.distance_m * (1.0 + 0.02 * rng.standard_normal())
         total += strength * np.exp(-2j * np.pi * grid * extra_m / SPEED_OF_SOUND_M_S)
-    return np.asarray(total * curve_gain(n_samples, sample_rate, curve))
+    return np.asarray(total * curve_gain(clip, curve))
 
 
-def _microphone_gain(
-    scene: Scene, n_samples: int, sample_rate: int, rng: np.random.Generator
-) -> npt.NDArray[np.complex128]:
-    curve = scene.microphone_db + 0.2 * rng.standard_normal(len(scene.microphone_db))
-    ratio = 1j * frequency_grid(n_samples, sample_rate) / MICROPHONE_FROM_HZ
+def _microphone_gain(scene: Scene, clip: Clip) -> npt.NDArray[np.complex128]:
+    curve = scene.microphone_db + 0.2 * clip.rng.standard_normal(len(scene.microphone_db))
+    ratio = 1j * clip.frequencies_hz / MICROPHONE_FROM_HZ
     coupling = ratio**2 / (1.0 + np.sqrt(2.0) * ratio + ratio**2)
     coupling[0] = 0.0
-    return np.asarray(coupling * curve_gain(n_samples, sample_rate, curve))
+    return np.asarray(coupling * curve_gain(clip, curve))
 
 
 def record(
     machine: FloatArray | None,
     scene: Scene,
     path_db: FloatArray,
+    clip: Clip,
     *,
-    sample_rate: int,
     lead_samples: int,
-    n_samples: int,
     snr_db: float,
     with_background: bool,
-    rng: np.random.Generator,
 ) -> FloatArray:
     """Mix machine and hall as a microphone would, in units of full scale, and drop the lead-in.
 
     The machine (None: hall alone) lies ``snr_db`` over the background above 100 Hz, whether that is
     heard or not.
     """
-    of_levels, of_path, of_hall, of_microphone = rng.spawn(4)
-    hall_db, machine_db = 0.4 * of_levels.standard_normal(2)
-    length = lead_samples + n_samples
-    spectrum = np.zeros(length // 2 + 1, complex)
+    levels, path, hall, microphone = (replace(clip, rng=rng) for rng in clip.rng.spawn(4))
+    hall_db, machine_db = 0.4 * levels.rng.standard_normal(2)
+    spectrum = np.zeros(clip.n_samples // 2 + 1, complex)
     if machine is not None:
-        path = _path_gain(scene, path_db, length, sample_rate, of_path)
+        gain = _path_gain(scene, path_db, path)
         level = from_db(snr_db + scene.machine_db + machine_db)
-        spectrum += level * path * scipy.fft.rfft(machine)
+        spectrum += level * gain * scipy.fft.rfft(machine)
     if with_background:
-        spectrum += scipy.fft.rfft(background(scene, Clip(length, sample_rate, of_hall)))
+        spectrum += scipy.fft.rfft(background(scene, hall))
     spectrum *= from_db(scene.level_db + hall_db)
-    spectrum *= _microphone_gain(scene, length, sample_rate, of_microphone)
-    return np.asarray(scipy.fft.irfft(spectrum, length)[lead_samples:])
+    spectrum *= _microphone_gain(scene, microphone)
+    return np.asarray(scipy.fft.irfft(spectrum, clip.n_samples)[lead_samples:])

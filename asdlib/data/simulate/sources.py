@@ -38,39 +38,19 @@ def modulation(depth: float, turns: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=16)
-def frequency_grid(n_samples: int, sample_rate: int) -> FloatArray:
-    """Frequencies [Hz] of the real FFT; the first is the second, so that it has a logarithm."""
+def _frequency_grid(n_samples: int, sample_rate: int) -> tuple[FloatArray, FloatArray]:
+    """Frequencies [Hz] of the real FFT, the first raised to the second, and their octaves."""
     grid = np.arange(n_samples // 2 + 1, dtype=np.float64) * (sample_rate / n_samples)
     grid[0] = grid[1]
-    grid.flags.writeable = False
-    return grid
-
-
-@lru_cache(maxsize=16)
-def octave_grid(n_samples: int, sample_rate: int) -> FloatArray:
-    """Octaves above 1 Hz, ``log2(frequency)``, of the real FFT bins of ``n_samples``."""
-    grid: FloatArray = np.log2(frequency_grid(n_samples, sample_rate))
-    grid.flags.writeable = False
-    return grid
-
-
-def slope_gain(n_samples: int, sample_rate: int, tilt_db: float) -> FloatArray:
-    """Magnitude response of a slope of ``tilt_db`` per octave, zero at 1 kHz."""
-    octaves = octave_grid(n_samples, sample_rate) - np.log2(1000.0)
-    return np.asarray(np.exp2(tilt_db / 6.0206 * octaves))
+    octaves: FloatArray = np.log2(grid)
+    grid.flags.writeable = octaves.flags.writeable = False  # all clips share them
+    return grid, octaves
 
 
 def _radiated(frequencies_hz: FloatArray) -> FloatArray:
     """Magnitude response of a small source: ``x^2 / (1 + x^2)``, x = f / ``RADIATES_FROM_HZ``."""
     square = (frequencies_hz / RADIATES_FROM_HZ) ** 2
     return square / (1.0 + square)
-
-
-@lru_cache(maxsize=16)
-def _radiation_gain(n_samples: int, sample_rate: int) -> FloatArray:
-    gain = _radiated(frequency_grid(n_samples, sample_rate))
-    gain.flags.writeable = False
-    return gain
 
 
 @dataclass(frozen=True)
@@ -90,6 +70,20 @@ class Clip:
     def of_fault(self) -> Clip:
         """The same clip with the randomness of the fault."""
         return replace(self, rng=self.rng.spawn(1)[0])
+
+    @property
+    def frequencies_hz(self) -> FloatArray:
+        """Frequencies [Hz] of the real FFT; the first is the second, so that it has a logarithm."""
+        return _frequency_grid(self.n_samples, self.sample_rate)[0]
+
+    @property
+    def octaves(self) -> FloatArray:
+        """Octaves above 1 Hz of these frequencies."""
+        return _frequency_grid(self.n_samples, self.sample_rate)[1]
+
+    def slope_gain(self, tilt_db: float) -> FloatArray:
+        """Magnitude response of a slope of ``tilt_db`` per octave, zero at 1 kHz."""
+        return np.asarray(np.exp2(tilt_db / 6.0206 * (self.octaves - np.log2(1000.0))))
 
     def scatter(self, relative: float) -> float:
         """Draw a factor around one, ``exp(relative * normal)``: scatter from clip to clip."""
@@ -129,7 +123,7 @@ class Clip:
     def shaped_noise(self, gain: FloatArray) -> FloatArray:
         """Gaussian noise of a magnitude spectrum from a small source; unit level above 100 Hz."""
         n, sr = self.n_samples, self.sample_rate
-        gain = gain * _radiation_gain(n, sr)
+        gain = gain * _radiated(self.frequencies_hz)
         first = int(np.ceil(LEVEL_FROM_HZ * n / sr))
         white = self.rng.standard_normal((len(gain), 2), dtype=np.float32).view(np.complex64)
         noise = scipy.fft.irfft(white[:, 0] * gain.astype(np.float32), n).astype(float)
@@ -143,13 +137,13 @@ class Clip:
         tilt_db: float = 0.0,
     ) -> FloatArray:
         """Noise of a structure: resonances of equal height on a floor, tilted in dB per octave."""
-        grid = frequency_grid(self.n_samples, self.sample_rate)
+        grid = self.frequencies_hz
         power = np.full_like(grid, from_db(floor_db) ** 2)
         for centre in centres_hz:
             power += 1.0 / (1.0 + (quality * (grid / centre - centre / grid)) ** 2)
         gain = np.sqrt(power)
         if tilt_db:
-            gain *= slope_gain(self.n_samples, self.sample_rate, tilt_db)
+            gain *= self.slope_gain(tilt_db)
         return self.shaped_noise(gain)
 
     def coloured(
@@ -158,7 +152,7 @@ class Clip:
         """Change a sound by ``gain_db`` between two frequencies, shoulders half an octave wide."""
         if not gain_db:
             return sound
-        octaves = octave_grid(self.n_samples, self.sample_rate)
+        octaves = self.octaves
         inside = np.tanh(4.0 * (octaves - np.log2(low_hz)))
         inside -= np.tanh(4.0 * (octaves - np.log2(high_hz)))
         gain = np.exp2(gain_db / 6.0206 * 0.5 * inside)
