@@ -113,6 +113,9 @@ def test_notebooks_are_executed_and_shown(out):
     assert len(list(folder.glob("*.ipynb"))) == 6
     for page in folder.glob("*.html"):
         assert "Written to disk" in page.read_text()
+    gallery = (out / "results" / NAME / "figures.html").read_text()
+    for picture in (out / "figures" / NAME).glob("*.png"):
+        assert picture.name in gallery
 
 
 def check(out: Path, *words: str) -> int:

@@ -81,16 +81,16 @@ class LiveCurves:
         self.corpus = corpus  # "simulated" or "recorded", for the title
         self.histories: dict[int, pd.DataFrame] = {}  # by seed
         self.figure = Figure()  # the newest
-        self._handle: Any = None  # IPython's handle of the shown figure
+        self.handle: Any = None  # of the shown figure, for the picture that is saved of it
 
     def show(self, seed: int, history: pd.DataFrame) -> None:
         """Draw the curve of a seed beside the others, in the place of the figure before."""
         self.histories[seed] = history
         self.figure = draw_training_curves(self.histories, corpus=self.corpus)
-        if self._handle is None:
-            self._handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
+        if self.handle is None:
+            self.handle = display(self.figure, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(self.figure)
+            self.handle.update(self.figure)
         plt.close(self.figure)
 
 
