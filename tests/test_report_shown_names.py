@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from nbconvert.filters import markdown2html
 
 from asdlib.report.experiments import render_sweep
-from asdlib.report.save import save_figure, save_table
+from asdlib.report.output import save_table
 from asdlib.report.spectrum_figures import draw_average_spectra
-from asdlib.report.style import use_style
+from asdlib.report.style import save_figure, use_style
 from asdlib.report.tables import plain, render_markdown, render_official, result_table
 from asdlib.scoring import DIFFERENCE_COLUMNS, METRIC_COLUMNS, OFFICIAL_COLUMNS
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from asdlib.base import InputError
-from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.report.output import STATIC_VARIABLE
 from asdlib.scoring import contribution_table, score_views, with_contributions
 from asdlib.spectra import PROFILES, KnownRates, find_reason
 from asdlib.spectra.injection import INJECTIONS, inject

@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from asdlib.report.save import save_table
+from asdlib.report.output import save_table
 from asdlib.report.tables import plain, render_verdicts
 from asdlib.workbook.notebooks import run_pages
 from asdlib.workbook.pages import write_page

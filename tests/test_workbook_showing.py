@@ -14,8 +14,8 @@ from matplotlib.backend_bases import MouseEvent
 
 from asdlib import scoring
 from asdlib.data import open_waveforms, read_clips
-from asdlib.report import progress
-from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.report import output
+from asdlib.report.output import STATIC_VARIABLE
 from asdlib.spectra import LogMelSettings
 from asdlib.workbook import showing
 
@@ -115,12 +115,12 @@ def test_the_envelope_analysis_of_any_clip_is_seen_and_heard(recordings):
 
 @pytest.mark.parametrize("static", ["", "1"])
 def test_a_bar_is_red_and_in_lines_only_where_nobody_sits(monkeypatch, static):
-    monkeypatch.setattr(progress, "get_ipython", InteractiveShell)
-    monkeypatch.setattr(progress, "tqdm", overwritten := MagicMock())
-    monkeypatch.setattr(progress, "_LogBar", in_lines := MagicMock())
-    monkeypatch.setenv(progress.PROGRESS_VARIABLE, "log")
+    monkeypatch.setattr(output, "get_ipython", InteractiveShell)
+    monkeypatch.setattr(output, "tqdm", overwritten := MagicMock())
+    monkeypatch.setattr(output, "_LogBar", in_lines := MagicMock())
+    monkeypatch.setenv(output.PROGRESS_VARIABLE, "log")
     monkeypatch.setenv(STATIC_VARIABLE, static)
-    with progress.progress_bar(3, "clips") as count:
+    with output.progress_bar(3, "clips") as count:
         count(1)
     used, other = (in_lines, overwritten) if static else (overwritten, in_lines)
     assert used.call_args.kwargs["file"] is (sys.stderr if static else sys.stdout)
@@ -129,12 +129,12 @@ def test_a_bar_is_red_and_in_lines_only_where_nobody_sits(monkeypatch, static):
 
 def test_an_interrupted_cell_ends_in_one_line(monkeypatch, capsys):
     shell = InteractiveShell()
-    monkeypatch.setattr(progress, "get_ipython", lambda: shell)
+    monkeypatch.setattr(output, "get_ipython", lambda: shell)
     monkeypatch.setenv(STATIC_VARIABLE, "1")
-    progress.shorten_interrupts()
+    output.shorten_interrupts()
     assert shell.custom_exceptions == ()
     monkeypatch.delenv(STATIC_VARIABLE)
-    progress.shorten_interrupts()
+    output.shorten_interrupts()
     result = shell.run_cell("raise KeyboardInterrupt")
     assert isinstance(result.error_in_exec, KeyboardInterrupt)
     said = "".join(capsys.readouterr())

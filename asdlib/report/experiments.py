@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from asdlib.base import InputError, refuse_unknown
 from asdlib.report import tables
-from asdlib.report.save import sidecar_path
+from asdlib.report.output import sidecar_path
 from asdlib.report.style import WIDTH_WIDE_IN, group_colour, heat_map, set_wrapped_title
 from asdlib.scoring import DIFFERENCE_COLUMNS, read_scores
 

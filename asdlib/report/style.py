@@ -1,10 +1,13 @@
-"""One look for all figures: sizes, colours by domain, markers by condition, panels by machine."""
+"""One look for all figures: sizes, colours by domain, markers by condition; how they are saved."""
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -17,6 +20,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+
+from asdlib.base import file_hash, write_atomically
+from asdlib.report.output import write_sidecar
 
 WIDTH_WIDE_IN = 7.0
 
@@ -190,3 +196,56 @@ def heat_map(
     ax.tick_params(axis="x", rotation=30)
     ax.tick_params(axis="y", rotation=0)
     return figure, ax
+
+
+def save_figure(
+    figure: Figure, stem: Path, *, provenance: dict[str, Any], is_simulated: bool
+) -> list[Path]:
+    """Write a figure as PNG and PDF with one sidecar and close it; returns the three paths.
+
+    The same figure gives the same bytes: a PDF that was written with the same picture, by the same
+    packages, stays. What shows simulated data says so in its title and begins with ``simulated_``.
+    ``stem`` is the path without suffix.
+    """
+    if is_simulated:
+        _mark_as_simulated(figure)
+        stem = stem.with_name(f"simulated_{stem.name}")
+    picture, drawing, sidecar = (
+        stem.with_name(stem.name + end) for end in (".png", ".pdf", ".json")
+    )
+    _write_figure(figure, picture, {"Software": None})
+    if not _is_of(sidecar, picture, drawing, versions=provenance.get("versions")):
+        with plt.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # arranged once: the PDF follows the PNG
+        _write_figure(figure, drawing, {"CreationDate": None})
+    plt.close(figure)
+    return [picture, drawing, write_sidecar(sidecar, picture, drawing, provenance=provenance)]
+
+
+def _write_figure(figure: Figure, path: Path, stamps: dict[str, None]) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], metadata=stamps)
+    write_atomically(path, buffer.getvalue())
+
+
+def _is_of(sidecar: Path, *files: Path, versions: object) -> bool:
+    """Whether files are what a sidecar names, and were made by these versions of packages."""
+    try:
+        facts = json.loads(sidecar.read_text())
+        same = facts["sha256"] == {file.name: file_hash(file) for file in files}
+        return bool(same and facts["versions"] == versions)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _mark_as_simulated(figure: Figure) -> None:
+    """Say in a figure's title that it shows simulated data, unless the title does already."""
+    titled = [axes for axes in figure.axes if axes.get_title()]
+    title = figure.get_suptitle() or (titled[0].get_title() if titled else "")
+    if "simulated" in title.lower():
+        return
+    marked = wrapped_title(figure, f"{title} (simulated)".strip())
+    if titled and not figure.get_suptitle():
+        titled[0].set_title(marked)
+    else:
+        figure.suptitle(marked)

@@ -22,7 +22,7 @@ from asdlib.data import ArrayStore, open_waveforms
 from asdlib.data.clips import find_recordings, new_clips
 from asdlib.monitoring import bundle
 from asdlib.monitoring.detector import Detector
-from asdlib.report.progress import progress_bar, say
+from asdlib.report.output import package_versions, progress_bar, say
 from asdlib.report.tables import render_verdicts
 from asdlib.spectra import KnownRates
 from asdlib.workbook.explaining import Explainer, reason_sentences, residual_rows
@@ -229,8 +229,6 @@ def learn_command(arguments: list[str], parser: argparse.ArgumentParser) -> int:
     with heard(detector, new) as hearing:
         _tell_what_stands_out(hearing.verdicts)
         extended = detector.extended(new, hearing.described)
-    from asdlib.report.save import package_versions  # brings matplotlib, which takes a second
-
     made_from = {
         "learnt": new["recording"].tolist(),
         "version_before": facts["version"],

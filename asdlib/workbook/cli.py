@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from asdlib.base import PROJECT_ROOT, InputError
-from asdlib.report.progress import PROGRESS_VARIABLE, say
+from asdlib.report.output import PROGRESS_VARIABLE, say
 
 _GOES_ON = "What was computed stays; the same command goes on from there."
 

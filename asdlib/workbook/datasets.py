@@ -20,7 +20,7 @@ from asdlib.data import scan_clips
 from asdlib.data.scan import Scan, machine_types
 from asdlib.data.simulate import MACHINES, SIZES, finished_machines, write_corpus
 from asdlib.data.waveforms import format_problems
-from asdlib.report.progress import progress_bar, say
+from asdlib.report.output import progress_bar, say
 
 #: Microphone that is used where a recording has two: the one near the machine.
 NEAR_CHANNEL = 0

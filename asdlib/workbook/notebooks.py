@@ -23,7 +23,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from asdlib.base import PROJECT_ROOT, InputError
-from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.report.output import STATIC_VARIABLE
 from asdlib.workbook.pages import write_page
 from asdlib.workbook.parameters import read_parameter
 

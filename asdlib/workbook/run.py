@@ -20,8 +20,7 @@ from asdlib.data import ArrayStore, open_waveforms, scan_clips
 from asdlib.data.clips import read_clip_table
 from asdlib.data.scan import is_simulated
 from asdlib.data.store import open_existing
-from asdlib.report import save
-from asdlib.report.progress import progress_bar, shorten_interrupts
+from asdlib.report import output, style
 from asdlib.scoring import is_dcase2025_dev, published_figures
 from asdlib.workbook.parameters import PARAMETERS, check_machine_names, check_parameters
 
@@ -53,7 +52,7 @@ class Run:
     bundle: Path = field(init=False)  # the detector that it leaves for later recordings
     cache: Path = field(init=False)  # keyed stores, shared by all runs
     #: Shows a progress bar while a block runs; yields what counts it forward.
-    progress = staticmethod(progress_bar)
+    progress = staticmethod(output.progress_bar)
 
     def __post_init__(self) -> None:
         out, name = Path(self.settings.out_dir).resolve(), str(self.settings.run_name)
@@ -75,8 +74,8 @@ class Run:
         check_parameters(values, where="parameter ", advice=advice)
         check_machine_names(values, Path(values["data_dir"]), where="parameter ")
         run = cls(notebook, SimpleNamespace(**values))
-        shown = [save.shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
-        shorten_interrupts()
+        shown = [output.shown_path(path) for path in (Path(run.settings.data_dir), run.results)]
+        output.shorten_interrupts()
         print(f"Run {run.settings.run_name}: {run.corpus} clips of {shown[0]}; writes {shown[1]}")
         return run
 
@@ -198,7 +197,7 @@ class Run:
                 f"{path}: lacks the column {', '.join(sorted(missing))}. Expected "
                 "clip_id, attribute, method, confidence."
             )
-        edited = save.was_edited(path)
+        edited = output.was_edited(path)
         self.facts["attributes_edited_by_hand"] = edited
         return table, "edited by hand" if edited else "as notebook 02 wrote them"
 
@@ -228,9 +227,9 @@ class Run:
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """Say where a result of this notebook comes from."""
         settings = dict(vars(self.settings))
-        settings["data_dir"] = save.shown_path(Path(self.settings.data_dir))
-        settings["out_dir"] = save.shown_path(self._out)
-        return save.collect_provenance(
+        settings["data_dir"] = output.shown_path(Path(self.settings.data_dir))
+        settings["out_dir"] = output.shown_path(self._out)
+        return output.collect_provenance(
             notebook=self.notebook,
             run=self.settings.run_name,
             corpus=self.corpus,
@@ -246,7 +245,7 @@ class Run:
         """
         number = f"{self.notebook[:2]}_" if self.notebook[:2].isdecimal() else ""
         stem = self.figures / f"{number}{name}"
-        paths = save.save_figure(
+        paths = style.save_figure(
             figure, stem, provenance=self.provenance(), is_simulated=self.is_simulated
         )
         self._written += paths
@@ -255,19 +254,19 @@ class Run:
     def save_table(self, table: pd.DataFrame, name: str, **facts: Any) -> None:
         """Save a table as ``<results>/<name>.csv`` with its sidecar."""
         path = self.results / f"{name}.csv"
-        self._written += save.save_table(table, path, provenance=self.provenance(**facts))
+        self._written += output.save_table(table, path, provenance=self.provenance(**facts))
 
     def save_text(self, text: str, file_name: str) -> None:
         """Save a text file under the run's results with its sidecar."""
-        self._written += save.save_text(
+        self._written += output.save_text(
             text, self.results / file_name, provenance=self.provenance()
         )
 
     def note_written(self, *paths: Path) -> None:
         """List files that were written by other means; each gets a sidecar."""
         for path in paths:
-            sidecar = save.write_sidecar(
-                save.sidecar_path(path), path, provenance=self.provenance()
+            sidecar = output.write_sidecar(
+                output.sidecar_path(path), path, provenance=self.provenance()
             )
             self._written += [path, sidecar]
 

@@ -22,7 +22,7 @@ import nbformat
 
 from asdlib.base import PROJECT_ROOT, InputError, refuse_unknown, write_atomically
 from asdlib.data.store import content_key
-from asdlib.report.progress import say
+from asdlib.report.output import say
 from asdlib.workbook import datasets
 from asdlib.workbook.notebooks import (
     PROFILES,

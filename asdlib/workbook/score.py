@@ -12,7 +12,7 @@ import pandas as pd
 from asdlib.base import PROJECT_ROOT, InputError, refuse_unknown
 from asdlib.challenge import EDITIONS, reveal, truth_of_names
 from asdlib.data import read_eval_truth
-from asdlib.report.save import collect_provenance, save_table, save_text
+from asdlib.report.output import collect_provenance, save_table, save_text
 from asdlib.report.tables import render_markdown, render_official, result_table
 from asdlib.scoring import evaluate, official_table, published_figures, read_submission
 from asdlib.workbook.datasets import truth_list

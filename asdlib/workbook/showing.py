@@ -24,7 +24,7 @@ from asdlib.base import one_thread
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.report import clip_figures
-from asdlib.report.progress import STATIC_VARIABLE
+from asdlib.report.output import STATIC_VARIABLE
 from asdlib.report.spectrum_figures import draw_recording
 from asdlib.workbook.explaining import Explained, Explainer
 

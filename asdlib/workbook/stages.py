@@ -29,7 +29,7 @@ from asdlib.data import read_clips, read_true_attributes
 from asdlib.data.scan import is_simulated
 from asdlib.data.store import content_key
 from asdlib.data.waveforms import content_hash
-from asdlib.report.save import package_versions
+from asdlib.report.output import package_versions
 from asdlib.workbook.notebooks import Notebook, NotebookFailed, execute
 
 #: Parameters that say where a notebook works, not what it computes.

@@ -26,8 +26,7 @@ from tqdm import tqdm
 from asdlib.base import PROJECT_ROOT, InputError, available_cores, write_atomically
 from asdlib.data.scan import is_simulated
 from asdlib.report import experiments, style
-from asdlib.report.progress import PROGRESS_VARIABLE, progress_bar, say
-from asdlib.report.save import shown_path
+from asdlib.report.output import PROGRESS_VARIABLE, progress_bar, say, shown_path
 from asdlib.scoring import evaluate, paired_differences, read_scores
 from asdlib.workbook import notebooks
 from asdlib.workbook.datasets import check_recordings, ensure_corpus, require_folder

@@ -1,28 +1,92 @@
-"""Write figures, tables and texts, byte-stable, each with a sidecar that says whence it comes."""
+"""What a run says while it works, and leaves: texts and tables that say whence they come."""
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import platform
 import re
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
+from IPython import get_ipython
+from tqdm import tqdm
 
 from asdlib.base import PROJECT_ROOT, file_hash, write_atomically
-from asdlib.report.style import wrapped_title
 
+#: Set to "log" by whoever redirects the output to a file: one line every now and then
+#: instead of a line that is overwritten.
+PROGRESS_VARIABLE = "ASDLIB_PROGRESS"
+#: Set by whoever executes a notebook with nobody before it: no menus there.
+STATIC_VARIABLE = "ASDLIB_STATIC"
+_LOG_INTERVAL_S = 10.0
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "librosa", "matplotlib")
 #: Texts that a spreadsheet would run as a formula; +3, -3.5 and names such as "-pump" it would not.
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\w .+-]*$)")
+
+
+class _LogBar(tqdm):  # type: ignore[misc]
+    """A bar that writes whole lines, for output that cannot be overwritten."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
+        """Write the bar as a line of its own."""
+        self.fp.write((msg if msg is not None else str(self)) + "\n")
+        self.fp.flush()
+        return True
+
+
+@contextmanager
+def progress_bar(
+    total: int, description: str, *, unit: str = "clip", is_scaled: bool = False
+) -> Iterator[Callable[[int], object]]:
+    """Show a bar while a block runs; yields what counts it forward.
+
+    It stands on standard error, in JupyterLab on standard output: the other is red there.
+    ``is_scaled`` shows counts with k, M and G, as for bytes.
+    """
+    watched = _is_watched()
+    file = sys.stdout if watched else sys.stderr
+    options: dict[str, Any] = {"desc": description, "file": file, "ncols": 100}
+    options |= {"unit": unit if is_scaled else f" {unit}", "unit_scale": is_scaled}
+    options["delay"] = 1.0  # what is over in a second needs no bar
+    if os.environ.get(PROGRESS_VARIABLE) == "log" and not watched:
+        seconds = _LOG_INTERVAL_S
+        bar = _LogBar(total=total, mininterval=seconds, maxinterval=seconds, **options)
+    else:
+        bar = tqdm(total=total, mininterval=0.5, **options)
+    with bar:
+        yield bar.update
+
+
+def _is_watched() -> bool:
+    """Whether this is a notebook that somebody sits before."""
+    return get_ipython() is not None and not os.environ.get(STATIC_VARIABLE)
+
+
+def shorten_interrupts() -> None:
+    """Let an interrupted cell end in one line, where somebody sits before the notebook."""
+    if _is_watched():
+        get_ipython().set_custom_exc((KeyboardInterrupt,), _say_interrupted)
+
+
+def _say_interrupted(_shell: Any, *_error: Any, tb_offset: int | None = None) -> list[str]:  # noqa: ARG001
+    message = "Interrupted. What was computed stays: run the cell again to go on."
+    sys.stderr.write(message + "\n")
+    return [message]
+
+
+def say(message: str) -> None:
+    """Tell the user something on standard error."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
 
 
 @cache
@@ -117,61 +181,3 @@ def save_table(table: pd.DataFrame, path: Path, *, provenance: dict[str, Any]) -
         if is_formula.any():
             harmless[name] = texts.mask(is_formula, "'" + texts.astype("string"))
     return save_text(harmless.to_csv(index=False), path, provenance=provenance)
-
-
-def save_figure(
-    figure: Figure, stem: Path, *, provenance: dict[str, Any], is_simulated: bool
-) -> list[Path]:
-    """Write a figure as PNG and PDF with one sidecar and close it; returns the three paths.
-
-    The same figure gives the same bytes: a PDF that was written with the same picture, by the same
-    packages, stays. What shows simulated data says so in its title and begins with ``simulated_``.
-    ``stem`` is the path without suffix.
-    """
-    if is_simulated:
-        _mark_as_simulated(figure)
-        stem = stem.with_name(f"simulated_{stem.name}")
-    picture, drawing, sidecar = (
-        stem.with_name(stem.name + end) for end in (".png", ".pdf", ".json")
-    )
-    _write_figure(figure, picture, {"Software": None})
-    if not _is_of(sidecar, picture, drawing, versions=provenance.get("versions")):
-        with plt.rc_context({"figure.constrained_layout.use": False}):
-            figure.set_layout_engine(None)  # arranged once: the PDF follows the PNG
-        _write_figure(figure, drawing, {"CreationDate": None})
-    plt.close(figure)
-    return [picture, drawing, write_sidecar(sidecar, picture, drawing, provenance=provenance)]
-
-
-def _write_figure(figure: Figure, path: Path, stamps: dict[str, None]) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:], metadata=stamps)
-    write_atomically(path, buffer.getvalue())
-
-
-def _is_of(sidecar: Path, *files: Path, versions: object) -> bool:
-    """Whether files are what a sidecar names, and were made by these versions of packages."""
-    try:
-        facts = json.loads(sidecar.read_text())
-        same = facts["sha256"] == {file.name: file_hash(file) for file in files}
-        return bool(same and facts["versions"] == versions)
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _mark_as_simulated(figure: Figure) -> None:
-    """Say in a figure's title that it shows simulated data, unless the title does already."""
-    titled = [axes for axes in figure.axes if axes.get_title()]
-    title = figure.get_suptitle() or (titled[0].get_title() if titled else "")
-    if "simulated" in title.lower():
-        return
-    marked = f"{title} (simulated)".strip()
-    if titled and not figure.get_suptitle():
-        titled[0].set_title(wrapped_title(figure, marked))
-        return
-    above = [text for text in figure.texts if text.get_text() == title]
-    marked = wrapped_title(figure, marked)
-    if above:
-        above[0].set_text(marked)  # where it stands
-    else:
-        figure.suptitle(marked)
