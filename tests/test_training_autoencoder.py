@@ -230,9 +230,10 @@ def test_other_clips_are_reconstructed_once(frames, clips, tmp_path, monkeypatch
     arrays = open_reconstructions(frames, clips, QUICK, folder=tmp_path, cache_dir=tmp_path)["pump"]
     ids = clips["clip_id"].tolist()[1:3]
     first = reconstruct(arrays, frames, ids, cache_dir=tmp_path)
-    assert first["clip_id"].tolist() == [*arrays["clip_id"], *ids]
+    others = [name for name in arrays["clip_id"] if name not in ids]
+    assert first["clip_id"].tolist() == [*others, *ids]  # once, although the file has them too
     assert np.allclose(first["mse"][-2:], arrays["mse"][1:3], rtol=1e-5)
-    assert first["mean_residual"].shape == (10, N_MELS)
+    assert first["mean_residual"].shape == (8, N_MELS)
 
     def refuse(*_):
         raise AssertionError("computed again")

@@ -245,7 +245,10 @@ def _mark_as_simulated(figure: Figure) -> None:
     if "simulated" in title.lower():
         return
     marked = wrapped_title(figure, f"{title} (simulated)".strip())
+    above = [text for text in figure.texts if text.get_text() == title]
     if titled and not figure.get_suptitle():
         titled[0].set_title(marked)
+    elif above:
+        above[0].set_text(marked)  # where it stands
     else:
         figure.suptitle(marked)

@@ -239,7 +239,8 @@ def reconstruct(
     """Reconstruct other clips by a machine's autoencoder, given its file (`load_reconstruction`).
 
     ``frames`` have the settings of those that were learnt from. Returns the same arrays with these
-    clips' ``clip_id``, ``mse`` and ``mean_residual`` appended, which are kept in ``cache_dir``.
+    clips' ``clip_id``, ``mse`` and ``mean_residual`` appended, which are kept in ``cache_dir``; a
+    clip that the file has already is not there twice.
     """
     positions = frames.positions(clip_ids)
 
@@ -252,8 +253,11 @@ def reconstruct(
     settings = {"network": arrays_key(weights), "frames": frames.rows_key(clip_ids)}
     new = kept(cache_dir, make, kind="residuals", settings=settings)
     new["clip_id"] = np.asarray(clip_ids, str)
+    others = ~np.isin(arrays["clip_id"], new["clip_id"])
     appended = {
-        name: np.concatenate([arrays[name], new[name]]) for name in new if name != "settings"
+        name: np.concatenate([arrays[name][others], new[name]])
+        for name in new
+        if name != "settings"
     }
     return {**arrays, **appended}
 
