@@ -114,7 +114,7 @@ class _Unclosed(io.FileIO):
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Header]]:
-    """Open a recording with libsndfile; a file that is missing or not whole is refused."""
+    """Open a recording with libsndfile; what is missing, not whole or damaged is refused."""
     import soundfile
 
     with reading(path), path.open("rb") as file:
@@ -136,7 +136,12 @@ def opened(path: Path) -> Iterator[tuple[Any, Header]]:
         if header.n_samples > _MOST_PER_BYTE * size:
             # Damaged, or a flac from a pipe, which libsndfile cannot decode without its length.
             raise InputError(f"{path}: does not say how long it is. Convert it to 16-bit PCM wav.")
-        yield sound, header
+        try:
+            yield sound, header
+        except (soundfile.LibsndfileError, MemoryError) as error:
+            raise InputError(
+                f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
+            ) from error
 
 
 def _is_unclosed(sound: Any, path: Path, size: int) -> bool:
@@ -192,7 +197,11 @@ def read_mono(
         count = header.n_samples - start if n_samples is None else n_samples
         if start + count > header.n_samples:
             raise InputError(f"{path}: became shorter since the clip table was read. Run again.")
-        frames = decode(sound, header, path, start, count)
+        if start:
+            sound.seek(start)
+        is_integer = header.subtype == "PCM_16"
+        dtype = "int16" if is_integer else "float64"
+        frames: npt.NDArray[Any] = sound.read(count, dtype=dtype, always_2d=True)
     if len(frames) != count:
         raise InputError(
             f"{path}: is truncated, its header announces {header.n_samples} samples and "
@@ -200,7 +209,6 @@ def read_mono(
         )
     if header.subtype in FLOATS:
         frames *= scale
-    is_integer = frames.dtype == np.int16
     if not is_integer:
         _check_levels(path, header, frames)
     only = int(channel) if isinstance(channel, int) and header.channels > 1 else 0
@@ -236,21 +244,6 @@ def misfits(
         there = ", ".join(map(str, range(channels)))
         found.append(f"with {channels} channels, {expected}: add --set channel=mean (or {there})")
     return found
-
-
-def decode(sound: Any, header: Header, path: Path, start: int, count: int) -> npt.NDArray[Any]:
-    """Frames (count, channels): int16 of 16-bit PCM, else float64 where full scale is 1."""
-    import soundfile
-
-    try:
-        if start:
-            sound.seek(start)
-        dtype = "int16" if header.subtype == "PCM_16" else "float64"
-        return sound.read(count, dtype=dtype, always_2d=True)  # type: ignore[no-any-return]
-    except (soundfile.LibsndfileError, MemoryError) as error:
-        raise InputError(
-            f"{path}: cannot be decoded ({error}). Convert it to 16-bit PCM wav."
-        ) from error
 
 
 def _check_levels(path: Path, header: Header, frames: npt.NDArray[Any]) -> None:

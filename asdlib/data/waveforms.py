@@ -123,12 +123,8 @@ def _float_peak(path: str | Path) -> float | None:
     with audio.opened(Path(path)) as (sound, header):
         if header.subtype not in audio.FLOATS:
             return None
-        peak, block = 0.0, max(1, _BLOCK_SAMPLES // header.channels)
-        for start in range(0, header.n_samples, block):
-            count = min(block, header.n_samples - start)
-            frames = np.abs(audio.decode(sound, header, Path(path), start, count))
-            peak = max(peak, float(frames[np.isfinite(frames)].max(initial=0.0)))
-    return peak
+        blocks = sound.blocks(max(1, _BLOCK_SAMPLES // header.channels), dtype="float64")
+        return max((float(np.abs(x[np.isfinite(x)]).max(initial=0.0)) for x in blocks), default=0.0)
 
 
 def content_hash(clips: pd.DataFrame, *, workers: int | None = None) -> str:
