@@ -8,11 +8,13 @@ Two runs over the same recordings differ in `companions_below` alone:
         --set companions_below=0
     python benchmarks/companions.py --runs results/NAME --without results/NAME_without --save
 
-Both options take several runs, in the same order. Test labels are read for the table alone.
+Both options take several runs, in the same order; with ``--add`` the rows of others that were saved
+before stay. Test labels are read for the table alone.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import benchmark_parser, save  # noqa: E402
+from common import FOLDER, benchmark_parser, save  # noqa: E402
 from detection import interval, made_up_run  # noqa: E402
 
 from asdlib import scoring  # noqa: E402
@@ -68,13 +70,19 @@ def rows_of(run: Path, without: Path, n_bootstrap: int) -> list[dict[str, Any]]:
     return rows
 
 
-def compare(pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootstrap: int) -> None:
-    """Put the runs of every machine beside each other."""
-    rows = [row for pair in pairs for row in rows_of(*pair, n_bootstrap)]
+def compare(
+    pairs: Sequence[tuple[Path, Path]], folder: Path | None, *, n_bootstrap: int, add: bool = False
+) -> None:
+    """Put the runs of every machine beside each other, and beside those that were saved before."""
+    saved = json.loads(((folder or FOLDER) / "companions.json").read_text()) if add else {}
+    new = {run.name for run, _ in pairs}
+    rows = [row for row in saved.get("machines", []) if row["run"] not in new]
+    rows += [row for pair in pairs for row in rows_of(*pair, n_bootstrap)]
     table = pd.DataFrame(rows)
     low, high = table.pop("gain_low"), table.pop("gain_high")
     gains = [interval(*gain, "+") for gain in zip(table["gain"], low, high, strict=True)]
-    means = table.groupby(["machines", "system"], sort=False)[["without", "with"]].mean()
+    means = table.sort_values("machines", kind="stable")
+    means = means.groupby(["machines", "system"], sort=False)[["without", "with"]].mean()
     text = "\n".join(
         [
             "# Simulated companions of recorded machines\n",
@@ -95,15 +103,15 @@ def main() -> None:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--without", nargs="+", type=Path, metavar="DIR", default=[])
     parser.add_argument("--runs", nargs="+", type=Path, metavar="DIR", default=[])
+    parser.add_argument("--add", action="store_true", help="keep what was saved of other runs")
     options = parser.parse_args()
     if options.miniature:
         with tempfile.TemporaryDirectory() as made_up:
             runs = [made_up_run(Path(made_up) / name, 40) for name in ("with", "without")]
             compare([(runs[0], runs[1])], options.save, n_bootstrap=100)
     elif options.runs and len(options.runs) == len(options.without):
-        compare(
-            list(zip(options.runs, options.without, strict=True)), options.save, n_bootstrap=1000
-        )
+        pairs = list(zip(options.runs, options.without, strict=True))
+        compare(pairs, options.save, n_bootstrap=1000, add=options.add)
     else:
         parser.error("say --runs and --without, with as many runs each")
 
