@@ -17,6 +17,7 @@ from asdlib.base import InputError, available_cores, one_thread, use_one_torch_t
 from asdlib.data import ArrayStore
 from asdlib.data.cache import arrays_key, kept
 from asdlib.data.store import content_key
+from asdlib.scoring.scores import rows_of_clips
 
 #: View whose rows are shown where a view's own rows mean nothing.
 _STAND_IN = {"embedding": "spectrum"}
@@ -105,14 +106,14 @@ class Explainer:
     ) -> tuple[spectra.Reason, list[str]]:
         """Reason of one view, and the normal clips that are nearest in it."""
         names, bank = self._bank(view, clip_id)
-        places = bank.nearest(self._row(view, clip_id), count=self.neighbours)
+        places = bank.nearest(self._rows(view, [clip_id])[0], count=self.neighbours)
         nearest = [names[place] for place in places]
         told = _STAND_IN.get(view, view)
         hear = self.hear_shifted
         if view in _STAND_IN and hear is not None:
             facts = {**facts, "rescore": lambda shifts: bank.anomaly_score(hear(clip_id, shifts))}
         reason = spectra.find_reason(
-            view, row=self._row(told, clip_id), normal_rows=_rows_of(self.rows, told, nearest),
+            view, row=self._rows(told, [clip_id])[0], normal_rows=self._rows(told, nearest),
             scatter=self._bank(told, clip_id)[1].scatter, **facts,
         )  # fmt: skip
         return reason, nearest
@@ -131,12 +132,14 @@ class Explainer:
             bank = scoring.DomainMinimumBackend(
                 self.k, scoring.VIEW_METRICS.get(view, "standardised")
             )
-            bank.fit(_rows_of(self.rows, view, names), domains=domains)
+            bank.fit(self._rows(view, names), domains=domains)
             self._banks[key] = (names, bank)
         return self._banks[key]
 
-    def _row(self, view: str, clip_id: str) -> npt.NDArray[np.float64]:
-        return np.asarray(_rows_of(self.rows, view, [clip_id])[0])
+    def _rows(self, view: str, clip_ids: list[str]) -> npt.NDArray[np.float64]:
+        """Rows of some clips in a view."""
+        names, values = self.rows[view]
+        return rows_of_clips(values, names, pd.Series(clip_ids), what=f"row of the view {view}")
 
 
 def reason_sentences(
@@ -184,17 +187,3 @@ def residual_rows(residuals: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> sc
     """Mean residuals of the autoencoders of all machines as rows of one view [dB]."""
     ids = [clip_id for arrays in residuals.values() for clip_id in arrays["clip_id"].tolist()]
     return ids, np.concatenate([arrays["mean_residual"] for arrays in residuals.values()])
-
-
-def _rows_of(
-    rows: Mapping[str, scoring.View], view: str, clip_ids: list[str]
-) -> npt.NDArray[np.float64]:
-    """Rows of some clips in a view."""
-    if view not in rows:
-        raise InputError(f"view {view!r}: there are no rows of it, only of {', '.join(rows)}.")
-    names, values = rows[view]
-    places = pd.Index(names).get_indexer(pd.Index(clip_ids))
-    if (places < 0).any():
-        missing = clip_ids[int(np.flatnonzero(places < 0)[0])]
-        raise InputError(f"{missing}: has no row in the view {view!r}.")
-    return np.asarray(values[places], np.float64)
