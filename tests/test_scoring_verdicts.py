@@ -14,7 +14,7 @@ from asdlib.scoring import (
     verdict_table,
     with_contributions,
 )
-from asdlib.scoring.verdicts import verdict_count
+from asdlib.scoring.decisions import verdict_count
 
 #: Contributions of two views to the test clips of one machine, in the order of their names.
 TEST = {"a": (0.1, -0.2), "b": (9.0, 3.0), "c": (7.0, 30.0), "d": (-1.0, -1.0), "e": (8.0, 2.0)}

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from asdlib.report import style
 from asdlib.report.tables import METRIC_LABELS
-from asdlib.scoring.verdicts import verdict_count
+from asdlib.scoring.decisions import verdict_count
 
 Array = npt.NDArray[np.float64]
 _TRAINING_COLOUR = "0.75"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from asdlib.base import InputError
 from asdlib.scoring import CELL_METRICS, OFFICIAL_METRICS, mean_over_seeds
-from asdlib.scoring.verdicts import verdict_count
+from asdlib.scoring.decisions import verdict_count
 
 TABLE_COLUMNS = [
     "machine_type", "metric", "system", "value", "spread", "n_seeds", "ci_low", "ci_high",

@@ -9,28 +9,37 @@ from asdlib.scoring.backends import (
     time_average,
 )
 from asdlib.scoring.decisions import (
+    VERDICT_COLUMNS,
+    conformal_threshold,
+    decide,
+    explained_clips,
+    false_alarms,
+    flagged_first,
+    since_when,
+    verdict_count,
+    verdict_table,
+)
+from asdlib.scoring.differences import (
+    DIFFERENCE_COLUMNS,
     LEARNT,
     SENSITIVITY_COLUMNS,
     blind_spots,
-    conformal_threshold,
-    decide,
     detection_rates,
-    false_alarms,
-    held_out_part,
-    rehearsed_clips,
-    roc_curves,
+    mean_over_seeds,
+    paired_differences,
 )
-from asdlib.scoring.differences import DIFFERENCE_COLUMNS, mean_over_seeds, paired_differences
-from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate
+from asdlib.scoring.evaluation import CELL_METRICS, METRIC_COLUMNS, evaluate, roc_curves
 from asdlib.scoring.final import (
     AUTOENCODER,
     VIEW_METRICS,
     VIEWS,
     View,
     autoencoder_view,
+    contribution_table,
     fuse,
     score_machines,
     score_views,
+    with_contributions,
 )
 from asdlib.scoring.knn import KNNBackend
 from asdlib.scoring.metrics import MAX_FPR, auc, harmonic_mean, pauc
@@ -44,13 +53,10 @@ from asdlib.scoring.official import (
     write_submission,
 )
 from asdlib.scoring.resampling import DomainMinimumBackend
-from asdlib.scoring.scores import SCORE_COLUMNS, read_scores, validate_scores
-from asdlib.scoring.verdicts import (
-    VERDICT_COLUMNS,
-    contribution_table,
-    explained_clips,
-    flagged_first,
-    since_when,
-    verdict_table,
-    with_contributions,
+from asdlib.scoring.scores import (
+    SCORE_COLUMNS,
+    held_out_part,
+    read_scores,
+    rehearsed_clips,
+    validate_scores,
 )

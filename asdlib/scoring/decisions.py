@@ -1,4 +1,4 @@
-"""Decisions: thresholds that promise a false-alarm rate, whether it was kept, what they find.
+"""Decisions: thresholds that promise a false-alarm rate, whether it was kept, and verdicts.
 
 The organisers fit a gamma distribution to the autoencoder's losses of batches, not of clips, and
 take its 90 % point; here the decisions of every system, theirs included, come from conformal
@@ -8,31 +8,27 @@ thresholds of clip scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from sklearn.isotonic import IsotonicRegression
 
 from asdlib.base import InputError
-from asdlib.scoring.metrics import Ranking, auc
-from asdlib.scoring.resampling import N_PARTS, of_sessions, parts
-from asdlib.scoring.scores import validate_scores
+from asdlib.scoring.final import contribution_table
+from asdlib.scoring.resampling import of_sessions
+from asdlib.scoring.scores import RUN_KEYS, one_run, validate_scores
 
-_KEYS = ["system", "seed", "machine_type"]
-THRESHOLD_COLUMNS = [*_KEYS, "threshold", "false_alarm_rate", "n_train", "reason"]
-FALSE_ALARM_COLUMNS = [*_KEYS, "domain", "promised", "met", "met_low", "met_high", "n_normal"]
-SENSITIVITY_COLUMNS = [
-    *("system", "machine_type", "kind", "strength", "unit"),
-    *("pod", "pod_low", "pod_high", "auc", "n_clips", "false_alarms", "found_from"),
+THRESHOLD_COLUMNS = [*RUN_KEYS, "threshold", "false_alarm_rate", "n_train", "reason"]
+FALSE_ALARM_COLUMNS = [*RUN_KEYS, "domain", "promised", "met", "met_low", "met_high", "n_normal"]
+VERDICT_COLUMNS = [
+    *("recording", "clip_id", "machine_type", "recorded_at", "start_s"),
+    *("anomaly_score", "threshold", "verdict", "percentile", "heard", "reason", "since"),
 ]
-#: Views that learn from all training clips, those that are put aside here too.
-LEARNT = ("embedding", "autoencoder")
-#: Probability of detection from which on a change counts as found.
-FOUND = 0.9
+_FLAGGED = "anomalous"
+_ORDER = ["recorded_at", "recording", "start_s"]
 
 
 def conformal_threshold(
@@ -87,7 +83,7 @@ def decide(
     table = validate_scores(scores)
     of_sessions = _with_sessions(clips)
     thresholds = []
-    for _, machine in table.groupby(_KEYS, dropna=False, sort=False):
+    for _, machine in table.groupby(RUN_KEYS, dropna=False, sort=False):
         train = machine[machine["split"].eq("train") & machine["anomaly_score"].notna()]
         threshold, reasons = float("nan"), []
         for domain, own in train.groupby(train["domain"].fillna("no domain"), sort=True):
@@ -107,7 +103,7 @@ def decide(
             table.loc[scored.index, "is_decided_anomalous"] = scored > threshold
         first = machine.iloc[0]
         reason = "; ".join(reasons)
-        thresholds.append([*first[_KEYS], threshold, false_alarm_rate, len(train), reason])
+        thresholds.append([*first[RUN_KEYS], threshold, false_alarm_rate, len(train), reason])
     found = pd.DataFrame(thresholds, columns=THRESHOLD_COLUMNS).astype({"seed": "Int64"})
     return table, found
 
@@ -131,134 +127,145 @@ def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame
     normal = scores[scores["split"].eq("test") & scores["is_anomaly"].eq(False).fillna(False)]
     decided = normal[normal["is_decided_anomalous"].notna()]
     rows = []
-    for keys, own in decided.groupby([*_KEYS, "domain"], dropna=False, sort=False):
+    for keys, own in decided.groupby([*RUN_KEYS, "domain"], dropna=False, sort=False):
         count, total = int(own["is_decided_anomalous"].sum()), len(own)
-        rows.append([*keys, count / total, *_exact_interval(count, total), total])
-    columns = [*_KEYS, "domain", "met", "met_low", "met_high", "n_normal"]
+        rows.append([*keys, count / total, *exact_interval(count, total), total])
+    columns = [*RUN_KEYS, "domain", "met", "met_low", "met_high", "n_normal"]
     met = pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
-    promised = thresholds[[*_KEYS, "false_alarm_rate"]]
-    met = met.merge(promised.rename(columns={"false_alarm_rate": "promised"}), on=_KEYS)
+    promised = thresholds[[*RUN_KEYS, "false_alarm_rate"]]
+    met = met.merge(promised.rename(columns={"false_alarm_rate": "promised"}), on=RUN_KEYS)
     return met[FALSE_ALARM_COLUMNS]
 
 
-def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
-
-    ``system, seed, machine_type, normal_domain, false_positive_rate, true_positive_rate``, one row
-    per point, rates 0 to 1, from test clips of known condition. ``normal_domain`` is "source" or
-    "target" (normal clips of that domain against all anomalies) or "both"; curves without either
-    are absent.
-    """
-    table = validate_scores(scores)
-    known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
-    known = known.sort_values("machine_type", kind="stable")
-    columns = [*_KEYS, "normal_domain", "false_positive_rate", "true_positive_rate"]
-    parts = []
-    for _, machine in known.groupby(_KEYS, dropna=False, sort=False):
-        anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
-        domain = machine["domain"].fillna("").to_numpy(dtype=object)
-        ranking = Ranking(machine["anomaly_score"].to_numpy())
-        for name in ("source", "target", "both"):
-            normal = ~anomalous & ((domain == name) | (name == "both"))
-            if not normal.any() or not anomalous.any():
-                continue
-            both = np.stack([normal, anomalous]).astype(float)
-            part = pd.DataFrame(ranking.rates(both).T, columns=columns[-2:])
-            parts.append(part.assign(**machine[_KEYS].iloc[0], normal_domain=name))
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Rows that a rehearsal puts aside: the last third of the normal training clips of each domain.
-
-    None of a machine whose training clips are fewer than six.
-    """
-    aside = np.zeros(len(clips), bool)
-    train = clips.reset_index(drop=True)
-    train = train[train["split"].eq("train")]
-    for _, own in train.groupby("machine_type"):
-        if len(own) >= 2 * N_PARTS:
-            is_last = parts(own["domain"].fillna("").to_numpy(str)) == N_PARTS - 1
-            aside[own.index[is_last]] = True
-    return aside
-
-
-def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
-    """Clip table of a rehearsal: training clips, those of `held_out_part` as normal test clips."""
-    train = clips[clips["split"].eq("train")].reset_index(drop=True)
-    train["is_anomaly"] = pd.array([False] * len(train), dtype="boolean")
-    train.loc[held_out_part(train), "split"] = "test"
-    return train
-
-
-def detection_rates(
-    scores: pd.DataFrame, plan: pd.DataFrame, *, false_alarm_rate: float = 0.05
-) -> pd.DataFrame:
-    """Probability of detection (POD) of every kind of change, strength by strength.
-
-    ``pod`` has its exact 95 % interval (Clopper and Pearson) at the conformal threshold over both
-    domains; ``auc`` is against the unchanged clips put aside, ``false_alarms`` theirs; from
-    ``found_from`` on the POD, made monotone, reaches ``FOUND`` (NaN: never).
-    """
-    table = scores.merge(plan[["clip_id", "kind", "strength", "unit"]], on="clip_id", how="left")
-    rows = []
-    for (system, machine), own in table.groupby(["system", "machine_type"], sort=False):
-        normal = own[own["kind"].isna()]
-        threshold, _ = conformal_threshold(
-            normal["anomaly_score"].to_numpy(), false_alarm_rate=false_alarm_rate
-        )
-        unchanged = normal.loc[normal["split"].eq("test"), "anomaly_score"].to_numpy()
-        alarms = float(np.mean(unchanged > threshold))
-        for (kind, unit), changed in own.groupby(["kind", "unit"], sort=False):
-            of_kind = [
-                (float(str(strength)), scored.to_numpy(np.float64))
-                for strength, scored in changed.groupby("strength")["anomaly_score"]
-            ]
-            shares = [float(np.mean(values > threshold)) for _, values in of_kind]
-            found = _found_from([strength for strength, _ in of_kind], shares)
-            for (strength, values), share in zip(of_kind, shares, strict=True):
-                low, high = _exact_interval(round(share * len(values)), len(values))
-                is_changed = np.repeat([False, True], [len(unchanged), len(values)])
-                area = auc(np.concatenate([unchanged, values]), is_changed)
-                rows.append(
-                    [system, machine, kind, strength, unit, share, low, high]
-                    + [area, len(values), alarms, found]
-                )
-    return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
-
-
-def blind_spots(rates: pd.DataFrame, *, system: str = "final") -> pd.DataFrame:
-    """Compare the fused system with the best single profile, kind by kind.
-
-    Of `detection_rates` of ``system`` and its views, one row per machine and kind: ``machine_type,
-    kind``, ``auc`` of the system and ``best_auc`` of the ``best_view``, both means over the
-    strengths, and ``shortfall``, their difference where the profile is better. Views that were
-    learnt (`LEARNT`) knew the clips that were put aside: what they hear of a change is no measure.
-    """
-    mean = rates.pivot_table(
-        index=["machine_type", "kind"], columns="system", values="auc", sort=False
-    )
-    views = mean.drop(columns=[system, *LEARNT], errors="ignore")
-    if views.empty:  # learnt views alone: nothing to compare with
-        return pd.DataFrame(columns=["machine_type", "kind", "auc", "best_auc", "best_view",
-                                     "shortfall"])  # fmt: skip
-    best = {"best_auc": views.max(axis=1), "best_view": views.idxmax(axis=1)}
-    table = pd.DataFrame({"auc": mean[system], **best})
-    table["shortfall"] = (table["best_auc"] - table["auc"]).clip(lower=0.0)
-    return table.reset_index()
-
-
 @cache  # few clips: the same few shares again and again
-def _exact_interval(count: int, total: int) -> tuple[float, float]:
+def exact_interval(count: int, total: int) -> tuple[float, float]:
     """95 % interval of a share (Clopper and Pearson)."""
     interval = stats.binomtest(count, total).proportion_ci()
     return interval.low, interval.high
 
 
-def _found_from(strengths: Sequence[float], shares: Sequence[float]) -> float:
-    """Smallest strength at which the monotone POD, linear between the strengths, is `FOUND`."""
-    monotone = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(strengths, shares)
-    if monotone[-1] < FOUND:
-        return float("nan")
-    first = int(np.argmax(monotone >= FOUND))
-    return float(np.interp(FOUND, monotone[: first + 1], strengths[: first + 1]))
+def verdict_table(
+    final_scores: pd.DataFrame,
+    view_scores: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    clips: pd.DataFrame,
+) -> pd.DataFrame:
+    """Say of every test clip what it is taken for.
+
+    Parameters
+    ----------
+    final_scores : DataFrame
+        Decided scores (`asdlib.scoring.decide`) of one system and seed, training clips among them.
+    view_scores : DataFrame
+        ``clip_id, system, contribution``, see `with_contributions`.
+    thresholds : DataFrame
+        As from `asdlib.scoring.decide`, this system's among them.
+    clips : DataFrame
+        Clip table; ``recording``, ``start_s`` [s] and ``recorded_at`` are read where it has them.
+
+    Returns
+    -------
+    DataFrame
+        ``VERDICT_COLUMNS``, flagged clips first, then by score. ``verdict``: "anomalous", "normal",
+        or "unknown" where the machine has no threshold; ``percentile``: share of the machine's
+        training clips that score lower [%]; ``heard``: the view with the largest contribution,
+        empty if none is positive; ``reason``: to be filled in; ``since``: when the unbroken run of
+        anomalous clips began that this one belongs to, in the order of the machine's recordings.
+    """
+    table = one_run(final_scores)
+    test = table[table["split"].eq("test")].copy()
+    test["threshold"] = test["machine_type"].map(_limits(table, thresholds))
+    words = {True: _FLAGGED, False: "normal"}
+    test["verdict"] = test["is_decided_anomalous"].map(words).astype(object).fillna("unknown")
+    test["percentile"] = _percentiles(table, test)
+    shares = contribution_table(view_scores).reindex(test["clip_id"])
+    largest = shares.fillna(-np.inf).to_numpy().argmax(axis=1)
+    names = shares.columns.to_numpy(object)[largest]
+    test["heard"] = np.where(shares.max(axis=1).gt(0), names, "")
+    test["reason"] = ""
+    test = test.merge(_places(clips), on="clip_id", how="left", validate="one_to_one")
+    test["since"] = _since(test)
+    return flagged_first(test)[VERDICT_COLUMNS]
+
+
+def flagged_first(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Sort verdicts: flagged clips first, then by score, the highest first."""
+    order = verdicts.assign(_flagged=verdicts["verdict"].eq(_FLAGGED)).sort_values(
+        ["_flagged", "anomaly_score"], ascending=False, kind="stable", ignore_index=True
+    )
+    return order.drop(columns="_flagged")
+
+
+def since_when(flags: Iterable[bool], moments: Iterable[str]) -> list[str]:
+    """Moment at which the unbroken run of flags began that each belongs to; empty without one."""
+    since, begin = [], ""
+    for flag, moment in zip(flags, moments, strict=True):
+        begin = (begin or moment) if flag else ""
+        since.append(begin)
+    return since
+
+
+def explained_clips(verdicts: pd.DataFrame, *, most: int) -> pd.DataFrame:
+    """Choose the verdicts to be shown with a picture: flagged clips and every machine's extremes.
+
+    At most ``most`` flagged ones, the highest scores first, and of every machine the most and
+    the least anomalous clip. Rows of ``verdicts``, in their order.
+    """
+    flagged = verdicts.index[verdicts["verdict"].eq(_FLAGGED)][:most]
+    of_machine = verdicts.groupby("machine_type", sort=True)["anomaly_score"]
+    ends = {*of_machine.idxmax(), *of_machine.idxmin()} if len(verdicts) else set()
+    return verdicts.loc[sorted({*flagged, *ends})]
+
+
+def verdict_count(verdicts: pd.DataFrame, *, n_shown: int) -> str:
+    """Sum verdicts up in one sentence: "3 of 40 clips of 2 machines are anomalous"."""
+    count, machines = len(verdicts), verdicts["machine_type"].nunique()
+    flagged = int(verdicts["verdict"].eq(_FLAGGED).sum())
+    said = f"{flagged} of {count} clips of {machines} machine{'' if machines == 1 else 's'} "
+    said += "is anomalous" if flagged == 1 else "are anomalous"
+    unknown = int(verdicts["verdict"].eq("unknown").sum())
+    if unknown:
+        said += f", {unknown} without a verdict (no threshold)"
+    return said + ("; the rest in verdicts.csv." if count > n_shown else ".")
+
+
+def _limits(table: pd.DataFrame, thresholds: pd.DataFrame) -> pd.Series:
+    """Threshold of every machine, of this system and seed."""
+    system, seed = table["system"].iloc[0], table["seed"].iloc[0]
+    same_seed = thresholds["seed"].isna() if pd.isna(seed) else thresholds["seed"].eq(seed)
+    own = thresholds[thresholds["system"].eq(system) & same_seed.fillna(False)]
+    if own.empty:
+        raise InputError(f"There is no threshold of system {system!r}, seed {seed}.")
+    return own.set_index("machine_type")["threshold"]
+
+
+def _percentiles(table: pd.DataFrame, test: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Share of the machine's training scores below each test score [%]; NaN without any."""
+    percentile = np.full(len(test), np.nan)
+    for machine, own in table[table["split"].eq("train")].groupby("machine_type"):
+        train = np.sort(own["anomaly_score"].dropna().to_numpy())
+        chosen = test["machine_type"].eq(machine).to_numpy()
+        if len(train):
+            below = np.searchsorted(train, test.loc[chosen, "anomaly_score"], side="left")
+            percentile[chosen] = 100.0 * below / len(train)
+    return percentile
+
+
+def _places(clips: pd.DataFrame) -> pd.DataFrame:
+    """Look up recording, its time and the clip's start in it, as far as the clip table knows."""
+    places = pd.DataFrame({"clip_id": clips["clip_id"].astype("string")})
+    given = {name: clips[name] for name in _ORDER if name in clips}
+    places["recording"] = given.get("recording", places["clip_id"])
+    places["recorded_at"] = given.get("recorded_at", pd.Series(pd.NA, clips.index, dtype="string"))
+    places["start_s"] = given.get("start_s", 0.0)
+    return places
+
+
+def _since(test: pd.DataFrame) -> pd.Series:
+    """Begin of the unbroken run of anomalous verdicts that a clip belongs to; else empty."""
+    since = pd.Series("", index=test.index)
+    for _, machine in test.groupby("machine_type"):
+        own = machine.sort_values(_ORDER, kind="stable", na_position="last")
+        moments = own["recorded_at"].fillna(own["recording"]).astype(str)
+        since.loc[own.index] = np.array(since_when(own["verdict"].eq(_FLAGGED), moments), object)
+    return since

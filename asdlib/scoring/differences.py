@@ -1,16 +1,21 @@
-"""What a system gains over a reference: paired differences with intervals over seeds and clips."""
+"""Comparisons: what a system gains over a reference, and what it finds of rehearsed changes.
+
+Paired differences have intervals over seeds and clips, probabilities of detection exact ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.isotonic import IsotonicRegression
 
 from asdlib.base import InputError, refuse_unknown
+from asdlib.scoring.decisions import conformal_threshold, exact_interval
 from asdlib.scoring.evaluation import compact, draw_metrics, joined
-from asdlib.scoring.metrics import MAX_FPR, FloatArray
+from asdlib.scoring.metrics import MAX_FPR, FloatArray, auc
 from asdlib.scoring.resampling import bias_corrected_interval
 from asdlib.scoring.scores import validate_scores
 
@@ -20,6 +25,14 @@ DIFFERENCE_COLUMNS = [
     *("difference", "difference_spread", "difference_low", "difference_high"),
     *("n_normal", "n_anomaly", "reason"),
 ]
+SENSITIVITY_COLUMNS = [
+    *("system", "machine_type", "kind", "strength", "unit"),
+    *("pod", "pod_low", "pod_high", "auc", "n_clips", "false_alarms", "found_from"),
+]
+#: Views that learn from all training clips, those that are put aside in a rehearsal too.
+LEARNT = ("embedding", "autoencoder")
+#: Probability of detection from which on a change counts as found.
+FOUND = 0.9
 #: Draws of every seed of a system; under None where it has no seeds.
 _Draws = dict[int | None, FloatArray]
 _IDENTITY = ["clip_id", "machine_type", "section", "domain", "is_anomaly"]
@@ -208,3 +221,69 @@ def _refuse_other_clips(table: pd.DataFrame, reference: str) -> None:
                 f"System {name!r}, seed {number}: was scored on other test clips than "
                 f"{reference!r} ({what}). Compare runs on the same clips."
             )
+
+
+def detection_rates(
+    scores: pd.DataFrame, plan: pd.DataFrame, *, false_alarm_rate: float = 0.05
+) -> pd.DataFrame:
+    """Probability of detection (POD) of every kind of change, strength by strength.
+
+    ``pod`` has its exact 95 % interval (Clopper and Pearson) at the conformal threshold over both
+    domains; ``auc`` is against the unchanged clips put aside, ``false_alarms`` theirs; from
+    ``found_from`` on the POD, made monotone, reaches ``FOUND`` (NaN: never).
+    """
+    table = scores.merge(plan[["clip_id", "kind", "strength", "unit"]], on="clip_id", how="left")
+    rows = []
+    for (system, machine), own in table.groupby(["system", "machine_type"], sort=False):
+        normal = own[own["kind"].isna()]
+        threshold, _ = conformal_threshold(
+            normal["anomaly_score"].to_numpy(), false_alarm_rate=false_alarm_rate
+        )
+        unchanged = normal.loc[normal["split"].eq("test"), "anomaly_score"].to_numpy()
+        alarms = float(np.mean(unchanged > threshold))
+        for (kind, unit), changed in own.groupby(["kind", "unit"], sort=False):
+            of_kind = [
+                (float(str(strength)), scored.to_numpy(np.float64))
+                for strength, scored in changed.groupby("strength")["anomaly_score"]
+            ]
+            shares = [float(np.mean(values > threshold)) for _, values in of_kind]
+            found = _found_from([strength for strength, _ in of_kind], shares)
+            for (strength, values), share in zip(of_kind, shares, strict=True):
+                low, high = exact_interval(round(share * len(values)), len(values))
+                is_changed = np.repeat([False, True], [len(unchanged), len(values)])
+                area = auc(np.concatenate([unchanged, values]), is_changed)
+                rows.append(
+                    [system, machine, kind, strength, unit, share, low, high]
+                    + [area, len(values), alarms, found]
+                )
+    return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
+
+
+def blind_spots(rates: pd.DataFrame, *, system: str = "final") -> pd.DataFrame:
+    """Compare the fused system with the best single profile, kind by kind.
+
+    Of `detection_rates` of ``system`` and its views, one row per machine and kind: ``machine_type,
+    kind``, ``auc`` of the system and ``best_auc`` of the ``best_view``, both means over the
+    strengths, and ``shortfall``, their difference where the profile is better. Views that were
+    learnt (`LEARNT`) knew the clips that were put aside: what they hear of a change is no measure.
+    """
+    mean = rates.pivot_table(
+        index=["machine_type", "kind"], columns="system", values="auc", sort=False
+    )
+    views = mean.drop(columns=[system, *LEARNT], errors="ignore")
+    if views.empty:  # learnt views alone: nothing to compare with
+        return pd.DataFrame(columns=["machine_type", "kind", "auc", "best_auc", "best_view",
+                                     "shortfall"])  # fmt: skip
+    best = {"best_auc": views.max(axis=1), "best_view": views.idxmax(axis=1)}
+    table = pd.DataFrame({"auc": mean[system], **best})
+    table["shortfall"] = (table["best_auc"] - table["auc"]).clip(lower=0.0)
+    return table.reset_index()
+
+
+def _found_from(strengths: Sequence[float], shares: Sequence[float]) -> float:
+    """Smallest strength at which the monotone POD, linear between the strengths, is `FOUND`."""
+    monotone = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(strengths, shares)
+    if monotone[-1] < FOUND:
+        return float("nan")
+    first = int(np.argmax(monotone >= FOUND))
+    return float(np.interp(FOUND, monotone[: first + 1], strengths[: first + 1]))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from asdlib.base import InputError
 from asdlib.scoring import metrics, resampling
-from asdlib.scoring.scores import validate_scores
+from asdlib.scoring.scores import RUN_KEYS, validate_scores
 
 METRIC_COLUMNS = [
     *("system", "seed", "machine_type", "metric"),
@@ -116,6 +116,33 @@ def evaluate(
         part["seed"] = pd.array([run["seed"].iloc[0]] * len(part), dtype="Int64")
         parts.append(part)
     return pd.concat(parts, ignore_index=True)[METRIC_COLUMNS]
+
+
+def roc_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Trace the ROC curves behind AUC source, AUC target and pAUC of every machine.
+
+    ``system, seed, machine_type, normal_domain, false_positive_rate, true_positive_rate``, one row
+    per point, rates 0 to 1, from test clips of known condition. ``normal_domain`` is "source" or
+    "target" (normal clips of that domain against all anomalies) or "both"; curves without either
+    are absent.
+    """
+    table = validate_scores(scores)
+    known = table[table["split"].eq("test") & table["is_anomaly"].notna()]
+    known = known.sort_values("machine_type", kind="stable")
+    columns = [*RUN_KEYS, "normal_domain", "false_positive_rate", "true_positive_rate"]
+    parts = []
+    for _, machine in known.groupby(RUN_KEYS, dropna=False, sort=False):
+        anomalous = machine["is_anomaly"].to_numpy(dtype=bool)
+        domain = machine["domain"].fillna("").to_numpy(dtype=object)
+        ranking = metrics.Ranking(machine["anomaly_score"].to_numpy())
+        for name in ("source", "target", "both"):
+            normal = ~anomalous & ((domain == name) | (name == "both"))
+            if not normal.any() or not anomalous.any():
+                continue
+            both = np.stack([normal, anomalous]).astype(float)
+            part = pd.DataFrame(ranking.rates(both).T, columns=columns[-2:])
+            parts.append(part.assign(**machine[RUN_KEYS].iloc[0], normal_domain=name))
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def compact(table: pd.DataFrame) -> pd.DataFrame:

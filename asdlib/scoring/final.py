@@ -19,7 +19,7 @@ of another session ring more often then. No weight is fitted to clips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -227,3 +227,23 @@ def bounded(table: pd.DataFrame) -> pd.Series:
         share = np.where(z < 0, -_MORE_USUAL, 1.0)
         score[machine["clip_id"]] = share * np.log1p(np.abs(z))
     return score
+
+
+def with_contributions(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Join the scores tables of the views of one seed, training clips among them.
+
+    The column ``contribution`` is what each adds to the final score
+    (`bounded`).
+    """
+    parts = [
+        table.assign(contribution=bounded(table).reindex(table["clip_id"]).to_numpy())
+        for table in tables
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def contribution_table(view_scores: pd.DataFrame) -> pd.DataFrame:
+    """Arrange contributions by clip (rows, ``clip_id``) and view (columns): the mean over seeds."""
+    return view_scores.pivot_table(
+        index="clip_id", columns="system", values="contribution", sort=False
+    )

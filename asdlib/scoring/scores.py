@@ -12,12 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from asdlib.base import InputError
+from asdlib.scoring.resampling import N_PARTS, parts
 
 SCORE_COLUMNS = [
     *("clip_id", "machine_type", "section", "domain", "split", "is_anomaly"),
     *("anomaly_score", "is_decided_anomalous", "system", "seed"),
 ]
 
+#: Columns that name what is scored, decided and drawn by itself.
+RUN_KEYS = ["system", "seed", "machine_type"]
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _DOMAINS, _SPLITS = ("source", "target"), ("supplemental", "test", "train")
 #: With fewer clips there is no scatter worth the name.
@@ -102,6 +105,29 @@ def rows_of_clips(
             "with the same clip table."
         )
     return np.asarray(rows[positions], np.float64)
+
+
+def held_out_part(clips: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Rows that a rehearsal puts aside: the last third of the normal training clips of each domain.
+
+    None of a machine whose training clips are fewer than six.
+    """
+    aside = np.zeros(len(clips), bool)
+    train = clips.reset_index(drop=True)
+    train = train[train["split"].eq("train")]
+    for _, own in train.groupby("machine_type"):
+        if len(own) >= 2 * N_PARTS:
+            is_last = parts(own["domain"].fillna("").to_numpy(str)) == N_PARTS - 1
+            aside[own.index[is_last]] = True
+    return aside
+
+
+def rehearsed_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clip table of a rehearsal: training clips, those of `held_out_part` as normal test clips."""
+    train = clips[clips["split"].eq("train")].reset_index(drop=True)
+    train["is_anomaly"] = pd.array([False] * len(train), dtype="boolean")
+    train.loc[held_out_part(train), "split"] = "test"
+    return train
 
 
 def without_learnt(
