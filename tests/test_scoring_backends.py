@@ -165,6 +165,21 @@ def test_domain_minimum_is_its_definition(rng):
     np.testing.assert_allclose(backend.anomaly_score(clips), np.min(standardised, axis=0))
 
 
+def test_standardised_is_euclidean_in_units_of_every_values_scatter(rng):
+    bank, clips = rng.normal(size=(20, 5)) * [1, 10, 1, 1, 100], rng.normal(size=(4, 5))
+    spread = bank.std(axis=0)
+    unit = np.sqrt(spread**2 + np.median(spread) ** 2)
+    backend, plain = DomainMinimumBackend(2, "standardised"), DomainMinimumBackend(2, "euclidean")
+    backend.fit(bank)
+    plain.fit(bank / unit)
+    np.testing.assert_allclose(backend.scatter, unit)
+    np.testing.assert_allclose(backend.anomaly_score(clips), plain.anomaly_score(clips / unit))
+    np.testing.assert_allclose(backend.held_out(), plain.held_out())
+    distance = cdist(clips[:1] / unit, bank / unit)[0]
+    assert backend.nearest(clips[0], count=3).tolist() == np.argsort(distance)[:3].tolist()
+    assert plain.scatter is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "domains",

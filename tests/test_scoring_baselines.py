@@ -132,3 +132,9 @@ def test_missing_machine_and_clip_are_named(clips, arrays):
     }
     with pytest.raises(InputError, match=f"{arrays['clip_id'][0]}: has no residual"):
         score_autoencoder({"saw": lacking}, clips, seed=0)
+    twice = arrays | {
+        name: np.concatenate([arrays[name], arrays[name][:1]])
+        for name in ("clip_id", "mse", "mean_residual")
+    }
+    with pytest.raises(InputError, match=r"different\): expected one residual per clip"):
+        score_autoencoder({"saw": twice}, clips, seed=0)
