@@ -18,6 +18,7 @@ import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
 from asdlib.challenge import edition
+from asdlib.data.simulate.machines import MACHINES, SIZES, plan_machine
 from asdlib.workbook import cli, notebooks
 from asdlib.workbook.sweep_file import read_sweep_file
 
@@ -127,6 +128,11 @@ def test_comments_of_sweeps_name_commands_that_can_be_called(read):
     assert len(lines) >= 4
     for line in lines:
         check_values(read(words_of(line.replace("\\\n", " "))[1:]))
+
+
+def test_size_of_the_example():
+    n_clips = sum(len(plan_machine(name, SIZES["demo"], 0)) for name in MACHINES)
+    assert f"{n_clips:,} simulated clips of seven machines" in TEXT and len(MACHINES) == 7
 
 
 def test_links_lead_to_files():
