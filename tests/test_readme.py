@@ -132,7 +132,8 @@ def test_comments_of_sweeps_name_commands_that_can_be_called(read):
 
 def test_size_of_the_example():
     n_clips = sum(len(plan_machine(name, SIZES["demo"], 0)) for name in MACHINES)
-    assert f"{n_clips:,} simulated clips of seven machines" in TEXT and len(MACHINES) == 7
+    assert f"{n_clips:,} simulated clips of seven machines" in TEXT
+    assert len(MACHINES) == 7
 
 
 def test_links_lead_to_files():

@@ -75,6 +75,28 @@ def test_the_promise_holds_in_the_domain_that_scores_higher(scores):
     assert rang.mean() <= 0.1
 
 
+def test_sessions_too_few_for_a_promise_are_named_domain_by_domain(scores):
+    # One clip in two is of the target; each domain's sessions can be left out, or are one.
+    domain = np.where(np.arange(len(scores)) % 2 == 0, "target", "source")
+    clips = scores[["clip_id", "machine_type", "split"]].assign(domain=domain)
+    number = np.arange(len(scores)) // 2
+
+    def said(n_source, n_target, rate=0.1):
+        of = np.where(domain == "target", number % n_target, number % n_source)
+        table = scores.assign(domain=domain)
+        told = clips.assign(session=pd.Series(of, clips.index).astype("string"))
+        _, thresholds = decide(table, clips=told, false_alarm_rate=rate)
+        return thresholds.set_index("machine_type").loc["fan", "reason"]
+
+    of_sessions = "sessions cannot promise it of a new one, 9 could"
+    unknown = "no second session is told: in a new one more may ring"
+    assert said(9, 9) == ""
+    assert said(9, 8) == f"target: 8 {of_sessions}"
+    assert said(3, 1) == f"source: 3 {of_sessions}; target: {unknown}"
+    assert said(1, 1) == unknown
+    assert said(3, 3, rate=0.25) == ""
+
+
 def test_promised_and_met_false_alarms(scores):
     decided, thresholds = decide(scores)
     test = decided["split"] == "test"

@@ -50,8 +50,13 @@ def conformal_threshold(
     rank = math.ceil((len(known) + 1) * (1 - false_alarm_rate) - 1e-9)
     if rank <= len(known):
         return float(known[rank - 1]), ""
-    needed = math.ceil(1 / false_alarm_rate - 1e-9) - 1
+    needed = _fewest(false_alarm_rate)
     return float(known[-1]), f"{len(known)} clips cannot promise it, {needed} could"
+
+
+def _fewest(false_alarm_rate: float) -> int:
+    """Units of which the largest score is above a further one's with the promised probability."""
+    return math.ceil(1 / false_alarm_rate - 1e-9) - 1
 
 
 def decide(
@@ -60,7 +65,9 @@ def decide(
     """Fill ``is_decided_anomalous``: score above the machine's threshold.
 
     The promise is to hold in every domain, and nobody says which domain a new clip belongs to:
-    the threshold is the highest of the domains' `conformal_threshold`.
+    the threshold is the highest of the domains' `conformal_threshold`. Clips of a session are
+    alike: of a clip of a new session as many sessions can promise what so many clips can of a
+    further clip (R. Dunn et al., JASA 118, 2023); told sessions that are fewer are named.
 
     Parameters
     ----------
@@ -81,7 +88,7 @@ def decide(
         what the promise does not cover.
     """
     table = validate_scores(scores)
-    of_sessions = _with_sessions(clips)
+    told = _told_sessions(clips)
     thresholds = []
     for _, machine in table.groupby(RUN_KEYS, dropna=False, sort=False):
         train = machine[machine["split"].eq("train") & machine["anomaly_score"].notna()]
@@ -94,8 +101,8 @@ def decide(
             reasons += [f"{domain}: {reason}"] if reason else []
         if train["domain"].nunique() < 2:
             reasons.append("one domain: it says nothing of changed conditions")
-        if machine["machine_type"].iloc[0] not in of_sessions:
-            reasons.append("no second session is told: in a new one more may ring")
+        of_machine = told.get(str(machine["machine_type"].iloc[0]), {})
+        reasons += _limits_of_sessions(of_machine, _fewest(false_alarm_rate))
         if train.empty:
             reasons = ["no training clip has a score"]
         else:
@@ -108,13 +115,29 @@ def decide(
     return table, found
 
 
-def _with_sessions(clips: pd.DataFrame | None) -> set[str]:
-    """Machines whose training clips are of several told sessions, in one domain at least."""
+def _told_sessions(clips: pd.DataFrame | None) -> dict[str, dict[str, int]]:
+    """Sessions that can be left out of a machine's training clips, by domain; 0 for none."""
     if clips is None or "session" not in clips:
-        return set()
-    train = clips[clips["split"].eq("train")].fillna({"domain": "", "session": ""})
-    by_domain = train.groupby(["machine_type", "domain"])["session"]
-    return {str(machine) for (machine, _), told in by_domain if of_sessions(told)}
+        return {}
+    train = clips[clips["split"].eq("train")].fillna({"domain": "no domain", "session": ""})
+    told: dict[str, dict[str, int]] = {}
+    for (machine, domain), own in train.groupby(["machine_type", "domain"])["session"]:
+        told.setdefault(str(machine), {})[str(domain)] = own.nunique() if of_sessions(own) else 0
+    return told
+
+
+def _limits_of_sessions(told: dict[str, int], fewest: int) -> list[str]:
+    """Say what the promise does not cover of new sessions, given those told in each domain."""
+    unknown = "no second session is told: in a new one more may ring"
+    if not any(told.values()):
+        return [unknown]
+    return [
+        f"{domain}: {count} sessions cannot promise it of a new one, {fewest} could"
+        if count
+        else f"{domain}: {unknown}"
+        for domain, count in told.items()
+        if count < fewest
+    ]
 
 
 def false_alarms(scores: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
