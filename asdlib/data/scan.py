@@ -30,7 +30,6 @@ _KNOWN_FILE = re.compile(
     r"attributes_[0-9]{2}_(train|test)_correspondence\.csv|eval_data_list_[0-9]{4}\.csv|"
     r"faults_[0-9]{2}_test\.csv|sessions_[0-9]{2}\.csv|(simulated|dataset|challenge\.lock)\.json"
 )
-_UNREADABLE_FORMATS = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".ac3", ".raw", ".pcm", ".tdms")
 
 
 @dataclass
