@@ -1,6 +1,7 @@
 """The whole workbook on the smallest simulated corpus, as a user runs it."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -212,6 +213,22 @@ def test_what_was_learnt_is_a_version_that_one_can_leave(out, simulated_smoke, t
     assert load_bundle(bundle)[1]["version"] == "v003"
     assert cli.main([*learn[:1], *learn[2:], "--use", "v001"]) == 0
     assert len(load_bundle(bundle)[0].clips) == len(detector.clips)
+
+
+def test_what_a_killed_process_left_of_a_bundle_goes(out, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(out / "bundles" / NAME, bundle)
+    detector, _ = load_bundle(bundle)
+    (bundle / ".partial").mkdir()
+    (bundle / ".partial" / "clips.csv").write_text("half")
+    (bundle / "current").unlink()
+    assert save_bundle(detector, bundle, made_from={}).name == "v001"
+    assert load_bundle(bundle)[1]["version"] == "v001"
+    (bundle / ".partial").mkdir()
+    fewer = dataclasses.replace(detector, settings={**detector.settings, "note": 1})
+    assert save_bundle(fewer, bundle, made_from={}).name == "v002"
+    assert not (bundle / ".partial").exists()
+    assert (bundle / "current").read_text() == "v002\n"
 
 
 def test_a_damaged_bundle_is_refused(out, tmp_path):

@@ -55,39 +55,51 @@ def save_bundle(detector: Detector, folder: Path, *, made_from: Mapping[str, Any
     Where a version holds the same detector, nothing changes, and its folder is given: a run that
     is repeated does not put aside what was learnt since. ``made_from`` are facts for the reader.
     """
+    partial = folder / ".partial"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+            try:
+                return _write_version(detector, folder, partial, made_from)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_version(
+    detector: Detector, folder: Path, partial: Path, made_from: Mapping[str, Any]
+) -> Path:
+    """Write the next version by way of a folder of its own, unless there is an equal one."""
     number = 1 + max((int(name[1:]) for name in versions(folder)), default=0)
     target = folder / f"v{number:03d}"
-    partial = folder / f".{target.name}.{os.getpid()}.tmp"
-    try:
-        with writing(folder):
-            partial.mkdir(parents=True)
-            write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
-            write_atomically(partial / _THRESHOLDS, detector.calibrate().to_csv(index=False))
-            settings = np.asarray(_as_text(detector.settings))
-            write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
-            for machine, arrays in detector.residuals.items():
-                write_arrays(partial / f"autoencoder_{machine}.npz", dict(arrays))
-            if detector.model is not None:
-                shutil.copyfile(detector.model.path, partial / _NETWORK)
-            facts = {
-                "format": FORMAT,
-                "version": target.name,
-                "settings": detector.settings,
-                "computations": {
-                    kind: version for kind, version in VERSIONS.items() if kind not in _BESIDE
-                },
-                "made_from": dict(made_from),
-                "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
-            }
-            own = json.loads(_as_text(facts))
-            for version in versions(folder):
-                known = json.loads((folder / version / _FACTS).read_text(encoding="utf-8"))
-                if all(known.get(name) == own[name] for name in _SHAPING):
-                    return folder / version
-            write_atomically(partial / _FACTS, _as_text(facts) + "\n")
-            partial.replace(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    write_atomically(partial / _CLIPS, detector.clips.to_csv(index=False))
+    write_atomically(partial / _THRESHOLDS, detector.calibrate().to_csv(index=False))
+    settings = np.asarray(_as_text(detector.settings))
+    write_arrays(partial / _BANK, {**detector.rows, "settings": settings})
+    for machine, arrays in detector.residuals.items():
+        write_arrays(partial / f"autoencoder_{machine}.npz", dict(arrays))
+    if detector.model is not None:
+        shutil.copyfile(detector.model.path, partial / _NETWORK)
+    facts = {
+        "format": FORMAT,
+        "version": target.name,
+        "settings": detector.settings,
+        "computations": {
+            kind: version for kind, version in VERSIONS.items() if kind not in _BESIDE
+        },
+        "made_from": dict(made_from),
+        "sha256": {path.name: file_hash(path) for path in sorted(partial.iterdir())},
+    }
+    own = json.loads(_as_text(facts))
+    for version in versions(folder):
+        known = json.loads((folder / version / _FACTS).read_text(encoding="utf-8"))
+        if all(known.get(name) == own[name] for name in _SHAPING):
+            if not (folder / _CURRENT).exists():  # killed before it was made the current one
+                use_version(folder, version)
+            return folder / version
+    write_atomically(partial / _FACTS, _as_text(facts) + "\n")
+    partial.replace(target)
     use_version(folder, target.name)
     return target
 
